@@ -1,0 +1,282 @@
+//! Every message that crosses actors, and nothing else.
+//!
+//! Always holds: a message says what is wanted, its result says what came of it, and both are
+//! plain data. Never: carries behaviour, or an actor's address.
+
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+
+use actix::Message;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::command::{
+    Buckets, Command, CommandError, Event, HeldEntry, OnConflict, PeerEntry, Reply, SourceReport,
+};
+use crate::content::{ContentHash, FileName, Verified};
+use crate::kademlia::{Held, Key, StoreReply, StoreRequest, Value};
+use crate::transfer::ProviderUrl;
+
+/// Events wait here for a slow reader; more are dropped, since only the newest matters.
+pub const EVENT_QUEUE: usize = 16;
+
+/// Where a running command reports its progress.
+#[derive(Debug, Clone)]
+pub struct EventSink(Option<mpsc::Sender<Event>>);
+
+impl EventSink {
+    /// To nobody.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// To the other end of a channel of [`EVENT_QUEUE`].
+    pub const fn new(sender: mpsc::Sender<Event>) -> Self {
+        Self(Some(sender))
+    }
+
+    /// Reports, unless the reader is behind: then the event is dropped.
+    pub fn report(&self, event: Event) {
+        if let Some(sender) = &self.0 {
+            let _ = sender.try_send(event);
+        }
+    }
+}
+
+// ---- supervisor -------------------------------------------------------------------------------
+
+/// Carry out one command. Sent by the socket and by HTTP.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Reply, CommandError>")]
+pub struct Execute {
+    /// What to do.
+    pub command: Command,
+    /// Where progress goes.
+    pub events: EventSink,
+    /// Cancelled when the one who asked has left.
+    pub cancel: CancellationToken,
+}
+
+// ---- routing ----------------------------------------------------------------------------------
+
+/// Find all values of a key: own store and the union over its holders.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Found, CommandError>")]
+pub struct Get {
+    /// The key.
+    pub key: Key,
+}
+
+/// What a [`Get`] found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Every value, newest first as far as is known.
+    pub values: Vec<FoundValue>,
+    /// Peers that answered.
+    pub peers_asked: usize,
+}
+
+/// One value of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundValue {
+    /// The value.
+    pub value: Value,
+    /// How it is held here, if it is.
+    pub held: Option<Held>,
+}
+
+/// Publish a value: hold it as an own one, and store it on the k nearest nodes.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Acknowledged, CommandError>")]
+pub struct Put {
+    /// The key.
+    pub key: Key,
+    /// The value.
+    pub value: Value,
+    /// Own values of the key that this one takes the place of.
+    pub replaces: Vec<Value>,
+}
+
+/// How many nodes hold what was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Nodes that said they do.
+    pub stored: usize,
+    /// Nodes that were asked.
+    pub of: usize,
+}
+
+/// The routing table as it is.
+#[derive(Debug, Message)]
+#[rtype(result = "RoutingView")]
+pub struct ViewRouting;
+
+/// Answer to [`ViewRouting`].
+#[derive(Debug, Clone)]
+pub struct RoutingView {
+    /// The node's id, hexadecimal.
+    pub id: String,
+    /// Every contact.
+    pub peers: Vec<PeerEntry>,
+    /// Every bucket.
+    pub buckets: Buckets,
+    /// Whether it has a peer, or was started without bootstrap addresses.
+    pub ready: bool,
+}
+
+/// The IP under which peers see this node, as most of them say; none while nobody answered.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<SocketAddrV4>")]
+pub struct ObservedAddress;
+
+/// Start asking these peers to join their network. Resolved names, not yet verified.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Bootstrap {
+    /// Where they listen.
+    pub addresses: Vec<SocketAddrV4>,
+}
+
+// ---- storage ----------------------------------------------------------------------------------
+
+/// Ties a reply of the store to its request.
+pub type Ticket = u64;
+
+/// All store requests of one batch of datagrams.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<(Ticket, StoreReply)>")]
+pub struct StoreBatch(pub Vec<(Ticket, StoreRequest)>);
+
+/// A page of what is held, for people.
+#[derive(Debug, Message)]
+#[rtype(result = "StorageView")]
+pub struct ViewStorage {
+    /// Only this key.
+    pub key: Option<Key>,
+    /// At most this many values.
+    pub limit: usize,
+}
+
+/// Answer to [`ViewStorage`].
+#[derive(Debug, Clone)]
+pub struct StorageView {
+    /// Keys held in all.
+    pub keys: usize,
+    /// Values held in all.
+    pub values: usize,
+    /// The values asked for.
+    pub entries: Vec<HeldEntry>,
+    /// Whether there were more.
+    pub truncated: bool,
+}
+
+// ---- files ------------------------------------------------------------------------------------
+
+/// Share a file where it lies: hash it, unless the content is already verified, and serve it.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Shared, CommandError>")]
+pub struct Share {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// The name it is served under; its own when absent.
+    pub name: Option<FileName>,
+    /// What a download has just verified; hashed here when absent.
+    pub verified: Option<Verified>,
+    /// Hashing progress goes here.
+    pub events: EventSink,
+    /// Stops the hashing.
+    pub cancel: CancellationToken,
+}
+
+/// A file that is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// Under this name.
+    pub name: FileName,
+    /// With this content.
+    pub verified: Verified,
+    /// The path and fragment of its URL: `/files/NAME#blake3=HEX`.
+    pub url_path: String,
+    /// The same of the share that this one takes the place of, if its content was another.
+    pub replaced_url_path: Option<String>,
+}
+
+/// Number of files served.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct CountShares;
+
+/// Open the file of a share. Sent by the workers of the public HTTP service.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<ShareEntry>")]
+pub struct FindShare {
+    /// The name as it stands in the URL, decoded.
+    pub name: String,
+}
+
+/// Where the content of a share lies, and how to tell that it is still the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareEntry {
+    /// The name it is served under.
+    pub name: FileName,
+    /// Absolute path, resolved when it was shared.
+    pub path: PathBuf,
+    /// The content when it was shared.
+    pub verified: Verified,
+    /// The file when it was shared.
+    pub stamp: crate::content::FileStamp,
+}
+
+/// The file of a share has changed or gone away: stop serving it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Withdraw {
+    /// The share as it was found.
+    pub entry: ShareEntry,
+}
+
+// ---- fetcher ----------------------------------------------------------------------------------
+
+/// Download a name from its providers.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Fetched, CommandError>")]
+pub struct Fetch {
+    /// The name.
+    pub name: FileName,
+    /// Where it can be had, newest first.
+    pub providers: Vec<ProviderUrl>,
+    /// Take only this content.
+    pub hash: Option<ContentHash>,
+    /// Take the variant published last.
+    pub newest: bool,
+    /// Refuse when there are several variants.
+    pub strict: bool,
+    /// A file, a folder that exists, or nothing for the node's own downloads folder.
+    pub output: Option<PathBuf>,
+    /// What to do when the target exists.
+    pub on_conflict: OnConflict,
+    /// Progress goes here.
+    pub events: EventSink,
+    /// Stops the download; its partial file stays.
+    pub cancel: CancellationToken,
+}
+
+/// A file in place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fetched {
+    /// Where.
+    pub path: PathBuf,
+    /// What.
+    pub verified: Verified,
+    /// From the first request to the rename.
+    pub seconds: f64,
+    /// How each source fared.
+    pub sources: Vec<SourceReport>,
+    /// Variants that were not taken.
+    pub other_variants: usize,
+}
+
+/// Number of downloads under way or waiting.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct CountDownloads;

@@ -1,0 +1,19 @@
+//! kad-actor: hands files around a cluster by name, with no server in the middle.
+//!
+//! The map of the crate; arrows point at what a room may use, and never back:
+//!
+//! ```text
+//! kademlia <- sim
+//! kademlia, content, transfer, command <- actors <- http <- app <- main
+//! cli -> command, config
+//! ```
+//!
+//! Always holds: `kademlia` and `transfer` are pure: the same events give the same bytes.
+//! Never: a room reaches against its arrow; `tests/tidy.rs` checks that.
+
+pub mod actors;
+pub mod clock;
+pub mod command;
+pub mod content;
+pub mod kademlia;
+pub mod transfer;

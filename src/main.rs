@@ -1,0 +1,3 @@
+//! The `kad-actor` command: parse, run, exit code.
+
+fn main() {}
