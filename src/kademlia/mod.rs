@@ -5,14 +5,21 @@
 //! simulator is what ships. Never: touches a socket, a file, a clock, an actor, the operating
 //! system's randomness, or a map without an order.
 
+mod bounded;
+mod bucket;
+mod contact;
 mod id;
 mod settings;
+mod table;
 mod time;
 mod value;
 mod values;
 
+pub use bucket::KBucket;
+pub use contact::{Contact, RoundTrip};
 pub use id::{Distance, ID_BITS, ID_BYTES, IdError, Key, NodeId};
 pub use settings::{Dialect, Profile, Settings};
+pub use table::{Inserted, RoutingTable};
 pub use time::Timestamp;
 pub use value::Value;
 pub use values::{Held, HeldKey, Source, StoreReply, StoreRequest};

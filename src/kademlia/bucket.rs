@@ -1,0 +1,179 @@
+//! One k-bucket (Kademlia paper, sections 2.2 and 2.4).
+//!
+//! Always holds: at most k contacts, least recently seen first; as many replacements at most, all
+//! of them verified; every id shares the bucket's prefix. Never: drops a contact that answers.
+
+use super::{Contact, Distance, ID_BITS, ID_BYTES, Key, NodeId, Timestamp};
+
+/// A range of the key space and the contacts in it.
+#[derive(Debug, Clone)]
+pub struct KBucket {
+    prefix: Key,
+    depth: usize,
+    k: usize,
+    contacts: Vec<Contact>,
+    replacements: Vec<Contact>,
+    last_lookup: Timestamp,
+}
+
+impl KBucket {
+    /// The bucket of the whole key space.
+    pub(super) const fn whole(k: usize, now: Timestamp) -> Self {
+        let prefix = Key::new([0; ID_BYTES]);
+        Self {
+            prefix,
+            depth: 0,
+            k,
+            contacts: Vec::new(),
+            replacements: Vec::new(),
+            last_lookup: now,
+        }
+    }
+
+    /// The first key of its range; its leading [`Self::depth`] bits are the prefix.
+    pub const fn prefix(&self) -> &Key {
+        &self.prefix
+    }
+
+    /// How many leading bits its ids share.
+    pub const fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Its contacts, least recently seen first.
+    pub fn contacts(&self) -> &[Contact] {
+        &self.contacts
+    }
+
+    /// Verified contacts that wait for a place, newest last.
+    pub fn replacements(&self) -> &[Contact] {
+        &self.replacements
+    }
+
+    /// When a lookup last went through its range.
+    pub const fn last_lookup(&self) -> Timestamp {
+        self.last_lookup
+    }
+
+    pub(super) const fn touch(&mut self, now: Timestamp) {
+        self.last_lookup = now;
+    }
+
+    /// Whether the key lies in its range.
+    pub fn covers(&self, key: &Key) -> bool {
+        self.prefix.distance_to_key(key).common_bits() >= self.depth
+    }
+
+    /// The least distance that a key of its range can have from the target.
+    pub(super) fn nearest_possible(&self, target: &Key) -> Distance {
+        let mut bytes = *self.prefix.distance_to_key(target).as_bytes();
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            let kept = self.depth.saturating_sub(i * 8).min(8);
+            *byte &= !(0xff_u16 >> kept) as u8;
+        }
+        Distance::new(bytes)
+    }
+
+    /// A random key of its range.
+    pub(super) fn random_key(&self, rng: &mut impl rand::Rng) -> Key {
+        let mut bytes = *Key::random(rng).as_bytes();
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            let kept = self.depth.saturating_sub(i * 8).min(8);
+            let mask = !(0xff_u16 >> kept) as u8;
+            *byte = (self.prefix.as_bytes()[i] & mask) | (*byte & !mask);
+        }
+        Key::new(bytes)
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.contacts.len() >= self.k
+    }
+
+    pub(super) fn position(&self, id: &NodeId) -> Option<usize> {
+        self.contacts.iter().position(|contact| contact.id == *id)
+    }
+
+    pub(super) fn contact_mut(&mut self, position: usize) -> Option<&mut Contact> {
+        self.contacts.get_mut(position)
+    }
+
+    /// Gives a contact its place in the order of when it was last seen.
+    pub(super) fn add(&mut self, contact: Contact) {
+        debug_assert!(!self.is_full() && self.covers(&contact.id.as_key()));
+        let place = self
+            .contacts
+            .partition_point(|other| other.last_seen <= contact.last_seen);
+        self.contacts.insert(place, contact);
+    }
+
+    /// Takes a contact out.
+    pub(super) fn remove(&mut self, position: usize) -> Contact {
+        self.contacts.remove(position)
+    }
+
+    /// Marks a contact as the most recently seen.
+    pub(super) fn refresh(&mut self, position: usize, now: Timestamp) {
+        let mut contact = self.contacts.remove(position);
+        contact.last_seen = now;
+        contact.failures = 0;
+        self.contacts.push(contact);
+    }
+
+    /// Keeps a verified newcomer for when a place is free; the oldest gives way.
+    pub(super) fn keep_replacement(&mut self, contact: Contact) {
+        self.replacements
+            .retain(|kept| kept.id != contact.id && kept.address != contact.address);
+        if self.replacements.len() >= self.k {
+            self.replacements.remove(0);
+        }
+        self.replacements.push(contact);
+    }
+
+    /// The newest replacement, taken out.
+    pub(super) fn take_replacement(&mut self) -> Option<Contact> {
+        self.replacements.pop()
+    }
+
+    /// Forgets a replacement that no longer answers.
+    pub(super) fn drop_replacement(&mut self, address: std::net::SocketAddrV4) {
+        self.replacements.retain(|kept| kept.address != address);
+    }
+
+    /// Cuts the range in two at its next bit; replacements that now have a place move in.
+    pub(super) fn split(self) -> (Self, Self) {
+        debug_assert!(self.depth < ID_BITS);
+        let depth = self.depth + 1;
+        let mut high = *self.prefix.as_bytes();
+        high[self.depth / 8] |= 0x80 >> (self.depth % 8);
+        let half = |prefix: Key| Self {
+            prefix,
+            depth,
+            k: self.k,
+            contacts: Vec::new(),
+            replacements: Vec::new(),
+            last_lookup: self.last_lookup,
+        };
+        let (mut low, mut high) = (half(self.prefix), half(Key::new(high)));
+        for contact in self.contacts {
+            let side = if low.covers(&contact.id.as_key()) {
+                &mut low
+            } else {
+                &mut high
+            };
+            side.contacts.push(contact);
+        }
+        for contact in self.replacements {
+            let side = if low.covers(&contact.id.as_key()) {
+                &mut low
+            } else {
+                &mut high
+            };
+            if side.is_full() || side.position(&contact.id).is_some() {
+                side.replacements.push(contact);
+            } else {
+                side.add(contact);
+            }
+        }
+        (low, high)
+    }
+}

@@ -1,0 +1,71 @@
+//! A peer as the routing table knows it.
+//!
+//! Always holds: a contact's address answered our own ping with its id. Never: is built from what
+//! a third node merely said.
+
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use super::{NodeId, Timestamp};
+
+/// Smoothed round trip and its variation, as TCP keeps them (RFC 6298, section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoundTrip {
+    smoothed: Duration,
+    variation: Duration,
+}
+
+impl RoundTrip {
+    /// From the first sample.
+    pub fn first(sample: Duration) -> Self {
+        Self {
+            smoothed: sample,
+            variation: sample / 2,
+        }
+    }
+
+    /// Takes in another sample.
+    pub fn update(&mut self, sample: Duration) {
+        let error = self.smoothed.abs_diff(sample);
+        self.variation = (self.variation * 3 + error) / 4;
+        self.smoothed = (self.smoothed * 7 + sample) / 8;
+    }
+
+    /// The smoothed round trip.
+    pub const fn smoothed(&self) -> Duration {
+        self.smoothed
+    }
+
+    /// How long an answer may take before it is more likely lost than late: unclamped.
+    pub fn expected_within(&self) -> Duration {
+        self.smoothed + self.variation * 4
+    }
+}
+
+/// A verified peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// Its id.
+    pub id: NodeId,
+    /// Its UDP address.
+    pub address: SocketAddrV4,
+    /// When it was last heard.
+    pub last_seen: Timestamp,
+    /// Its round trips; none before the first one.
+    pub round_trip: Option<RoundTrip>,
+    /// Requests in a row that it left unanswered.
+    pub failures: u32,
+}
+
+impl Contact {
+    /// A peer that has just answered our ping.
+    pub const fn new(id: NodeId, address: SocketAddrV4, now: Timestamp) -> Self {
+        Self {
+            id,
+            address,
+            last_seen: now,
+            round_trip: None,
+            failures: 0,
+        }
+    }
+}

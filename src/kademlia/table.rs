@@ -1,0 +1,329 @@
+//! The routing table: a binary tree of k-buckets (Kademlia paper, sections 2.4 and 4.2), kept as
+//! its leaves in the order of the key space.
+//!
+//! Always holds: the leaves tile the key space; an id and an address each stand in the table at
+//! most once, and the own id never; of the nodes nearest to itself it keeps all it met, so that
+//! the nearest k really are the nearest. Never: sends anything, or evicts a contact that answers.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use super::bucket::KBucket;
+use super::{Contact, ID_BITS, Key, NodeId, Profile, Settings, Timestamp};
+
+/// Requests in a row a contact may leave unanswered before it goes: one or two are bad luck on a
+/// lossy link, three at 5 % loss happen to one contact in eight thousand.
+pub const MAX_FAILURES: u32 = 3;
+/// Contacts from one IP: a machine runs a few nodes, not a Sybil's dozens.
+pub const MAX_IDS_PER_IP: usize = 8;
+/// Profile `public`: contacts of one bucket from one /24.
+pub const MAX_PER_BUCKET_AND_NET: usize = 2;
+/// Profile `public`: contacts of the whole table from one /24.
+pub const MAX_PER_TABLE_AND_NET: usize = 10;
+/// A full bucket asks its least recently seen contact for a sign of life if it has been silent for
+/// this long when a newcomer waits.
+const QUIET: Duration = Duration::from_mins(5);
+
+/// What became of a newcomer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is in the table now.
+    Added,
+    /// It was there already.
+    Known,
+    /// Its bucket is full: it waits as a replacement, and this quiet contact should be pinged.
+    Waiting {
+        /// The least recently seen contact, if it has been quiet.
+        ping: Option<SocketAddrV4>,
+    },
+    /// Its id stands in the table under another address, which should be pinged: if that is dead,
+    /// the newcomer takes its place.
+    Challenges {
+        /// The address in the table.
+        ping: SocketAddrV4,
+    },
+    /// The own id, or too many from its network.
+    Refused,
+}
+
+/// All contacts of a node.
+#[derive(Debug, Clone)]
+pub struct RoutingTable {
+    own: NodeId,
+    k: usize,
+    profile: Profile,
+    on_loopback: bool,
+    /// Sorted by prefix; never empty.
+    leaves: Vec<KBucket>,
+    by_address: BTreeMap<SocketAddrV4, NodeId>,
+}
+
+impl RoutingTable {
+    /// An empty table: one bucket over the whole key space.
+    pub fn new(own: NodeId, settings: &Settings, now: Timestamp) -> Self {
+        Self {
+            own,
+            k: settings.k,
+            profile: settings.profile,
+            on_loopback: settings.on_loopback,
+            leaves: vec![KBucket::whole(settings.k, now)],
+            by_address: BTreeMap::new(),
+        }
+    }
+
+    /// Contacts in all buckets.
+    pub fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
+    /// Whether there is no contact.
+    pub fn is_empty(&self) -> bool {
+        self.by_address.is_empty()
+    }
+
+    /// The buckets in the order of the key space.
+    pub fn buckets(&self) -> &[KBucket] {
+        &self.leaves
+    }
+
+    /// Every contact.
+    pub fn contacts(&self) -> impl Iterator<Item = &Contact> {
+        self.leaves.iter().flat_map(|bucket| bucket.contacts())
+    }
+
+    /// The contact at an address.
+    pub fn at(&self, address: SocketAddrV4) -> Option<&Contact> {
+        let id = self.by_address.get(&address)?;
+        self.leaves[self.leaf_of(&id.as_key())]
+            .contacts()
+            .iter()
+            .find(|c| c.id == *id)
+    }
+
+    /// Takes in a peer that has just answered our ping with this id.
+    pub fn insert(&mut self, newcomer: Contact) -> Inserted {
+        if newcomer.id == self.own {
+            return Inserted::Refused;
+        }
+        let now = newcomer.last_seen;
+        let key = newcomer.id.as_key();
+        if let Some(known) = self.by_address.get(&newcomer.address).copied() {
+            if known == newcomer.id {
+                self.heard(newcomer.address, now, None);
+                return Inserted::Known;
+            }
+            // One id an address: the node there has started anew.
+            self.remove(newcomer.address);
+        }
+        if let Some(old) = self.leaves[self.leaf_of(&key)].position(&newcomer.id) {
+            let leaf = self.leaf_of(&key);
+            let ping = self.leaves[leaf].contacts()[old].address;
+            self.leaves[leaf].keep_replacement(newcomer);
+            return Inserted::Challenges { ping };
+        }
+        loop {
+            let leaf = self.leaf_of(&key);
+            if !self.diverse(leaf, &newcomer) {
+                return Inserted::Refused;
+            }
+            if !self.leaves[leaf].is_full() {
+                self.forget_replacement(newcomer.address);
+                self.by_address.insert(newcomer.address, newcomer.id);
+                self.leaves[leaf].add(newcomer);
+                return Inserted::Added;
+            }
+            if !self.may_split(leaf, &newcomer.id) {
+                return self.wait(leaf, newcomer);
+            }
+            self.split(leaf);
+        }
+    }
+
+    /// Whether a peer with this id would find a place, or is known already.
+    pub fn would_accept(&self, id: &NodeId) -> bool {
+        let leaf = self.leaf_of(&id.as_key());
+        *id != self.own && (!self.leaves[leaf].is_full() || self.may_split(leaf, id))
+    }
+
+    /// A datagram that proves the contact alive came from its address, after this round trip.
+    pub fn heard(&mut self, address: SocketAddrV4, now: Timestamp, round_trip: Option<Duration>) {
+        let Some(id) = self.by_address.get(&address).copied() else {
+            return;
+        };
+        let leaf = self.leaf_of(&id.as_key());
+        let Some(position) = self.leaves[leaf].position(&id) else {
+            return;
+        };
+        if let (Some(sample), Some(contact)) = (round_trip, self.leaves[leaf].contact_mut(position))
+        {
+            match &mut contact.round_trip {
+                Some(known) => known.update(sample),
+                none => *none = Some(super::contact::RoundTrip::first(sample)),
+            }
+        }
+        self.leaves[leaf].refresh(position, now);
+    }
+
+    /// The contact left a request unanswered. After [`MAX_FAILURES`] in a row it goes, and the
+    /// newest replacement moves in: its address is returned, to be pinged.
+    pub fn failed(&mut self, address: SocketAddrV4) -> Option<SocketAddrV4> {
+        let id = self.by_address.get(&address).copied();
+        let Some(id) = id else {
+            self.forget_replacement(address);
+            return None;
+        };
+        let leaf = self.leaf_of(&id.as_key());
+        let position = self.leaves[leaf].position(&id)?;
+        let contact = self.leaves[leaf].contact_mut(position)?;
+        contact.failures += 1;
+        if contact.failures < MAX_FAILURES {
+            return None;
+        }
+        self.remove(address);
+        let replacement = self.leaves[leaf].take_replacement()?;
+        let address = replacement.address;
+        self.by_address.insert(address, replacement.id);
+        self.leaves[leaf].add(replacement);
+        Some(address)
+    }
+
+    /// Up to `count` contacts nearest to the target, nearest first, of those that pass.
+    pub fn closest(
+        &self,
+        target: &Key,
+        count: usize,
+        pass: impl Fn(&Contact) -> bool,
+    ) -> Vec<&Contact> {
+        // A leaf's keys stand at consecutive distances from any target, so leaves can be visited
+        // in the order of the least distance they can hold, and the walk can stop early.
+        let mut order: Vec<_> = self
+            .leaves
+            .iter()
+            .filter(|bucket| !bucket.contacts().is_empty())
+            .map(|bucket| (bucket.nearest_possible(target), bucket))
+            .collect();
+        order.sort_unstable_by_key(|(distance, _)| *distance);
+        let mut found: Vec<&Contact> = Vec::with_capacity(count + self.k);
+        for (_, bucket) in order {
+            let from = found.len();
+            found.extend(bucket.contacts().iter().filter(|contact| pass(contact)));
+            found[from..].sort_unstable_by_key(|contact| target.distance(&contact.id));
+            if found.len() >= count {
+                break;
+            }
+        }
+        found.truncate(count);
+        found
+    }
+
+    /// How many contacts are nearer to the target than a node with this id.
+    pub fn nearer_than(&self, target: &Key, id: &NodeId, at_most: usize) -> usize {
+        let limit = target.distance(id);
+        self.closest(target, at_most, |_| true)
+            .iter()
+            .take_while(|contact| target.distance(&contact.id) < limit)
+            .count()
+    }
+
+    /// A lookup went towards this key: its bucket is fresh.
+    pub fn touch(&mut self, key: &Key, now: Timestamp) {
+        let leaf = self.leaf_of(key);
+        self.leaves[leaf].touch(now);
+    }
+
+    /// A random key of a bucket that had no lookup since then, if there is one.
+    pub fn stale_key(&self, since: Timestamp, rng: &mut impl rand::Rng) -> Option<Key> {
+        let stale = self
+            .leaves
+            .iter()
+            .find(|bucket| bucket.last_lookup() < since)?;
+        Some(stale.random_key(rng))
+    }
+
+    /// One random key in each bucket but the own one.
+    pub fn refresh_keys(&self, rng: &mut impl rand::Rng) -> Vec<Key> {
+        let own = self.leaf_of(&self.own.as_key());
+        let others = self
+            .leaves
+            .iter()
+            .enumerate()
+            .filter(|(leaf, _)| *leaf != own);
+        others.map(|(_, bucket)| bucket.random_key(rng)).collect()
+    }
+
+    fn leaf_of(&self, key: &Key) -> usize {
+        self.leaves
+            .partition_point(|bucket| bucket.prefix() <= key)
+            .saturating_sub(1)
+    }
+
+    fn remove(&mut self, address: SocketAddrV4) {
+        let Some(id) = self.by_address.remove(&address) else {
+            return;
+        };
+        let leaf = self.leaf_of(&id.as_key());
+        if let Some(position) = self.leaves[leaf].position(&id) {
+            self.leaves[leaf].remove(position);
+        }
+    }
+
+    fn forget_replacement(&mut self, address: SocketAddrV4) {
+        for bucket in &mut self.leaves {
+            bucket.drop_replacement(address);
+        }
+    }
+
+    /// A bucket splits if the own id lies in it, or if the newcomer is among the k nearest to the
+    /// own id (the irregular splits of section 4.2): those must all be known.
+    fn may_split(&self, leaf: usize, newcomer: &NodeId) -> bool {
+        let own = self.own.as_key();
+        let bucket = &self.leaves[leaf];
+        bucket.depth() < ID_BITS
+            && (bucket.covers(&own) || self.nearer_than(&own, newcomer, self.k) < self.k)
+    }
+
+    fn split(&mut self, leaf: usize) {
+        let (low, high) = self.leaves[leaf].clone().split();
+        for contact in low.contacts().iter().chain(high.contacts()) {
+            self.by_address.insert(contact.address, contact.id);
+        }
+        self.leaves[leaf] = low;
+        self.leaves.insert(leaf + 1, high);
+    }
+
+    fn wait(&mut self, leaf: usize, newcomer: Contact) -> Inserted {
+        let now = newcomer.last_seen;
+        let bucket = &mut self.leaves[leaf];
+        bucket.keep_replacement(newcomer);
+        let oldest = bucket.contacts().first();
+        let quiet = oldest.filter(|contact| now.since(contact.last_seen) > QUIET);
+        Inserted::Waiting {
+            ping: quiet.map(|contact| contact.address),
+        }
+    }
+
+    fn diverse(&self, leaf: usize, newcomer: &Contact) -> bool {
+        let ip = *newcomer.address.ip();
+        if ip.is_loopback() && self.on_loopback {
+            return true;
+        }
+        if self.contacts().filter(|c| *c.address.ip() == ip).count() >= MAX_IDS_PER_IP {
+            return false;
+        }
+        if self.profile == Profile::Lan {
+            return true;
+        }
+        let same_net = |contact: &&Contact| net24(*contact.address.ip()) == net24(ip);
+        self.leaves[leaf].contacts().iter().filter(same_net).count() < MAX_PER_BUCKET_AND_NET
+            && self.contacts().filter(same_net).count() < MAX_PER_TABLE_AND_NET
+    }
+}
+
+fn net24(ip: Ipv4Addr) -> [u8; 3] {
+    let [a, b, c, _] = ip.octets();
+    [a, b, c]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! Laws of the routing table.
+
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_micros(1_000_000);
+
+fn address(n: usize) -> SocketAddrV4 {
+    let n = u32::try_from(n).unwrap();
+    SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 + n), 8468)
+}
+
+fn table(own: NodeId, k: usize) -> RoutingTable {
+    RoutingTable::new(
+        own,
+        &Settings {
+            k,
+            ..Settings::default()
+        },
+        NOW,
+    )
+}
+
+fn filled(own: NodeId, k: usize, ids: &[NodeId]) -> RoutingTable {
+    let mut table = table(own, k);
+    for (n, id) in ids.iter().enumerate() {
+        table.insert(Contact::new(*id, address(n), NOW));
+    }
+    table
+}
+
+fn ids(seed: u64, count: usize) -> Vec<NodeId> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| NodeId::random(&mut rng)).collect()
+}
+
+fn check(table: &RoutingTable) {
+    let mut seen = 0;
+    for (n, bucket) in table.buckets().iter().enumerate() {
+        assert!(bucket.contacts().len() <= table.k, "no bucket over k");
+        assert!(bucket.replacements().len() <= table.k);
+        seen += bucket.contacts().len();
+        for contact in bucket.contacts() {
+            assert!(bucket.covers(&contact.id.as_key()));
+            assert_eq!(table.at(contact.address), Some(contact));
+            assert_ne!(contact.id, table.own);
+        }
+        assert!(
+            bucket
+                .contacts()
+                .is_sorted_by_key(|contact| contact.last_seen)
+        );
+        if let Some(next) = table.buckets().get(n + 1) {
+            assert!(bucket.prefix() < next.prefix(), "leaves in key order");
+        }
+    }
+    assert_eq!(seen, table.len());
+    let area: f64 = table
+        .buckets()
+        .iter()
+        .map(|b| 0.5_f64.powi(b.depth() as i32))
+        .sum();
+    assert!((area - 1.0).abs() < 1e-9, "leaves tile the key space");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn closest_agrees_with_sorting_everything(seed: u64, count in 0usize..400, target: [u8; 20]) {
+        let all = ids(seed, count + 1);
+        let table = filled(all[count], 8, &all[..count]);
+        check(&table);
+        let target = Key::new(target);
+        let mut sorted: Vec<_> = table.contacts().collect();
+        sorted.sort_by_key(|contact| target.distance(&contact.id));
+        sorted.truncate(20);
+        prop_assert_eq!(table.closest(&target, 20, |_| true), sorted);
+    }
+
+    #[test]
+    fn the_k_nearest_it_met_are_all_known(seed: u64, count in 1usize..600) {
+        let all = ids(seed, count + 1);
+        let (own, met) = (all[count], &all[..count]);
+        let table = filled(own, 8, met);
+        let mut nearest = met.to_vec();
+        nearest.sort_by_key(|id| own.distance(id));
+        nearest.truncate(8);
+        let known = table.closest(&own.as_key(), 8, |_| true);
+        prop_assert_eq!(known.iter().map(|c| c.id).collect::<Vec<_>>(), nearest);
+    }
+
+    #[test]
+    fn any_order_of_events_keeps_the_invariants(
+        seed: u64,
+        events in prop::collection::vec((0usize..60, 0u8..4), 0..400),
+    ) {
+        let all = ids(seed, 60);
+        let mut table = table(all[0], 4);
+        for (step, (n, what)) in events.into_iter().enumerate() {
+            let now = NOW + Duration::from_secs(step as u64);
+            match what {
+                0 | 1 => {
+                    table.insert(Contact::new(all[n], address(n), now));
+                }
+                2 => table.heard(address(n), now, Some(Duration::from_millis(3))),
+                _ => {
+                    table.failed(address(n));
+                }
+            }
+            check(&table);
+        }
+    }
+}
+
+#[test]
+fn one_or_two_failures_are_forgiven_and_the_third_promotes_a_replacement() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let own = NodeId::new([0; 20]);
+    let mut table = table(own, 2);
+    // All far from the own id, so that their bucket can't split once nearer ones are known.
+    let near: Vec<_> = (1..=4u8).map(|n| NodeId::new([n; 20])).collect();
+    for (n, id) in near.iter().enumerate() {
+        table.insert(Contact::new(*id, address(n), NOW));
+    }
+    let far: Vec<_> = std::iter::repeat_with(|| NodeId::random(&mut rng))
+        .filter(|id| id.as_bytes()[0] >= 0x80)
+        .take(3)
+        .collect();
+    for (n, id) in far.iter().enumerate() {
+        table.insert(Contact::new(*id, address(10 + n), NOW));
+    }
+    assert!(
+        table.at(address(12)).is_none(),
+        "the bucket was full: the third waits"
+    );
+    assert_eq!(table.failed(address(10)), None);
+    assert_eq!(table.failed(address(10)), None);
+    table.heard(address(10), NOW, None);
+    assert_eq!(
+        table.failed(address(10)),
+        None,
+        "an answer in between clears the count"
+    );
+    assert_eq!(table.failed(address(10)), None);
+    assert_eq!(table.failed(address(10)), Some(address(12)));
+    assert_eq!(
+        table.at(address(12)).map(|contact| contact.id),
+        Some(far[2])
+    );
+    check(&table);
+}
+
+#[test]
+fn a_newcomer_with_a_known_id_waits_until_the_known_address_is_dead() {
+    let all = ids(3, 2);
+    let mut table = table(all[0], 4);
+    table.insert(Contact::new(all[1], address(1), NOW));
+    let moved = Contact::new(all[1], address(2), NOW);
+    assert_eq!(
+        table.insert(moved),
+        Inserted::Challenges { ping: address(1) }
+    );
+    assert!(table.at(address(2)).is_none());
+    for _ in 0..MAX_FAILURES {
+        table.failed(address(1));
+    }
+    assert_eq!(table.at(address(2)).map(|contact| contact.id), Some(all[1]));
+}
+
+#[test]
+fn a_node_that_started_anew_replaces_its_old_id() {
+    let all = ids(4, 3);
+    let mut table = table(all[0], 4);
+    table.insert(Contact::new(all[1], address(1), NOW));
+    assert_eq!(
+        table.insert(Contact::new(all[2], address(1), NOW)),
+        Inserted::Added
+    );
+    assert_eq!(table.len(), 1);
+    check(&table);
+}
+
+#[test]
+fn one_ip_gets_eight_places_and_loopback_has_no_such_limit_on_loopback() {
+    let all = ids(5, 40);
+    let one_ip =
+        |ip: [u8; 4], n: usize| SocketAddrV4::new(ip.into(), 1000 + u16::try_from(n).unwrap());
+    let mut lan = table(all[0], 20);
+    for n in 1..30 {
+        lan.insert(Contact::new(all[n], one_ip([10, 0, 0, 1], n), NOW));
+    }
+    assert_eq!(lan.len(), MAX_IDS_PER_IP);
+    let settings = Settings {
+        on_loopback: true,
+        ..Settings::default()
+    };
+    let mut local = RoutingTable::new(all[0], &settings, NOW);
+    for n in 1..15 {
+        local.insert(Contact::new(all[n], one_ip([127, 0, 0, 1], n), NOW));
+    }
+    assert_eq!(local.len(), 14);
+}
+
+#[test]
+fn the_public_profile_wants_many_networks() {
+    let all = ids(6, 200);
+    let settings = Settings {
+        profile: Profile::Public,
+        ..Settings::default()
+    };
+    let mut table = RoutingTable::new(all[0], &settings, NOW);
+    for n in 1..200 {
+        let ip = [10, 0, 0, u8::try_from(n).unwrap()];
+        table.insert(Contact::new(
+            all[n],
+            SocketAddrV4::new(ip.into(), 8468),
+            NOW,
+        ));
+    }
+    assert!(table.len() <= MAX_PER_TABLE_AND_NET, "{}", table.len());
+}
+
+#[test]
+fn a_bucket_without_lookups_turns_stale_and_its_keys_lie_in_it() {
+    let all = ids(8, 200);
+    let mut table = filled(all[0], 8, &all[1..]);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    assert_eq!(table.stale_key(NOW, &mut rng), None);
+    let later = NOW + Duration::from_hours(2);
+    for _ in 0..table.buckets().len() {
+        let key = table
+            .stale_key(later, &mut rng)
+            .expect("a stale bucket is left");
+        table.touch(&key, later);
+    }
+    assert_eq!(table.stale_key(later, &mut rng), None);
+}
