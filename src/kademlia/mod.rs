@@ -22,4 +22,7 @@ pub use settings::{Dialect, Profile, Settings};
 pub use table::{Inserted, RoutingTable};
 pub use time::Timestamp;
 pub use value::Value;
-pub use values::{Held, HeldKey, Source, StoreReply, StoreRequest};
+pub use values::{
+    DEFAULT_QUOTA_BYTES, Held, HeldDetail, HeldKey, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY,
+    MultiStore, Source, StoreReply, StoreRequest,
+};
