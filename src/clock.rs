@@ -16,14 +16,9 @@ pub struct Clock {
 
 impl Clock {
     /// Reads the wall clock once; everything later is counted from here.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the clocks"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the clocks")]
     pub fn start() -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             started_wall_micros: u64::try_from(wall.as_micros()).unwrap_or(u64::MAX),
             started: Instant::now(),

@@ -407,10 +407,7 @@ pub struct CommandError {
 impl CommandError {
     /// A failure of the given kind.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 
     /// A failure without a code of its own.
@@ -450,34 +447,18 @@ mod tests {
     #[test]
     fn requests_read_as_the_contract_writes_them() {
         let command = parse_line(r#"{"op":"download","name":"x"}"#).unwrap();
-        let Command::Download {
-            name, on_conflict, ..
-        } = command
-        else {
-            panic!("{command:?}")
-        };
+        let Command::Download { name, on_conflict, .. } = command else { panic!("{command:?}") };
         assert_eq!((name.as_str(), on_conflict), ("x", OnConflict::Error));
         assert_eq!(parse_line(r#"{"op":"peers"}"#).unwrap(), Command::Peers {});
-        for bad in [
-            r#"{"op":"fly"}"#,
-            r#"{"op":"get"}"#,
-            r#"{"op":"get","key":1}"#,
-            "[]",
-            "{",
-        ] {
+        for bad in [r#"{"op":"fly"}"#, r#"{"op":"get"}"#, r#"{"op":"get","key":1}"#, "[]", "{"] {
             assert_eq!(parse_line(bad).unwrap_err().code, ErrorCode::Usage, "{bad}");
         }
-        assert!(
-            parse_line(r#"{"op":"get","key":"a","kye":"b"}"#).is_err(),
-            "typos are not lost"
-        );
+        assert!(parse_line(r#"{"op":"get","key":"a","kye":"b"}"#).is_err(), "typos are not lost");
     }
 
     #[test]
     fn failures_have_their_contractual_shape() {
-        let line = Line::Error {
-            error: CommandError::new(ErrorCode::NoPeers, "alone"),
-        };
+        let line = Line::Error { error: CommandError::new(ErrorCode::NoPeers, "alone") };
         let json = serde_json::to_string(&line).unwrap();
         assert_eq!(json, r#"{"error":{"code":"no_peers","message":"alone"}}"#);
     }

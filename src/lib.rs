@@ -16,4 +16,5 @@ pub mod clock;
 pub mod command;
 pub mod content;
 pub mod kademlia;
+pub mod sim;
 pub mod transfer;

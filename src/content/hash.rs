@@ -95,9 +95,6 @@ impl ContentHasher {
 
     /// The content is whole.
     pub fn finish(&self) -> Verified {
-        Verified {
-            hash: ContentHash(*self.hasher.finalize().as_bytes()),
-            size: self.size,
-        }
+        Verified { hash: ContentHash(*self.hasher.finalize().as_bytes()), size: self.size }
     }
 }

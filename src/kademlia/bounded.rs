@@ -15,12 +15,7 @@ pub(super) struct BoundedMap<K, V> {
 
 impl<K: Ord + Clone, V> BoundedMap<K, V> {
     pub(super) const fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            entries: BTreeMap::new(),
-            order: BTreeMap::new(),
-            next: 0,
-        }
+        Self { capacity, entries: BTreeMap::new(), order: BTreeMap::new(), next: 0 }
     }
 
     /// Writes an entry and makes it the most recent; the least recent gives way if need be.

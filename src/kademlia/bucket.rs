@@ -100,9 +100,7 @@ impl KBucket {
     /// Gives a contact its place in the order of when it was last seen.
     pub(super) fn add(&mut self, contact: Contact) {
         debug_assert!(!self.is_full() && self.covers(&contact.id.as_key()));
-        let place = self
-            .contacts
-            .partition_point(|other| other.last_seen <= contact.last_seen);
+        let place = self.contacts.partition_point(|other| other.last_seen <= contact.last_seen);
         self.contacts.insert(place, contact);
     }
 
@@ -121,8 +119,7 @@ impl KBucket {
 
     /// Keeps a verified newcomer for when a place is free; the oldest gives way.
     pub(super) fn keep_replacement(&mut self, contact: Contact) {
-        self.replacements
-            .retain(|kept| kept.id != contact.id && kept.address != contact.address);
+        self.replacements.retain(|kept| kept.id != contact.id && kept.address != contact.address);
         if self.replacements.len() >= self.k {
             self.replacements.remove(0);
         }
@@ -155,19 +152,11 @@ impl KBucket {
         };
         let (mut low, mut high) = (half(self.prefix), half(Key::new(high)));
         for contact in self.contacts {
-            let side = if low.covers(&contact.id.as_key()) {
-                &mut low
-            } else {
-                &mut high
-            };
+            let side = if low.covers(&contact.id.as_key()) { &mut low } else { &mut high };
             side.contacts.push(contact);
         }
         for contact in self.replacements {
-            let side = if low.covers(&contact.id.as_key()) {
-                &mut low
-            } else {
-                &mut high
-            };
+            let side = if low.covers(&contact.id.as_key()) { &mut low } else { &mut high };
             if side.is_full() || side.position(&contact.id).is_some() {
                 side.replacements.push(contact);
             } else {

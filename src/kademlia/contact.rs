@@ -18,10 +18,7 @@ pub struct RoundTrip {
 impl RoundTrip {
     /// From the first sample.
     pub fn first(sample: Duration) -> Self {
-        Self {
-            smoothed: sample,
-            variation: sample / 2,
-        }
+        Self { smoothed: sample, variation: sample / 2 }
     }
 
     /// Takes in another sample.
@@ -60,12 +57,6 @@ pub struct Contact {
 impl Contact {
     /// A peer that has just answered our ping.
     pub const fn new(id: NodeId, address: SocketAddrV4, now: Timestamp) -> Self {
-        Self {
-            id,
-            address,
-            last_seen: now,
-            round_trip: None,
-            failures: 0,
-        }
+        Self { id, address, last_seen: now, round_trip: None, failures: 0 }
     }
 }

@@ -125,9 +125,7 @@ impl Distance {
     /// Leading bits that both identifiers share: 160 for equal ones.
     pub fn common_bits(&self) -> usize {
         let whole = self.0.iter().take_while(|byte| **byte == 0).count();
-        self.0
-            .get(whole)
-            .map_or(ID_BITS, |byte| whole * 8 + byte.leading_zeros() as usize)
+        self.0.get(whole).map_or(ID_BITS, |byte| whole * 8 + byte.leading_zeros() as usize)
     }
 }
 

@@ -14,13 +14,13 @@ use super::{Contact, ID_BITS, Key, NodeId, Profile, Settings, Timestamp};
 
 /// Requests in a row a contact may leave unanswered before it goes: one or two are bad luck on a
 /// lossy link, three at 5 % loss happen to one contact in eight thousand.
-pub const MAX_FAILURES: u32 = 3;
+pub(super) const MAX_FAILURES: u32 = 3;
 /// Contacts from one IP: a machine runs a few nodes, not a Sybil's dozens.
-pub const MAX_IDS_PER_IP: usize = 8;
+pub(super) const MAX_IDS_PER_IP: usize = 8;
 /// Profile `public`: contacts of one bucket from one /24.
-pub const MAX_PER_BUCKET_AND_NET: usize = 2;
+pub(super) const MAX_PER_BUCKET_AND_NET: usize = 2;
 /// Profile `public`: contacts of the whole table from one /24.
-pub const MAX_PER_TABLE_AND_NET: usize = 10;
+pub(super) const MAX_PER_TABLE_AND_NET: usize = 10;
 /// A full bucket asks its least recently seen contact for a sign of life if it has been silent for
 /// this long when a newcomer waits.
 const QUIET: Duration = Duration::from_mins(5);
@@ -95,10 +95,7 @@ impl RoutingTable {
     /// The contact at an address.
     pub fn at(&self, address: SocketAddrV4) -> Option<&Contact> {
         let id = self.by_address.get(&address)?;
-        self.leaves[self.leaf_of(&id.as_key())]
-            .contacts()
-            .iter()
-            .find(|c| c.id == *id)
+        self.leaves[self.leaf_of(&id.as_key())].contacts().iter().find(|c| c.id == *id)
     }
 
     /// Takes in a peer that has just answered our ping with this id.
@@ -234,28 +231,19 @@ impl RoutingTable {
 
     /// A random key of a bucket that had no lookup since then, if there is one.
     pub fn stale_key(&self, since: Timestamp, rng: &mut impl rand::Rng) -> Option<Key> {
-        let stale = self
-            .leaves
-            .iter()
-            .find(|bucket| bucket.last_lookup() < since)?;
+        let stale = self.leaves.iter().find(|bucket| bucket.last_lookup() < since)?;
         Some(stale.random_key(rng))
     }
 
     /// One random key in each bucket but the own one.
     pub fn refresh_keys(&self, rng: &mut impl rand::Rng) -> Vec<Key> {
         let own = self.leaf_of(&self.own.as_key());
-        let others = self
-            .leaves
-            .iter()
-            .enumerate()
-            .filter(|(leaf, _)| *leaf != own);
+        let others = self.leaves.iter().enumerate().filter(|(leaf, _)| *leaf != own);
         others.map(|(_, bucket)| bucket.random_key(rng)).collect()
     }
 
     fn leaf_of(&self, key: &Key) -> usize {
-        self.leaves
-            .partition_point(|bucket| bucket.prefix() <= key)
-            .saturating_sub(1)
+        self.leaves.partition_point(|bucket| bucket.prefix() <= key).saturating_sub(1)
     }
 
     fn remove(&mut self, address: SocketAddrV4) {
@@ -298,9 +286,7 @@ impl RoutingTable {
         bucket.keep_replacement(newcomer);
         let oldest = bucket.contacts().first();
         let quiet = oldest.filter(|contact| now.since(contact.last_seen) > QUIET);
-        Inserted::Waiting {
-            ping: quiet.map(|contact| contact.address),
-        }
+        Inserted::Waiting { ping: quiet.map(|contact| contact.address) }
     }
 
     fn diverse(&self, leaf: usize, newcomer: &Contact) -> bool {

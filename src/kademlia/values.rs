@@ -14,17 +14,17 @@ use super::{Key, Timestamp, Value};
 /// Values of one key: as many providers as a downloader could use, and they fit a few datagrams.
 pub const MAX_VALUES_PER_KEY: usize = 64;
 /// Packed bytes of one key's values.
-pub const MAX_BYTES_PER_KEY: usize = 64 * 1024;
+const MAX_BYTES_PER_KEY: usize = 64 * 1024;
 /// Packed bytes of one value: the longest string that a Python caller can send, and its header.
 pub const MAX_PACKED_VALUE: usize = 8_137 + 3;
 /// Values of one key that one IP may bring by plain stores, so that ten of them can't fill it.
-pub const MAX_VALUES_PER_KEY_AND_IP: usize = 16;
+const MAX_VALUES_PER_KEY_AND_IP: usize = 16;
 /// One IP may bring this part of the quota.
-pub const QUOTA_SHARE_PER_IP: usize = 10;
+const QUOTA_SHARE_PER_IP: usize = 10;
 /// Bytes of `--store-quota` when it isn't given.
 pub const DEFAULT_QUOTA_BYTES: usize = 64 * 1024 * 1024;
 /// A plain store lives a week, as with the Python peers.
-pub const LIFETIME: Duration = Duration::from_hours(7 * 24);
+const LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// Peers push what they hold once an hour: what was not pushed for longer is no longer pushed.
 const PUSH_SILENCE: Duration = Duration::from_hours(3);
 /// Expired values that are remembered while peers still push them.
@@ -202,11 +202,7 @@ impl MultiStore {
     pub fn handle(&mut self, now: Timestamp, request: StoreRequest) -> StoreReply {
         self.expire(now);
         match request {
-            StoreRequest::Put {
-                key,
-                values,
-                source,
-            } => {
+            StoreRequest::Put { key, values, source } => {
                 let mut accepted = true;
                 for value in values {
                     accepted &= self.put(now, key, value, source);
@@ -271,22 +267,14 @@ impl MultiStore {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
         let entry = |(key, values): (&Key, &Vec<Stored>)| {
-            let oldest = values
-                .iter()
-                .map(|stored| stored.refreshed)
-                .min()
-                .unwrap_or(now);
+            let oldest = values.iter().map(|stored| stored.refreshed).min().unwrap_or(now);
             HeldKey {
                 key: *key,
                 own: values.iter().any(Stored::is_own),
                 refreshed: now.since(oldest),
             }
         };
-        self.keys
-            .range((from, Unbounded))
-            .take(limit)
-            .map(entry)
-            .collect()
+        self.keys.range((from, Unbounded)).take(limit).map(entry).collect()
     }
 
     fn put(&mut self, now: Timestamp, key: Key, value: Value, source: Source) -> bool {
@@ -308,14 +296,8 @@ impl MultiStore {
             return false;
         }
         let expires = (source != Source::Own).then(|| now + LIFETIME);
-        let stored = Stored {
-            value,
-            source,
-            first_party,
-            first_seen: now,
-            refreshed: now,
-            expires,
-        };
+        let stored =
+            Stored { value, source, first_party, first_seen: now, refreshed: now, expires };
         if !self.make_room(&key, &stored) {
             return false;
         }
@@ -326,10 +308,7 @@ impl MultiStore {
     }
 
     fn known(&mut self, key: &Key, value: &Value) -> Option<&mut Stored> {
-        self.keys
-            .get_mut(key)?
-            .iter_mut()
-            .find(|stored| stored.value == *value)
+        self.keys.get_mut(key)?.iter_mut().find(|stored| stored.value == *value)
     }
 
     /// Makes a value that a peer brought an own publication.
@@ -374,10 +353,7 @@ impl MultiStore {
                     return false;
                 }
                 let of_key = self.keys.get(key).map(Vec::as_slice).unwrap_or_default();
-                let of_ip = of_key
-                    .iter()
-                    .filter(|stored| brought_by(stored, ip))
-                    .count();
+                let of_ip = of_key.iter().filter(|stored| brought_by(stored, ip)).count();
                 if !holder && of_ip >= MAX_VALUES_PER_KEY_AND_IP {
                     return false;
                 }
@@ -385,10 +361,7 @@ impl MultiStore {
         }
         while !self.fits(key, newcomer) {
             let displaced = self.keys.get(key).and_then(|values| {
-                values
-                    .iter()
-                    .find(|stored| rank(stored) < rank(newcomer))
-                    .map(|s| s.value.clone())
+                values.iter().find(|stored| rank(stored) < rank(newcomer)).map(|s| s.value.clone())
             });
             let Some(displaced) = displaced else {
                 return false;
@@ -420,18 +393,11 @@ impl MultiStore {
     }
 
     fn account(&mut self, stored: &Stored, comes: bool) {
-        self.values = if comes {
-            self.values + 1
-        } else {
-            self.values - 1
-        };
+        self.values = if comes { self.values + 1 } else { self.values - 1 };
         let Source::Peer { address, .. } = stored.source else {
             return;
         };
-        let (cost, of_ip) = (
-            stored.cost(),
-            self.bytes_by_ip.entry(*address.ip()).or_default(),
-        );
+        let (cost, of_ip) = (stored.cost(), self.bytes_by_ip.entry(*address.ip()).or_default());
         if comes {
             self.bytes += cost;
             *of_ip += cost;
@@ -470,9 +436,7 @@ fn first_party(value: &Value, source: Source) -> bool {
     let (Some(text), Source::Peer { address, .. }) = (value.as_text(), source) else {
         return false;
     };
-    let rest = text
-        .strip_prefix("http://")
-        .or_else(|| text.strip_prefix("https://"));
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let Some(authority) = rest.and_then(|rest| rest.split(['/', '?', '#', '\\']).next()) else {
         return false;
     };

@@ -25,10 +25,8 @@ pub struct ProviderUrl {
 impl ProviderUrl {
     /// Reads a value from the DHT.
     pub fn parse(value: &str) -> Result<Self, ProviderError> {
-        let url = Url::parse(value).map_err(|_| ProviderError {
-            url: value.to_owned(),
-            reason: "not a URL",
-        })?;
+        let url = Url::parse(value)
+            .map_err(|_| ProviderError { url: value.to_owned(), reason: "not a URL" })?;
         Ok(Self { url, hash: None })
     }
 

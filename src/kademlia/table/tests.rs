@@ -14,14 +14,7 @@ fn address(n: usize) -> SocketAddrV4 {
 }
 
 fn table(own: NodeId, k: usize) -> RoutingTable {
-    RoutingTable::new(
-        own,
-        &Settings {
-            k,
-            ..Settings::default()
-        },
-        NOW,
-    )
+    RoutingTable::new(own, &Settings { k, ..Settings::default() }, NOW)
 }
 
 fn filled(own: NodeId, k: usize, ids: &[NodeId]) -> RoutingTable {
@@ -48,21 +41,13 @@ fn check(table: &RoutingTable) {
             assert_eq!(table.at(contact.address), Some(contact));
             assert_ne!(contact.id, table.own);
         }
-        assert!(
-            bucket
-                .contacts()
-                .is_sorted_by_key(|contact| contact.last_seen)
-        );
+        assert!(bucket.contacts().is_sorted_by_key(|contact| contact.last_seen));
         if let Some(next) = table.buckets().get(n + 1) {
             assert!(bucket.prefix() < next.prefix(), "leaves in key order");
         }
     }
     assert_eq!(seen, table.len());
-    let area: f64 = table
-        .buckets()
-        .iter()
-        .map(|b| 0.5_f64.powi(b.depth() as i32))
-        .sum();
+    let area: f64 = table.buckets().iter().map(|b| 0.5_f64.powi(b.depth() as i32)).sum();
     assert!((area - 1.0).abs() < 1e-9, "leaves tile the key space");
 }
 
@@ -133,24 +118,14 @@ fn one_or_two_failures_are_forgiven_and_the_third_promotes_a_replacement() {
     for (n, id) in far.iter().enumerate() {
         table.insert(Contact::new(*id, address(10 + n), NOW));
     }
-    assert!(
-        table.at(address(12)).is_none(),
-        "the bucket was full: the third waits"
-    );
+    assert!(table.at(address(12)).is_none(), "the bucket was full: the third waits");
     assert_eq!(table.failed(address(10)), None);
     assert_eq!(table.failed(address(10)), None);
     table.heard(address(10), NOW, None);
-    assert_eq!(
-        table.failed(address(10)),
-        None,
-        "an answer in between clears the count"
-    );
+    assert_eq!(table.failed(address(10)), None, "an answer in between clears the count");
     assert_eq!(table.failed(address(10)), None);
     assert_eq!(table.failed(address(10)), Some(address(12)));
-    assert_eq!(
-        table.at(address(12)).map(|contact| contact.id),
-        Some(far[2])
-    );
+    assert_eq!(table.at(address(12)).map(|contact| contact.id), Some(far[2]));
     check(&table);
 }
 
@@ -160,10 +135,7 @@ fn a_newcomer_with_a_known_id_waits_until_the_known_address_is_dead() {
     let mut table = table(all[0], 4);
     table.insert(Contact::new(all[1], address(1), NOW));
     let moved = Contact::new(all[1], address(2), NOW);
-    assert_eq!(
-        table.insert(moved),
-        Inserted::Challenges { ping: address(1) }
-    );
+    assert_eq!(table.insert(moved), Inserted::Challenges { ping: address(1) });
     assert!(table.at(address(2)).is_none());
     for _ in 0..MAX_FAILURES {
         table.failed(address(1));
@@ -176,10 +148,7 @@ fn a_node_that_started_anew_replaces_its_old_id() {
     let all = ids(4, 3);
     let mut table = table(all[0], 4);
     table.insert(Contact::new(all[1], address(1), NOW));
-    assert_eq!(
-        table.insert(Contact::new(all[2], address(1), NOW)),
-        Inserted::Added
-    );
+    assert_eq!(table.insert(Contact::new(all[2], address(1), NOW)), Inserted::Added);
     assert_eq!(table.len(), 1);
     check(&table);
 }
@@ -194,10 +163,7 @@ fn one_ip_gets_eight_places_and_loopback_has_no_such_limit_on_loopback() {
         lan.insert(Contact::new(all[n], one_ip([10, 0, 0, 1], n), NOW));
     }
     assert_eq!(lan.len(), MAX_IDS_PER_IP);
-    let settings = Settings {
-        on_loopback: true,
-        ..Settings::default()
-    };
+    let settings = Settings { on_loopback: true, ..Settings::default() };
     let mut local = RoutingTable::new(all[0], &settings, NOW);
     for n in 1..15 {
         local.insert(Contact::new(all[n], one_ip([127, 0, 0, 1], n), NOW));
@@ -208,18 +174,11 @@ fn one_ip_gets_eight_places_and_loopback_has_no_such_limit_on_loopback() {
 #[test]
 fn the_public_profile_wants_many_networks() {
     let all = ids(6, 200);
-    let settings = Settings {
-        profile: Profile::Public,
-        ..Settings::default()
-    };
+    let settings = Settings { profile: Profile::Public, ..Settings::default() };
     let mut table = RoutingTable::new(all[0], &settings, NOW);
     for n in 1..200 {
         let ip = [10, 0, 0, u8::try_from(n).unwrap()];
-        table.insert(Contact::new(
-            all[n],
-            SocketAddrV4::new(ip.into(), 8468),
-            NOW,
-        ));
+        table.insert(Contact::new(all[n], SocketAddrV4::new(ip.into(), 8468), NOW));
     }
     assert!(table.len() <= MAX_PER_TABLE_AND_NET, "{}", table.len());
 }
@@ -232,9 +191,7 @@ fn a_bucket_without_lookups_turns_stale_and_its_keys_lie_in_it() {
     assert_eq!(table.stale_key(NOW, &mut rng), None);
     let later = NOW + Duration::from_hours(2);
     for _ in 0..table.buckets().len() {
-        let key = table
-            .stale_key(later, &mut rng)
-            .expect("a stale bucket is left");
+        let key = table.stale_key(later, &mut rng).expect("a stale bucket is left");
         table.touch(&key, later);
     }
     assert_eq!(table.stale_key(later, &mut rng), None);

@@ -11,10 +11,7 @@ fn text(text: &str) -> Value {
 }
 
 fn peer(n: u8) -> Source {
-    Source::Peer {
-        address: SocketAddrV4::new([10, 0, 0, n].into(), 8468),
-        holder: false,
-    }
+    Source::Peer { address: SocketAddrV4::new([10, 0, 0, n].into(), 8468), holder: false }
 }
 
 fn store() -> MultiStore {
@@ -22,11 +19,7 @@ fn store() -> MultiStore {
 }
 
 fn put(store: &mut MultiStore, now: Timestamp, key: &str, value: &str, source: Source) -> bool {
-    let request = StoreRequest::Put {
-        key: Key::of_name(key),
-        values: vec![text(value)],
-        source,
-    };
+    let request = StoreRequest::Put { key: Key::of_name(key), values: vec![text(value)], source };
     match store.handle(now, request) {
         StoreReply::Put { accepted } => accepted,
         other => panic!("{other:?}"),
@@ -34,12 +27,7 @@ fn put(store: &mut MultiStore, now: Timestamp, key: &str, value: &str, source: S
 }
 
 fn held(store: &mut MultiStore, now: Timestamp, key: &str) -> Vec<Held> {
-    match store.handle(
-        now,
-        StoreRequest::Get {
-            key: Key::of_name(key),
-        },
-    ) {
+    match store.handle(now, StoreRequest::Get { key: Key::of_name(key) }) {
         StoreReply::Values(values) => values,
         other => panic!("{other:?}"),
     }
@@ -47,10 +35,7 @@ fn held(store: &mut MultiStore, now: Timestamp, key: &str) -> Vec<Held> {
 
 fn texts(store: &mut MultiStore, now: Timestamp, key: &str) -> Vec<String> {
     let values = held(store, now, key);
-    values
-        .iter()
-        .map(|held| held.value.as_text().unwrap().to_owned())
-        .collect()
+    values.iter().map(|held| held.value.as_text().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -75,10 +60,7 @@ fn each_value_expires_by_its_own_age() {
     assert_eq!(texts(&mut store, week_later, "k"), ["young"]);
     assert!(texts(&mut store, week_later, "other").is_empty());
     assert!(texts(&mut store, day_later + LIFETIME, "k").is_empty());
-    assert_eq!(
-        (store.key_count(), store.value_count(), store.bytes),
-        (0, 0, 0)
-    );
+    assert_eq!((store.key_count(), store.value_count(), store.bytes), (0, 0, 0));
     assert!(store.bytes_by_ip.is_empty() && store.expiries.is_empty());
 }
 
@@ -89,26 +71,14 @@ fn repeats_of_third_parties_keep_nothing_alive() {
     let mut seen_until = now;
     for hour in 0..24 * 10 {
         now = START + Duration::from_hours(hour);
-        put(
-            &mut store,
-            now,
-            "k",
-            "http://10.0.0.9/f",
-            peer(1 + (hour % 2) as u8),
-        );
+        put(&mut store, now, "k", "http://10.0.0.9/f", peer(1 + (hour % 2) as u8));
         if !texts(&mut store, now, "k").is_empty() {
             seen_until = now;
         }
     }
-    assert!(
-        seen_until.since(START) < LIFETIME,
-        "pushed hourly, it still died after a week"
-    );
+    assert!(seen_until.since(START) < LIFETIME, "pushed hourly, it still died after a week");
     let silent = now + PUSH_SILENCE + Duration::from_secs(1);
-    assert!(
-        put(&mut store, silent, "k", "http://10.0.0.9/f", peer(1)),
-        "no longer pushed: new"
-    );
+    assert!(put(&mut store, silent, "k", "http://10.0.0.9/f", peer(1)), "no longer pushed: new");
 }
 
 #[test]
@@ -128,10 +98,7 @@ fn own_publications_live_until_they_are_forgotten() {
     put(&mut store, START, "k", "v", Source::Own);
     let later = START + Duration::from_hours(24 * 365);
     assert!(held(&mut store, later, "k")[0].own);
-    let request = StoreRequest::Forget {
-        key: Key::of_name("k"),
-        value: text("v"),
-    };
+    let request = StoreRequest::Forget { key: Key::of_name("k"), value: text("v") };
     store.handle(later, request);
     assert!(texts(&mut store, later, "k").is_empty());
     assert_eq!((store.value_count(), store.bytes), (0, 0));
@@ -140,32 +107,21 @@ fn own_publications_live_until_they_are_forgotten() {
 #[test]
 fn one_ip_fills_neither_a_key_nor_the_store() {
     let mut store = MultiStore::new(100_000, false);
-    let taken = (0..100)
-        .filter(|n| put(&mut store, START, "k", &format!("v{n}"), peer(1)))
-        .count();
+    let taken = (0..100).filter(|n| put(&mut store, START, "k", &format!("v{n}"), peer(1))).count();
     assert_eq!(taken, MAX_VALUES_PER_KEY_AND_IP);
     assert!(put(&mut store, START, "k", "another's", peer(2)));
     for n in 0..10_000 {
         put(&mut store, START, &format!("k{n}"), "v", peer(1));
     }
-    assert!(
-        store.bytes_by_ip[&Ipv4Addr::new(10, 0, 0, 1)] <= 10_000,
-        "a tenth of the quota"
-    );
-    assert!(
-        put(&mut store, START, "fresh", "another's", peer(2)),
-        "others still have room"
-    );
+    assert!(store.bytes_by_ip[&Ipv4Addr::new(10, 0, 0, 1)] <= 10_000, "a tenth of the quota");
+    assert!(put(&mut store, START, "fresh", "another's", peer(2)), "others still have room");
 }
 
 #[test]
 fn a_fellow_holder_hands_over_a_whole_key() {
     let mut store = store();
     let address = SocketAddrV4::new([10, 0, 0, 1].into(), 8468);
-    let holder = Source::Peer {
-        address,
-        holder: true,
-    };
+    let holder = Source::Peer { address, holder: true };
     for n in 0..MAX_VALUES_PER_KEY {
         assert!(put(&mut store, START, "k", &format!("v{n}"), holder));
     }
@@ -176,39 +132,21 @@ fn a_fellow_holder_hands_over_a_whole_key() {
 fn honest_urls_survive_a_flood_of_their_key() {
     let mut store = store();
     for n in 1..=2 {
-        assert!(put(
-            &mut store,
-            START,
-            "k",
-            &format!("http://10.0.0.{n}/f"),
-            peer(n)
-        ));
+        assert!(put(&mut store, START, "k", &format!("http://10.0.0.{n}/f"), peer(n)));
     }
     for ip in 100..110 {
         for n in 0..1_000 {
-            put(
-                &mut store,
-                START,
-                "k",
-                &format!("http://6.6.6.6/{ip}/{n}"),
-                peer(ip),
-            );
+            put(&mut store, START, "k", &format!("http://6.6.6.6/{ip}/{n}"), peer(ip));
         }
     }
     assert_eq!(texts(&mut store, START, "k").len(), MAX_VALUES_PER_KEY);
     for n in 3..=5 {
         let url = format!("http://10.0.0.{n}/f");
-        assert!(
-            put(&mut store, START, "k", &url, peer(n)),
-            "a publisher displaces the flood"
-        );
+        assert!(put(&mut store, START, "k", &url, peer(n)), "a publisher displaces the flood");
     }
     let kept = texts(&mut store, START, "k");
     for n in 1..=5 {
-        assert!(
-            kept.contains(&format!("http://10.0.0.{n}/f")),
-            "{n} is lost"
-        );
+        assert!(kept.contains(&format!("http://10.0.0.{n}/f")), "{n} is lost");
     }
     assert!(put(&mut store, START, "k", "mine", Source::Own));
 }
@@ -232,40 +170,24 @@ fn a_value_is_first_party_only_on_its_own_host() {
 #[test]
 fn the_quota_and_the_longest_value_hold() {
     let mut store = MultiStore::new(50_000, true);
-    let local = Source::Peer {
-        address: SocketAddrV4::new([127, 0, 0, 1].into(), 1),
-        holder: false,
-    };
+    let local =
+        Source::Peer { address: SocketAddrV4::new([127, 0, 0, 1].into(), 1), holder: false };
     assert!(put(&mut store, START, "k", &"x".repeat(8_137), local));
     assert!(!put(&mut store, START, "k", &"x".repeat(8_138), local));
-    let taken = (0..1_000)
-        .filter(|n| put(&mut store, START, &format!("k{n}"), "v", local))
-        .count();
-    assert!(
-        taken > 100 && store.bytes <= 50_000,
-        "{taken} values, {} bytes",
-        store.bytes
-    );
+    let taken = (0..1_000).filter(|n| put(&mut store, START, &format!("k{n}"), "v", local)).count();
+    assert!(taken > 100 && store.bytes <= 50_000, "{taken} values, {} bytes", store.bytes);
 }
 
 #[test]
 fn keys_come_in_pages() {
     let mut store = store();
     for n in 0..10 {
-        put(
-            &mut store,
-            START,
-            &format!("k{n}"),
-            "v",
-            if n == 0 { Source::Own } else { peer(1) },
-        );
+        put(&mut store, START, &format!("k{n}"), "v", if n == 0 { Source::Own } else { peer(1) });
     }
     let (mut after, mut all) = (None, Vec::new());
     loop {
         let reply = store.handle(START, StoreRequest::Keys { after, limit: 3 });
-        let StoreReply::Keys(page) = reply else {
-            panic!("{reply:?}")
-        };
+        let StoreReply::Keys(page) = reply else { panic!("{reply:?}") };
         let Some(last) = page.last() else { break };
         assert!(page.len() <= 3);
         after = Some(last.key);

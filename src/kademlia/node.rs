@@ -1,0 +1,300 @@
+//! The node: one state machine that ties table, requests, lookups and upkeep together.
+//!
+//! Always holds: nothing happens but by a call from outside, and each call's effects are read off
+//! with [`Node::poll_output`]; a contact enters the table only after our own ping came back with
+//! its id. Never: holds a value: it asks for them by [`Output::Store`], and the reply comes later.
+
+mod outbound;
+mod requests;
+mod responses;
+mod upkeep;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddrV4;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::bounded::BoundedMap;
+use super::lookup::{Goal, Lookup};
+use super::operation::{Get, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Walk};
+use super::rpc::{Due, Inflight, Owner};
+use super::table::RoutingTable;
+use super::values::{StoreReply, StoreRequest};
+use super::wire::NodeEntry;
+use super::{Key, NodeId, Settings, Timestamp, Value};
+use requests::Requests;
+use responses::Verified;
+use upkeep::Upkeep;
+
+/// Operations under way at once, the user's and the node's own: each costs a few kilobytes.
+pub const MAX_OPERATIONS: usize = 256;
+/// Store requests without a reply: more means the store is stuck, and peers hear `false`.
+const MAX_TICKETS: usize = 4_096;
+/// Bootstrap addresses that are pinged at once.
+const MAX_BOOTSTRAP: usize = 16;
+/// Peers that are asked how they see this node: a majority of five outvotes two liars.
+const OBSERVERS: usize = 5;
+/// Peers whose verification is remembered: several tables' worth.
+const MAX_VERIFIED: usize = 4_096;
+
+/// What the node wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Send this datagram; it may get lost.
+    Send {
+        /// To this address.
+        to: SocketAddrV4,
+        /// These bytes.
+        datagram: Vec<u8>,
+    },
+    /// Ask the store, and hand its reply to [`Node::handle_store_reply`].
+    Store(u64, StoreRequest),
+    /// An operation is over.
+    Done(OpId, Outcome),
+}
+
+/// For whom an operation runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Client {
+    User,
+    Refresh,
+    Upkeep,
+}
+
+/// What a store reply is for.
+#[derive(Debug)]
+enum Waiting {
+    Request(requests::Asker),
+    Operation(OpId),
+    Handover(upkeep::HandoverStep),
+    Upkeep(upkeep::UpkeepStep),
+}
+
+/// A node of the DHT.
+#[derive(Debug)]
+pub struct Node {
+    id: NodeId,
+    settings: Settings,
+    rng: ChaCha8Rng,
+    table: RoutingTable,
+    inflight: Inflight,
+    verified: BoundedMap<SocketAddrV4, Verified>,
+    requests: Requests,
+    upkeep: Upkeep,
+    operations: BTreeMap<OpId, (Operation, Client)>,
+    events: VecDeque<(OpId, OpEvent)>,
+    tickets: BTreeMap<u64, Waiting>,
+    outputs: VecDeque<Output>,
+    next_operation: u64,
+    next_ticket: u64,
+}
+
+impl Node {
+    /// A node that knows nobody. The seed decides everything it will draw.
+    pub fn new(settings: Settings, id: NodeId, seed: [u8; 32], now: Timestamp) -> Self {
+        let mut rng = ChaCha8Rng::from_seed(seed);
+        Self {
+            id,
+            table: RoutingTable::new(id, &settings, now),
+            inflight: Inflight::default(),
+            verified: BoundedMap::new(MAX_VERIFIED),
+            requests: Requests::default(),
+            upkeep: Upkeep::new(now, &settings, &mut rng),
+            operations: BTreeMap::new(),
+            events: VecDeque::new(),
+            tickets: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            next_operation: 0,
+            next_ticket: 0,
+            settings,
+            rng,
+        }
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Its routing table.
+    pub const fn table(&self) -> &RoutingTable {
+        &self.table
+    }
+
+    /// What it was tuned to.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Finds all values of a key. None while [`MAX_OPERATIONS`] are under way.
+    pub fn start_get(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
+        self.table.touch(&key, now);
+        let lookup = self.lookup(key, Goal::Values);
+        let dialect = self.settings.dialect;
+        self.begin(now, Client::User, |acts| {
+            Operation::Get(Box::new(Get::start(lookup, dialect, acts)))
+        })
+    }
+
+    /// Publishes a value: the own store keeps it, and the k nearest nodes get it.
+    pub fn start_put(&mut self, now: Timestamp, key: Key, value: Value) -> Option<OpId> {
+        self.begin_put(now, Client::User, key, vec![value], Purpose::Publish)
+    }
+
+    /// Looks for the nodes nearest to a key, for the sake of the buckets on the way.
+    pub fn start_walk(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
+        self.begin_walk(now, Client::User, key)
+    }
+
+    /// Joins the network that these addresses belong to; at most 16 of them are asked.
+    pub fn start_join(&mut self, now: Timestamp, addresses: &[SocketAddrV4]) -> Option<OpId> {
+        let addresses = &addresses[..addresses.len().min(MAX_BOOTSTRAP)];
+        let known = self.nearest_entries(&self.id.as_key());
+        let (id, settings) = (self.id, self.settings.clone());
+        self.begin(now, Client::User, |acts| {
+            Operation::Join(Box::new(Join::start(id, &settings, addresses, known, acts)))
+        })
+    }
+
+    /// Asks a few contacts under which address they see this node.
+    pub fn start_observe(&mut self, now: Timestamp) -> Option<OpId> {
+        let mut peers = self.nearest_entries(&self.id.as_key());
+        peers.truncate(OBSERVERS);
+        self.begin(now, Client::User, |acts| Operation::Observe(Observe::start(&peers, acts)))
+    }
+
+    /// Gives up an operation whose caller has left.
+    pub fn cancel(&mut self, op: OpId) {
+        self.operations.remove(&op);
+    }
+
+    /// A datagram came in.
+    pub fn handle_datagram(&mut self, now: Timestamp, from: SocketAddrV4, bytes: &[u8]) {
+        self.receive(now, from, bytes);
+        self.pump(now);
+    }
+
+    /// The store has replied to a ticket.
+    pub fn handle_store_reply(&mut self, now: Timestamp, ticket: u64, reply: StoreReply) {
+        match self.tickets.remove(&ticket) {
+            Some(Waiting::Request(asker)) => self.answer_from_store(now, &asker, reply),
+            Some(Waiting::Operation(op)) => self.events.push_back((op, OpEvent::Disk(reply))),
+            Some(Waiting::Handover(step)) => self.go_on_handing_over(now, step, reply),
+            Some(Waiting::Upkeep(step)) => self.go_on_with_upkeep(now, step, reply),
+            None => {}
+        }
+        self.pump(now);
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Timestamp {
+        let upkeep = self.upkeep.next_at();
+        self.inflight.next_timer().map_or(upkeep, |at| at.min(upkeep))
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some(due) = self.inflight.due(now) {
+            match due {
+                Due::Slow { to, owner, datagram } => {
+                    self.outputs.push_back(Output::Send { to, datagram });
+                    if let Owner::Operation { op, peer } = owner {
+                        self.events.push_back((op, OpEvent::Slow { from: peer }));
+                    }
+                }
+                Due::Stalled { owner } => self.give_up(owner),
+                Due::Expired(pending) => self.expired(now, &pending),
+            }
+        }
+        self.maintain(now);
+        self.pump(now);
+    }
+
+    /// The next thing the node wants done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether it has nothing of its own to do but to wait for requests and for time to pass.
+    pub fn is_idle(&self) -> bool {
+        self.operations.is_empty() && self.outputs.is_empty()
+    }
+
+    fn lookup(&self, key: Key, goal: Goal) -> Lookup {
+        Lookup::new(key, goal, self.id, &self.settings, self.nearest_entries(&key))
+    }
+
+    fn nearest_entries(&self, key: &Key) -> Vec<NodeEntry> {
+        let nearest = self.table.closest(key, self.settings.k, |_| true);
+        nearest.iter().map(|c| NodeEntry { id: c.id, address: c.address }).collect()
+    }
+
+    fn begin_walk(&mut self, now: Timestamp, client: Client, key: Key) -> Option<OpId> {
+        self.table.touch(&key, now);
+        let lookup = self.lookup(key, Goal::Nodes);
+        self.begin(now, client, |acts| Operation::Walk(Box::new(Walk::start(lookup, acts))))
+    }
+
+    fn begin_put(
+        &mut self,
+        now: Timestamp,
+        client: Client,
+        key: Key,
+        values: Vec<Value>,
+        purpose: Purpose,
+    ) -> Option<OpId> {
+        self.table.touch(&key, now);
+        let lookup = self.lookup(key, Goal::Nodes);
+        let (id, k) = (self.id, self.settings.k);
+        self.begin(now, client, |acts| {
+            Operation::Put(Box::new(Put::start(lookup, id, k, values, purpose, acts)))
+        })
+    }
+
+    fn begin(
+        &mut self,
+        now: Timestamp,
+        client: Client,
+        start: impl FnOnce(&mut Vec<super::operation::Act>) -> Operation,
+    ) -> Option<OpId> {
+        if self.operations.len() >= MAX_OPERATIONS {
+            return None;
+        }
+        let op = OpId(self.next_operation);
+        self.next_operation += 1;
+        let mut acts = Vec::new();
+        let operation = start(&mut acts);
+        self.operations.insert(op, (operation, client));
+        self.perform(now, op, acts);
+        self.pump(now);
+        Some(op)
+    }
+
+    fn finish(&mut self, now: Timestamp, op: OpId, outcome: Outcome) {
+        let Some((_, client)) = self.operations.remove(&op) else {
+            return;
+        };
+        match client {
+            Client::User => {
+                self.note_outcome(now, &outcome);
+                self.outputs.push_back(Output::Done(op, outcome));
+            }
+            Client::Refresh => self.refresh_next(now),
+            Client::Upkeep => self.upkeep_next(now),
+        }
+    }
+
+    fn ticket(&mut self, waiting: Waiting, request: StoreRequest) -> bool {
+        if self.tickets.len() >= MAX_TICKETS {
+            return false;
+        }
+        self.tickets.insert(self.next_ticket, waiting);
+        self.outputs.push_back(Output::Store(self.next_ticket, request));
+        self.next_ticket += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! What peers ask, and how they are answered.
+//!
+//! Always holds: `ping` and `stun` are answered at once; everything else only to an address that
+//! answered our own ping with the id it claims, and until then it is held, so that a forged
+//! address costs nobody anything and a newcomer's first question gets a whole answer. Never:
+//! feeds a storm: the fourth identical repeat of a store within 2 s meets silence.
+
+use std::collections::VecDeque;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use sha1::{Digest, Sha1};
+
+use super::{Node, Output, Waiting};
+use crate::kademlia::bounded::BoundedMap;
+use crate::kademlia::rpc::{Asked, Owner};
+use crate::kademlia::values::{Source, StoreReply, StoreRequest};
+use crate::kademlia::wire::{
+    self, Datagram, NodeEntry, Request, RpcId, StoredValue, encode_nodes, encode_pong,
+    encode_store_answer, encode_stun, encode_values,
+};
+use crate::kademlia::{Contact, Key, NodeId, Timestamp, Value};
+
+/// Requests held for a pong.
+const MAX_HELD: usize = 256;
+/// A Python caller waits 5 s, so an answer after this would come too late.
+const HOLD_AT_MOST: Duration = Duration::from_secs(4);
+/// An address that does not answer our ping is not pinged again for this long.
+const REVERSE_PING_EVERY: Duration = Duration::from_secs(5);
+/// Addresses whose reverse ping is remembered.
+const MAX_PINGED: usize = 4_096;
+/// Identical repeats of a store that are answered within [`STORM_WINDOW`].
+const MAX_REPEATS: u32 = 3;
+/// What is still the same storm.
+const STORM_WINDOW: Duration = Duration::from_secs(2);
+/// Stores whose repeats are counted.
+const MAX_COUNTED: usize = 4_096;
+/// An answer of 20 nodes takes up to 864 bytes.
+const USUAL_ANSWER_BYTES: usize = 900;
+
+/// Who waits for a value or an acknowledgement, and under which message id.
+#[derive(Debug)]
+pub(super) struct Asker {
+    address: SocketAddrV4,
+    rpc: RpcId,
+    wants: Wants,
+}
+
+#[derive(Debug)]
+enum Wants {
+    Acknowledgement,
+    Values(Key),
+}
+
+#[derive(Debug)]
+struct Held {
+    from: SocketAddrV4,
+    since: Timestamp,
+    datagram: Vec<u8>,
+}
+
+type StoreMark = (SocketAddrV4, Key, [u8; 20]);
+
+/// Requests that wait, and what is remembered of earlier ones.
+#[derive(Debug)]
+pub(super) struct Requests {
+    held: VecDeque<Held>,
+    pinged: BoundedMap<SocketAddrV4, Timestamp>,
+    repeats: BoundedMap<StoreMark, (Timestamp, u32)>,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            held: VecDeque::new(),
+            pinged: BoundedMap::new(MAX_PINGED),
+            repeats: BoundedMap::new(MAX_COUNTED),
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn receive(&mut self, now: Timestamp, from: SocketAddrV4, bytes: &[u8]) {
+        match wire::decode(bytes) {
+            Ok(Datagram::Request { id, request }) => {
+                self.requested(now, from, id, &request, bytes);
+            }
+            Ok(Datagram::Response { id, body }) => self.responded(now, from, id, body),
+            // Silence is this protocol's answer to what isn't understood.
+            Err(_) => {}
+        }
+    }
+
+    fn requested(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddrV4,
+        rpc: RpcId,
+        request: &Request<'_>,
+        bytes: &[u8],
+    ) {
+        let mut answer = Vec::new();
+        let sender = match request {
+            Request::Stun => {
+                encode_stun(&mut answer, rpc, from);
+                self.send(from, answer);
+                return;
+            }
+            request => request.sender(),
+        };
+        let Some(sender) = sender.filter(|sender| *sender != self.id) else {
+            return;
+        };
+        if self.is_verified(now, from, &sender) {
+            self.table.heard(from, now, None);
+            self.serve(now, from, rpc, request);
+            return;
+        }
+        // Our ping goes first: then a Python newcomer's next question, its find_node, finds its
+        // address verified.
+        self.reverse_ping(now, from, sender);
+        if matches!(request, Request::Ping { .. }) {
+            encode_pong(&mut answer, rpc, self.id);
+            self.send(from, answer);
+        } else {
+            self.hold(now, from, rpc, request, bytes);
+        }
+    }
+
+    fn reverse_ping(&mut self, now: Timestamp, to: SocketAddrV4, claimed: NodeId) {
+        let last = self.requests.pinged.get(&to);
+        if last.is_some_and(|last| now.since(*last) < REVERSE_PING_EVERY) {
+            return;
+        }
+        self.requests.pinged.insert(to, now);
+        self.verify(now, to, claimed);
+    }
+
+    fn hold(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddrV4,
+        rpc: RpcId,
+        request: &Request<'_>,
+        bytes: &[u8],
+    ) {
+        if self.requests.held.len() < MAX_HELD {
+            let datagram = bytes.to_vec();
+            self.requests.held.push_back(Held { from, since: now, datagram });
+        } else if matches!(request, Request::Store { .. }) {
+            // A refusal is shorter than the request; silence would cost us a Python peer.
+            self.acknowledge(from, rpc, false);
+        }
+    }
+
+    /// The address has answered with its id: what it asked before is answered now.
+    pub(super) fn release_held(&mut self, now: Timestamp, from: SocketAddrV4) {
+        let held = std::mem::take(&mut self.requests.held);
+        let (released, kept) = held.into_iter().partition(|held| held.from == from);
+        self.requests.held = kept;
+        self.requests.pinged.remove(&from);
+        let released: VecDeque<Held> = released;
+        for held in released {
+            self.receive(now, from, &held.datagram);
+        }
+    }
+
+    pub(super) fn drop_overdue_held(&mut self, now: Timestamp) {
+        self.requests.held.retain(|held| now.since(held.since) < HOLD_AT_MOST);
+    }
+
+    fn serve(&mut self, now: Timestamp, from: SocketAddrV4, rpc: RpcId, request: &Request<'_>) {
+        match *request {
+            Request::Ping { .. } => {
+                let mut answer = Vec::with_capacity(48);
+                encode_pong(&mut answer, rpc, self.id);
+                self.send(from, answer);
+            }
+            Request::FindNode { target, .. } => self.answer_nodes(from, rpc, &target),
+            Request::FindValue { key, .. } => {
+                let asker = Asker { address: from, rpc, wants: Wants::Values(key) };
+                self.ticket(Waiting::Request(asker), StoreRequest::Get { key });
+            }
+            Request::Store { sender, key, value } => {
+                self.serve_store(now, (from, sender), rpc, key, value);
+            }
+            Request::Stun => {}
+        }
+    }
+
+    fn serve_store(
+        &mut self,
+        now: Timestamp,
+        (from, sender): (SocketAddrV4, NodeId),
+        rpc: RpcId,
+        key: Key,
+        value: StoredValue<'_>,
+    ) {
+        let values = value.stored(self.settings.dialect).to_vec();
+        if self.is_storm(now, from, key, &values) {
+            return;
+        }
+        if values.is_empty() {
+            return self.acknowledge(from, rpc, false);
+        }
+        let k = self.settings.k;
+        let holder = self.table.at(from).is_some_and(|contact| contact.id == sender)
+            && self.table.nearer_than(&key, &sender, k) < k;
+        let source = Source::Peer { address: from, holder };
+        let asker = Asker { address: from, rpc, wants: Wants::Acknowledgement };
+        if !self.ticket(Waiting::Request(asker), StoreRequest::Put { key, values, source }) {
+            self.acknowledge(from, rpc, false);
+        }
+    }
+
+    /// A Python peer whose full bucket has no room for us pushes its values again at each answer.
+    fn is_storm(&mut self, now: Timestamp, from: SocketAddrV4, key: Key, values: &[Value]) -> bool {
+        let mut hash = Sha1::new();
+        for value in values {
+            match value {
+                Value::Text(text) => hash.update(text),
+                Value::Foreign(packed) => hash.update(packed),
+            }
+        }
+        let mark = (from, key, hash.finalize().into());
+        if let Some((since, repeats)) = self.requests.repeats.get_mut(&mark)
+            && now.since(*since) < STORM_WINDOW
+        {
+            *repeats += 1;
+            return *repeats > MAX_REPEATS;
+        }
+        self.requests.repeats.insert(mark, (now, 0));
+        false
+    }
+
+    pub(super) fn answer_from_store(&mut self, _now: Timestamp, asker: &Asker, reply: StoreReply) {
+        match (&asker.wants, reply) {
+            (Wants::Acknowledgement, reply) => {
+                let accepted = reply == StoreReply::Put { accepted: true };
+                self.acknowledge(asker.address, asker.rpc, accepted);
+            }
+            (Wants::Values(key), StoreReply::Values(held)) => {
+                let mut answer = Vec::with_capacity(USUAL_ANSWER_BYTES);
+                let mut held = held;
+                // The order in which values were last stored: the newest is the scalar answer.
+                held.sort_by_key(|held| std::cmp::Reverse(held.refreshed));
+                let values = held.iter().map(|held| &held.value);
+                if encode_values(&mut answer, asker.rpc, values, self.settings.dialect) == 0 {
+                    self.answer_nodes(asker.address, asker.rpc, key);
+                } else {
+                    self.send(asker.address, answer);
+                }
+            }
+            // Nothing is known of the key: an answer would read as a miss.
+            (Wants::Values(_), _) => {}
+        }
+    }
+
+    fn answer_nodes(&mut self, asker: SocketAddrV4, rpc: RpcId, target: &Key) {
+        let local_asker = asker.ip().is_loopback();
+        let may_be_named = |contact: &Contact| {
+            contact.failures == 0
+                && contact.address != asker
+                && contact.id.as_key() != *target
+                && (local_asker || !contact.address.ip().is_loopback())
+        };
+        let nearest = self.table.closest(target, self.settings.k, may_be_named);
+        let nodes: wire::Nodes =
+            nearest.iter().map(|c| NodeEntry { id: c.id, address: c.address }).collect();
+        let mut answer = Vec::with_capacity(USUAL_ANSWER_BYTES);
+        encode_nodes(&mut answer, rpc, &nodes);
+        self.send(asker, answer);
+    }
+
+    fn acknowledge(&mut self, to: SocketAddrV4, rpc: RpcId, accepted: bool) {
+        let mut answer = Vec::with_capacity(24);
+        encode_store_answer(&mut answer, rpc, accepted);
+        self.send(to, answer);
+    }
+
+    fn send(&mut self, to: SocketAddrV4, datagram: Vec<u8>) {
+        self.outputs.push_back(Output::Send { to, datagram });
+    }
+
+    /// Asks the address whether its id is what somebody claims.
+    pub(super) fn verify(&mut self, now: Timestamp, to: SocketAddrV4, claimed: NodeId) {
+        let request = Request::Ping { sender: self.id };
+        self.request(now, to, &request, (Asked::Ping, Owner::Verify { claimed }));
+    }
+}

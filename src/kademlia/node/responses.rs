@@ -1,0 +1,175 @@
+//! What peers answer, and what it proves.
+//!
+//! Always holds: an answer counts only from the address that was asked; only the answer to a ping
+//! proves an id. Never: lets an answer name loopback or martian addresses from afar.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use super::Node;
+use crate::kademlia::operation::OpEvent;
+use crate::kademlia::rpc::{Asked, Owner, Pending};
+use crate::kademlia::table::Inserted;
+use crate::kademlia::wire::{
+    FindValueAnswer, NodeEntry, RpcId, decode_find_value, decode_nodes, decode_pong,
+    decode_store_answer, decode_stun,
+};
+use crate::kademlia::{Contact, NodeId, Timestamp};
+
+/// A peer outside the table stays verified this long after its last pong.
+const VERIFIED_FOR: Duration = Duration::from_mins(10);
+
+/// The id an address answered with, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Verified {
+    id: NodeId,
+    at: Timestamp,
+}
+
+impl Node {
+    pub(super) fn is_verified(&self, now: Timestamp, from: SocketAddrV4, id: &NodeId) -> bool {
+        self.table.at(from).is_some_and(|contact| contact.id == *id)
+            || self
+                .verified
+                .get(&from)
+                .is_some_and(|known| known.id == *id && now.since(known.at) < VERIFIED_FOR)
+    }
+
+    pub(super) fn responded(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddrV4,
+        rpc: RpcId,
+        body: &[u8],
+    ) {
+        let Some((pending, round_trip)) = self.inflight.answered(now, rpc, from) else {
+            return;
+        };
+        self.table.heard(from, now, round_trip);
+        if pending.owner == Owner::Push {
+            self.push_ended(now);
+        }
+        if pending.asked == Asked::Ping {
+            match decode_pong(body) {
+                Ok(id) => self.ponged(now, &pending, id, round_trip),
+                Err(_) => self.give_up(pending.owner),
+            }
+            return;
+        }
+        let Owner::Operation { op, peer } = pending.owner else {
+            return;
+        };
+        let Some(event) = self.understand(pending.asked, from, peer, body) else {
+            self.give_up(pending.owner);
+            return;
+        };
+        self.events.push_back((op, event));
+        // Whoever was useful may become a contact, once its id is proven.
+        if !self.is_verified(now, from, &peer) && self.table.would_accept(&peer) {
+            self.verify(now, from, peer);
+        }
+    }
+
+    fn understand(
+        &self,
+        asked: Asked,
+        answerer: SocketAddrV4,
+        from: NodeId,
+        body: &[u8],
+    ) -> Option<OpEvent> {
+        let credible = |nodes: &[NodeEntry]| -> Vec<NodeEntry> {
+            let named = nodes.iter().copied();
+            named.filter(|node| may_be_named_by(answerer, node.address)).collect()
+        };
+        match asked {
+            Asked::Ping => None,
+            Asked::Stun => {
+                let as_address = decode_stun(body).ok()?;
+                Some(OpEvent::Seen { as_address })
+            }
+            Asked::Store => {
+                let accepted = decode_store_answer(body).ok()?;
+                Some(OpEvent::Stored { from, accepted })
+            }
+            Asked::FindNode => {
+                let nodes = credible(&decode_nodes(body).ok()?);
+                Some(OpEvent::Nodes { from, nodes })
+            }
+            Asked::FindValue => Some(match decode_find_value(body).ok()? {
+                FindValueAnswer::Nodes(nodes) => OpEvent::Nodes { from, nodes: credible(&nodes) },
+                FindValueAnswer::Value(value) => {
+                    let values = value.answered(self.settings.dialect).to_vec();
+                    if values.is_empty() {
+                        OpEvent::Nodes { from, nodes: Vec::new() }
+                    } else {
+                        OpEvent::Values { from, values }
+                    }
+                }
+            }),
+        }
+    }
+
+    fn ponged(
+        &mut self,
+        now: Timestamp,
+        pending: &Pending,
+        id: NodeId,
+        round_trip: Option<Duration>,
+    ) {
+        let address = pending.to;
+        match pending.owner {
+            // The claim was false: nothing is known of who made it.
+            Owner::Verify { claimed } if claimed != id && self.table.at(address).is_none() => {
+                return;
+            }
+            Owner::Bootstrap { op } => {
+                let entry = NodeEntry { id, address };
+                self.events.push_back((op, OpEvent::Pong { entry }));
+            }
+            _ => {}
+        }
+        if id != self.id {
+            self.admit(now, NodeEntry { id, address }, round_trip);
+        }
+    }
+
+    /// A peer has proven its id: it may enter the table, gets the keys that are its, and what it
+    /// asked before is answered.
+    fn admit(&mut self, now: Timestamp, peer: NodeEntry, round_trip: Option<Duration>) {
+        let newcomer = !self.is_verified(now, peer.address, &peer.id);
+        self.verified.insert(peer.address, Verified { id: peer.id, at: now });
+        match self.table.insert(Contact::new(peer.id, peer.address, now)) {
+            Inserted::Added | Inserted::Known => self.table.heard(peer.address, now, round_trip),
+            Inserted::Waiting { ping: Some(quiet) } | Inserted::Challenges { ping: quiet } => {
+                self.check(now, quiet);
+            }
+            Inserted::Waiting { ping: None } | Inserted::Refused => {}
+        }
+        if newcomer {
+            self.welcome(now, peer);
+        }
+        self.release_held(now, peer.address);
+    }
+
+    pub(super) fn expired(&mut self, now: Timestamp, pending: &Pending) {
+        if pending.owner == Owner::Push {
+            self.push_ended(now);
+        }
+        self.give_up(pending.owner);
+        if let Some(replacement) = self.table.failed(pending.to) {
+            self.check(now, replacement);
+        }
+    }
+}
+
+/// Whether an answer from there may name this address: literal unicast, and loopback only among
+/// nodes of one machine.
+fn may_be_named_by(answerer: SocketAddrV4, named: SocketAddrV4) -> bool {
+    let ip = *named.ip();
+    let reserved = ip.octets()[0] == 0 || ip.octets()[0] >= 240;
+    named.port() != 0
+        && !reserved
+        && !ip.is_multicast()
+        && ip != Ipv4Addr::BROADCAST
+        && (!ip.is_loopback() || answerer.ip().is_loopback())
+}

@@ -1,0 +1,266 @@
+//! What a node does in several steps: get, put, walk to a key, join a network, ask how it is seen.
+//!
+//! Always holds: an operation takes events and answers with acts; it ends exactly once, by
+//! [`Act::Finish`]. Never: sends or keeps time by itself, or reports a success that nobody
+//! acknowledged.
+
+mod get;
+mod put;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::lookup::{Goal, Lookup, Step};
+use super::values::{Held, StoreReply, StoreRequest};
+use super::wire::NodeEntry;
+use super::{Key, NodeId, Settings, Value};
+
+pub(super) use get::Get;
+pub(super) use put::{Purpose, Put};
+
+/// Names an operation until it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(pub(super) u64);
+
+/// What came of an operation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Of a get.
+    Got {
+        /// What this node holds itself, oldest first.
+        held: Vec<Held>,
+        /// What other nodes hold: newest first, as far as the order of their answers tells.
+        found: Vec<Value>,
+        /// Peers that were asked.
+        asked: usize,
+    },
+    /// Of a put.
+    Put {
+        /// Nodes that acknowledged, this one included when it is among the nearest.
+        stored: usize,
+        /// Nodes that should hold it.
+        of: usize,
+    },
+    /// The own store refused the value: the key is full of own ones.
+    PutRefused,
+    /// Of a bootstrap.
+    Joined {
+        /// Addresses that answered.
+        answered: usize,
+    },
+    /// Of a walk.
+    Walked,
+    /// The address that most of the asked peers see.
+    Observed {
+        /// None when they don't agree, or nobody answered.
+        address: Option<SocketAddrV4>,
+    },
+}
+
+/// What an operation wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Act {
+    FindNode(NodeEntry),
+    FindValue(NodeEntry),
+    Store { to: NodeEntry, key: Key, value: Value, awaited: bool },
+    Ping(SocketAddrV4),
+    Stun(NodeEntry),
+    Disk(StoreRequest),
+    Finish(Outcome),
+}
+
+/// What happened to something an operation wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum OpEvent {
+    Nodes {
+        from: NodeId,
+        nodes: Vec<NodeEntry>,
+    },
+    Values {
+        from: NodeId,
+        values: Vec<Value>,
+    },
+    Stored {
+        from: NodeId,
+        accepted: bool,
+    },
+    Seen {
+        as_address: SocketAddrV4,
+    },
+    Pong {
+        entry: NodeEntry,
+    },
+    BootstrapFailed,
+    Slow {
+        from: NodeId,
+    },
+    /// Nobody should wait for it any more.
+    Gone {
+        from: NodeId,
+    },
+    Disk(StoreReply),
+}
+
+/// An operation under way.
+#[derive(Debug)]
+pub(super) enum Operation {
+    Get(Box<Get>),
+    Put(Box<Put>),
+    Walk(Box<Walk>),
+    Join(Box<Join>),
+    Observe(Observe),
+}
+
+impl Operation {
+    /// The key it looks for, if it looks for one.
+    pub(super) const fn target(&self) -> Option<Key> {
+        match self {
+            Self::Get(get) => Some(*get.lookup.target()),
+            Self::Put(put) => Some(*put.lookup.target()),
+            Self::Walk(walk) => Some(*walk.lookup.target()),
+            Self::Join(join) => Some(*join.lookup.target()),
+            Self::Observe(_) => None,
+        }
+    }
+
+    pub(super) fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
+        match self {
+            Self::Get(get) => get.handle(event, acts),
+            Self::Put(put) => put.handle(event, acts),
+            Self::Walk(walk) => walk.handle(event, acts),
+            Self::Join(join) => join.handle(event, acts),
+            Self::Observe(observe) => observe.handle(&event, acts),
+        }
+    }
+}
+
+/// Hands what concerns a lookup to it; the rest comes back.
+fn feed(lookup: &mut Lookup, event: OpEvent) -> Option<OpEvent> {
+    match event {
+        OpEvent::Nodes { from, nodes } => lookup.on_nodes(&from, nodes),
+        OpEvent::Slow { from } => lookup.on_slow(&from),
+        OpEvent::Gone { from } => lookup.on_gone(&from),
+        other => return Some(other),
+    }
+    None
+}
+
+/// Asks on behalf of a lookup until it must wait; true when it is over.
+fn drive(lookup: &mut Lookup, acts: &mut Vec<Act>) -> bool {
+    loop {
+        match lookup.next() {
+            Step::AskNodes(entry) => acts.push(Act::FindNode(entry)),
+            Step::AskValues(entry) => acts.push(Act::FindValue(entry)),
+            Step::Wait => return false,
+            Step::Done => return true,
+        }
+    }
+}
+
+/// A lookup for its own sake: it fills the buckets it passes through.
+#[derive(Debug)]
+pub(super) struct Walk {
+    lookup: Lookup,
+}
+
+impl Walk {
+    pub(super) fn start(lookup: Lookup, acts: &mut Vec<Act>) -> Self {
+        let mut walk = Self { lookup };
+        walk.go_on(acts);
+        walk
+    }
+
+    fn go_on(&mut self, acts: &mut Vec<Act>) {
+        if drive(&mut self.lookup, acts) {
+            acts.push(Act::Finish(Outcome::Walked));
+        }
+    }
+
+    fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
+        feed(&mut self.lookup, event);
+        self.go_on(acts);
+    }
+}
+
+/// Joining a network: whoever of the bootstrap addresses answers first is asked the way to the
+/// own id (Kademlia paper, section 2.3, end).
+#[derive(Debug)]
+pub(super) struct Join {
+    lookup: Lookup,
+    waiting: usize,
+    answered: usize,
+}
+
+impl Join {
+    pub(super) fn start(
+        own: NodeId,
+        settings: &Settings,
+        addresses: &[SocketAddrV4],
+        known: impl IntoIterator<Item = NodeEntry>,
+        acts: &mut Vec<Act>,
+    ) -> Self {
+        acts.extend(addresses.iter().map(|address| Act::Ping(*address)));
+        let lookup = Lookup::new(own.as_key(), Goal::Nodes, own, settings, known);
+        let mut join = Self { lookup, waiting: addresses.len(), answered: 0 };
+        join.go_on(acts);
+        join
+    }
+
+    fn go_on(&mut self, acts: &mut Vec<Act>) {
+        if drive(&mut self.lookup, acts) && (self.waiting == 0 || self.lookup.asked() > 0) {
+            acts.push(Act::Finish(Outcome::Joined { answered: self.answered }));
+        }
+    }
+
+    fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
+        match feed(&mut self.lookup, event) {
+            Some(OpEvent::Pong { entry }) => {
+                self.waiting = self.waiting.saturating_sub(1);
+                self.answered += 1;
+                self.lookup.on_found(entry);
+            }
+            Some(OpEvent::BootstrapFailed) => self.waiting = self.waiting.saturating_sub(1),
+            _ => {}
+        }
+        self.go_on(acts);
+    }
+}
+
+/// Asking a few peers under which address they see this node.
+#[derive(Debug)]
+pub(super) struct Observe {
+    waiting: usize,
+    votes: BTreeMap<SocketAddrV4, usize>,
+}
+
+impl Observe {
+    pub(super) fn start(peers: &[NodeEntry], acts: &mut Vec<Act>) -> Self {
+        acts.extend(peers.iter().map(|peer| Act::Stun(*peer)));
+        let mut observe = Self { waiting: peers.len(), votes: BTreeMap::new() };
+        observe.go_on(acts);
+        observe
+    }
+
+    fn go_on(&mut self, acts: &mut Vec<Act>) {
+        if self.waiting == 0 {
+            acts.push(Act::Finish(Outcome::Observed { address: self.verdict() }));
+        }
+    }
+
+    /// More than half of the answers, so that one liar among three has no say.
+    fn verdict(&self) -> Option<SocketAddrV4> {
+        let all: usize = self.votes.values().sum();
+        let (address, votes) = self.votes.iter().max_by_key(|(_, votes)| **votes)?;
+        (votes * 2 > all && *address.ip() != Ipv4Addr::UNSPECIFIED).then_some(*address)
+    }
+
+    fn handle(&mut self, event: &OpEvent, acts: &mut Vec<Act>) {
+        match event {
+            OpEvent::Seen { as_address } => *self.votes.entry(*as_address).or_default() += 1,
+            OpEvent::Gone { .. } => {}
+            _ => return,
+        }
+        self.waiting = self.waiting.saturating_sub(1);
+        self.go_on(acts);
+    }
+}

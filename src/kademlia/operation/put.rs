@@ -1,0 +1,169 @@
+//! Put: store values on the k nearest nodes, and count who acknowledged.
+//!
+//! Always holds: only an explicit `true` counts; a target that refuses or is silent is replaced by
+//! the next nearest. A lonely node is the nearest one there is. Never: reports more holders than
+//! the key should have.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Act, OpEvent, Outcome, drive, feed};
+use crate::kademlia::lookup::Lookup;
+use crate::kademlia::values::{Source, StoreReply, StoreRequest};
+use crate::kademlia::wire::NodeEntry;
+use crate::kademlia::{NodeId, Value};
+
+/// Why a put is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kademlia) enum Purpose {
+    /// The own user publishes, or the node renews what was published.
+    Publish,
+    /// A holder keeps up the number of holders.
+    Replicate,
+}
+
+/// A put under way.
+#[derive(Debug)]
+pub(in crate::kademlia) struct Put {
+    pub(super) lookup: Lookup,
+    own: NodeId,
+    k: usize,
+    values: Vec<Value>,
+    purpose: Purpose,
+    /// The own store has taken the value, or need not.
+    kept: bool,
+    searching: bool,
+    /// Targets under way: the index of the value each is being sent, and whether it is waited for.
+    targets: BTreeMap<NodeId, Target>,
+    spares: VecDeque<NodeEntry>,
+    stored: usize,
+    of: usize,
+}
+
+#[derive(Debug)]
+struct Target {
+    entry: NodeEntry,
+    next: usize,
+    stalled: bool,
+}
+
+impl Put {
+    pub(in crate::kademlia) fn start(
+        lookup: Lookup,
+        own: NodeId,
+        k: usize,
+        values: Vec<Value>,
+        purpose: Purpose,
+        acts: &mut Vec<Act>,
+    ) -> Self {
+        if purpose == Purpose::Publish {
+            let (key, values) = (*lookup.target(), values.clone());
+            acts.push(Act::Disk(StoreRequest::Put { key, values, source: Source::Own }));
+        }
+        let mut put = Self {
+            lookup,
+            own,
+            k,
+            values,
+            purpose,
+            kept: purpose == Purpose::Replicate,
+            searching: true,
+            targets: BTreeMap::new(),
+            spares: VecDeque::new(),
+            stored: 0,
+            of: 0,
+        };
+        put.go_on(acts);
+        put
+    }
+
+    pub(super) fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
+        match event {
+            OpEvent::Disk(StoreReply::Put { accepted: true }) => self.kept = true,
+            OpEvent::Disk(_) => {
+                acts.push(Act::Finish(Outcome::PutRefused));
+                return;
+            }
+            event if self.searching => {
+                feed(&mut self.lookup, event);
+            }
+            OpEvent::Stored { from, accepted } => self.answered(from, accepted, acts),
+            OpEvent::Gone { from } => self.stalled(from, acts),
+            _ => {}
+        }
+        self.go_on(acts);
+    }
+
+    fn go_on(&mut self, acts: &mut Vec<Act>) {
+        if self.searching {
+            if !drive(&mut self.lookup, acts) {
+                return;
+            }
+            self.searching = false;
+            self.choose_targets(acts);
+        }
+        if self.kept && self.targets.values().all(|target| target.stalled) {
+            let stored = self.stored.min(self.of);
+            acts.push(Act::Finish(Outcome::Put { stored, of: self.of }));
+        }
+    }
+
+    fn choose_targets(&mut self, acts: &mut Vec<Act>) {
+        let own_distance = self.lookup.target().distance(&self.own);
+        let mut answered: VecDeque<NodeEntry> = self.lookup.answered().collect();
+        let key = *self.lookup.target();
+        let nearer = answered.iter().filter(|entry| key.distance(&entry.id) < own_distance).count();
+        // The own copy is one of the k when this node is among the nearest.
+        let own_copy = nearer < self.k;
+        if own_copy {
+            self.stored += 1;
+            self.of += 1;
+        }
+        let others = (self.k - usize::from(own_copy)).min(answered.len());
+        self.of += others;
+        for entry in answered.drain(..others) {
+            self.send(Target { entry, next: 0, stalled: false }, acts);
+        }
+        self.spares = answered;
+    }
+
+    fn send(&mut self, target: Target, acts: &mut Vec<Act>) {
+        if let Some(value) = self.values.get(target.next) {
+            let (key, value) = (*self.lookup.target(), value.clone());
+            acts.push(Act::Store { to: target.entry, key, value, awaited: true });
+            self.targets.insert(target.entry.id, target);
+        }
+    }
+
+    /// One value after the other, so that a key of many doesn't flood its holders.
+    fn answered(&mut self, from: NodeId, accepted: bool, acts: &mut Vec<Act>) {
+        let Some(mut target) = self.targets.remove(&from) else {
+            return;
+        };
+        // A holder may refuse one value of several for good reason: it is full of better ones.
+        if !accepted && self.purpose == Purpose::Publish {
+            self.replace(acts);
+            return;
+        }
+        target.next += 1;
+        if target.next < self.values.len() {
+            self.send(target, acts);
+        } else {
+            self.stored += 1;
+        }
+    }
+
+    fn stalled(&mut self, from: NodeId, acts: &mut Vec<Act>) {
+        if let Some(target) = self.targets.get_mut(&from)
+            && !target.stalled
+        {
+            target.stalled = true;
+            self.replace(acts);
+        }
+    }
+
+    fn replace(&mut self, acts: &mut Vec<Act>) {
+        if let Some(entry) = self.spares.pop_front() {
+            self.send(Target { entry, next: 0, stalled: false }, acts);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Who owes an answer until when, and how long answers usually take.
+//!
+//! Always holds: every request has one entry and one next timer; an answer counts only from the
+//! address that was asked. Never: waits on a fixed timeout: each peer's own round trips say when
+//! its answer is more likely lost than late, and 5 s is the ceiling.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use super::contact::RoundTrip;
+use super::operation::OpId;
+use super::wire::RpcId;
+use super::{NodeId, Timestamp};
+
+/// Requests under way at once: a few hundred lookups' worth.
+pub(super) const MAX_INFLIGHT: usize = 4_096;
+/// An answer is not missed sooner than this: a Python peer's event loop may be busy.
+const MIN_TIMEOUT: Duration = Duration::from_millis(50);
+/// A first retry never waits longer than this.
+const MAX_TIMEOUT: Duration = Duration::from_secs(1);
+/// While no round trip is known at all.
+const FIRST_TIMEOUT: Duration = Duration::from_millis(500);
+/// A store is the last step of a put: waiting a little for its acknowledgement costs nobody.
+const MIN_STORE_STALL: Duration = Duration::from_millis(400);
+/// A peer is called silent no sooner and no later than this. Python peers wait 5 s, too.
+const MIN_DEADLINE: Duration = Duration::from_secs(2);
+const MAX_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What was asked, which is what an answer's meaning depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Ping,
+    Stun,
+    Store,
+    FindNode,
+    FindValue,
+}
+
+/// On whose behalf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Somebody claimed this id at that address: is it true?
+    Verify { claimed: NodeId },
+    /// Is the contact still alive?
+    Check,
+    /// A step of an operation, towards the peer with this id.
+    Operation { op: OpId, peer: NodeId },
+    /// A bootstrap address, whose id is not known yet.
+    Bootstrap { op: OpId },
+    /// A value pushed to a peer; nobody waits for it.
+    Push,
+}
+
+/// A request without an answer so far.
+#[derive(Debug, Clone)]
+pub(super) struct Pending {
+    pub(super) to: SocketAddrV4,
+    pub(super) asked: Asked,
+    pub(super) owner: Owner,
+    sent: Timestamp,
+    stage: Stage,
+    timeout: Duration,
+    timer: Timestamp,
+    datagram: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Sent,
+    Resent,
+    Stalled,
+}
+
+/// What the passing of time means for a request.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// More likely lost than late: send it again, and let somebody else be asked beside it.
+    Slow { to: SocketAddrV4, owner: Owner, datagram: Vec<u8> },
+    /// Nobody should wait for it any more, though an answer still counts.
+    Stalled { owner: Owner },
+    /// The peer left it unanswered.
+    Expired(Pending),
+}
+
+/// All requests under way.
+#[derive(Debug, Default)]
+pub(super) struct Inflight {
+    pending: BTreeMap<RpcId, Pending>,
+    timers: BTreeSet<(Timestamp, RpcId)>,
+    network: Option<RoundTrip>,
+}
+
+impl Inflight {
+    pub(super) fn is_full(&self) -> bool {
+        self.pending.len() >= MAX_INFLIGHT
+    }
+
+    /// When something will be due.
+    pub(super) fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Notes a request that is being sent now.
+    pub(super) fn sent(
+        &mut self,
+        now: Timestamp,
+        id: RpcId,
+        (to, asked, owner): (SocketAddrV4, Asked, Owner),
+        peer: Option<RoundTrip>,
+        datagram: Vec<u8>,
+    ) {
+        let expected = peer.or(self.network).map_or(FIRST_TIMEOUT, |rtt| rtt.expected_within());
+        let timeout = expected.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
+        let timer = now + timeout;
+        let stage = Stage::Sent;
+        let pending = Pending { to, asked, owner, sent: now, stage, timeout, timer, datagram };
+        self.timers.insert((timer, id));
+        self.pending.insert(id, pending);
+    }
+
+    /// Takes the request that a response from this address answers, with its round trip unless
+    /// it was sent twice (Karn's rule: nobody knows which one was answered).
+    pub(super) fn answered(
+        &mut self,
+        now: Timestamp,
+        id: RpcId,
+        from: SocketAddrV4,
+    ) -> Option<(Pending, Option<Duration>)> {
+        if self.pending.get(&id)?.to != from {
+            return None;
+        }
+        let pending = self.pending.remove(&id)?;
+        self.timers.remove(&(pending.timer, id));
+        let sample = (pending.stage == Stage::Sent).then(|| now.since(pending.sent));
+        if let Some(sample) = sample {
+            match &mut self.network {
+                Some(network) => network.update(sample),
+                none => *none = Some(RoundTrip::first(sample)),
+            }
+        }
+        Some((pending, sample))
+    }
+
+    /// The next thing that time has brought, if any.
+    pub(super) fn due(&mut self, now: Timestamp) -> Option<Due> {
+        let (at, id) = self.timers.first().copied()?;
+        if at > now {
+            return None;
+        }
+        self.timers.pop_first();
+        let pending = self.pending.get_mut(&id)?;
+        let owner = pending.owner;
+        let (stage, timer, due) = match pending.stage {
+            Stage::Sent => {
+                let datagram = pending.datagram.clone();
+                let slow = Due::Slow { to: pending.to, owner, datagram };
+                (Stage::Resent, pending.sent + pending.stall(), slow)
+            }
+            Stage::Resent => {
+                let deadline = (pending.timeout * 8).clamp(MIN_DEADLINE, MAX_DEADLINE);
+                (Stage::Stalled, pending.sent + deadline, Due::Stalled { owner })
+            }
+            Stage::Stalled => return self.pending.remove(&id).map(Due::Expired),
+        };
+        pending.stage = stage;
+        pending.timer = timer;
+        self.timers.insert((timer, id));
+        Some(due)
+    }
+}
+
+impl Pending {
+    fn stall(&self) -> Duration {
+        let patience = self.timeout * 3;
+        if self.asked == Asked::Store { patience.max(MIN_STORE_STALL) } else { patience }
+    }
+}
