@@ -10,6 +10,7 @@ mod settings;
 mod time;
 mod value;
 mod values;
+pub mod wire;
 
 pub use id::{Distance, ID_BITS, ID_BYTES, IdError, Key, NodeId};
 pub use settings::{Dialect, Profile, Settings};
