@@ -33,5 +33,8 @@ fn a_static_network_finds_everything() {
     }
     asked.sort_unstable();
     took.sort_unstable();
-    println!("static: asked p50 {} p95 {}, took p50 {:?} p95 {:?}", asked[500], asked[950], took[500], took[950]);
+    println!(
+        "static: asked p50 {} p95 {}, took p50 {:?} p95 {:?}",
+        asked[500], asked[950], took[500], took[950]
+    );
 }

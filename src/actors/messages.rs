@@ -129,11 +129,11 @@ pub struct RoutingView {
 #[rtype(result = "Option<SocketAddrV4>")]
 pub struct ObservedAddress;
 
-/// Start asking these peers to join their network. Resolved names, not yet verified.
+/// Join the network of these peers, unless some are known already; says how many are known then.
 #[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "usize")]
 pub struct Bootstrap {
-    /// Where they listen.
+    /// Where they listen: resolved names. With none, nothing is done.
     pub addresses: Vec<SocketAddrV4>,
 }
 

@@ -4,3 +4,7 @@
 //! supervisor names them all. Never: blocks its thread: files and hashing run on blocking threads.
 
 pub mod messages;
+mod present;
+pub mod routing;
+pub mod storage;
+mod udp;

@@ -1,0 +1,105 @@
+//! How the core's types look to people: the JSON of values, contacts and buckets.
+//!
+//! Always holds: every value has a JSON form, whatever a foreign peer stored. Never: invents one
+//! that could be mistaken for another type: bytes say that they are bytes.
+
+use serde_json::json;
+
+use crate::command::{BucketEntry, Buckets, HeldEntry, PeerEntry, ValueEntry};
+use crate::kademlia::{Contact, HeldDetail, KBucket, RoutingTable, Timestamp, Value};
+
+use super::messages::FoundValue;
+
+/// A string as it is, a number or bool as JSON's, bytes as `{"bytes": HEX}`, anything else as
+/// `{"msgpack": HEX}`.
+pub(super) fn value_json(value: &Value) -> serde_json::Value {
+    let packed = match value {
+        Value::Text(text) => return json!(text),
+        Value::Foreign(packed) => packed,
+    };
+    match rmpv::decode::read_value(&mut packed.as_ref()) {
+        Ok(rmpv::Value::Boolean(value)) => json!(value),
+        Ok(rmpv::Value::Integer(value)) => match (value.as_i64(), value.as_u64()) {
+            (Some(value), _) => json!(value),
+            (_, value) => json!(value),
+        },
+        Ok(rmpv::Value::F32(value)) if value.is_finite() => json!(value),
+        Ok(rmpv::Value::F64(value)) if value.is_finite() => json!(value),
+        Ok(rmpv::Value::Binary(bytes)) => json!({ "bytes": hex::encode(bytes) }),
+        _ => json!({ "msgpack": hex::encode(packed) }),
+    }
+}
+
+pub(super) fn value_entry(found: &FoundValue) -> ValueEntry {
+    ValueEntry {
+        value: value_json(&found.value),
+        age_s: found.held.as_ref().map(|held| held.age.as_secs()),
+        own: found.held.as_ref().is_some_and(|held| held.own),
+    }
+}
+
+pub(super) fn held_entry(detail: &HeldDetail) -> HeldEntry {
+    HeldEntry {
+        key: detail.key.to_string(),
+        value: value_json(&detail.value),
+        publisher: detail.publisher.map_or_else(|| "own".to_owned(), |from| from.to_string()),
+        age_s: detail.age.as_secs(),
+        expires_s: detail.expires_in.map(|left| left.as_secs()),
+    }
+}
+
+fn peer_entry(now: Timestamp, bucket: usize, contact: &Contact) -> PeerEntry {
+    PeerEntry {
+        id: contact.id.to_string(),
+        address: contact.address.to_string(),
+        bucket,
+        last_seen_s: now.since(contact.last_seen).as_secs_f64(),
+        rtt_ms: contact.round_trip.map(|rtt| rtt.smoothed().as_secs_f64() * 1_000.0),
+        failures: contact.failures,
+    }
+}
+
+fn bucket_entry(now: Timestamp, index: usize, bucket: &KBucket) -> BucketEntry {
+    let bits =
+        bucket.prefix().as_bytes().iter().flat_map(|byte| {
+            (0..8).rev().map(move |bit| if byte >> bit & 1 == 1 { '1' } else { '0' })
+        });
+    BucketEntry {
+        index,
+        prefix: bits.take(bucket.depth()).collect(),
+        depth: bucket.depth(),
+        contacts: bucket.contacts().iter().map(|c| peer_entry(now, index, c)).collect(),
+        replacements: bucket.replacements().len(),
+        last_lookup_s: now.since(bucket.last_lookup()).as_secs_f64(),
+    }
+}
+
+/// The whole table.
+pub(super) fn buckets(now: Timestamp, table: &RoutingTable) -> Buckets {
+    let buckets = table.buckets().iter().enumerate();
+    Buckets { buckets: buckets.map(|(index, bucket)| bucket_entry(now, index, bucket)).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_values_have_a_json_form_of_their_own() {
+        for (packed, expected) in [
+            ("05", json!(5)),
+            ("c3", json!(true)),
+            ("d1ff00", json!(-256)),
+            ("cfffffffffffffffff", json!(u64::MAX)),
+            ("cb3ff8000000000000", json!(1.5)),
+            ("c4020aff", json!({ "bytes": "0aff" })),
+            ("c0", json!({ "msgpack": "c0" })),
+            ("9101", json!({ "msgpack": "9101" })),
+            ("cb7ff8000000000000", json!({ "msgpack": "cb7ff8000000000000" })),
+        ] {
+            let value = Value::Foreign(hex::decode(packed).unwrap().into());
+            assert_eq!(value_json(&value), expected, "{packed}");
+        }
+        assert_eq!(value_json(&Value::Text("5".to_owned())), json!("5"));
+    }
+}

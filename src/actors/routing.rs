@@ -1,0 +1,375 @@
+//! The actor that owns the UDP socket and the routing node.
+//!
+//! Always holds: every datagram and every deadline goes through [`Node`], which decides; the
+//! effects of one batch leave together; whoever asked for a get or a put is answered once.
+//! Never: holds a value, or lets a slow store or a slow peer block a datagram.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient,
+    ResponseFuture, SpawnHandle, StreamHandler, WrapFuture,
+};
+use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
+
+use super::messages::{
+    Acknowledged, Bootstrap, Found, FoundValue, Get, ObservedAddress, Put, RoutingView, StoreBatch,
+    Ticket, ViewRouting,
+};
+use super::present;
+use super::udp::{self, Batch};
+use crate::clock::Clock;
+use crate::command::{CommandError, ErrorCode};
+use crate::kademlia::{
+    Held, Key, Node, OpId, Outcome, Output, StoreReply, StoreRequest, Timestamp, Value,
+};
+
+/// Store batches without a reply; more means that the store is stuck, and peers hear `false`.
+const MAX_STORE_BATCHES: usize = 64;
+/// Commands that wait for the first bootstrap.
+const MAX_DEFERRED: usize = 256;
+/// A command waits this long for the first bootstrap, and is then tried with what is known.
+const FIRST_BOOTSTRAP: Duration = Duration::from_secs(5);
+/// The ticket of store requests whose reply changes nothing.
+const NO_REPLY: Ticket = Ticket::MAX;
+
+/// Who waits for an operation.
+#[derive(Debug)]
+enum Caller {
+    Get(oneshot::Sender<Result<Found, CommandError>>),
+    Put(oneshot::Sender<Result<Acknowledged, CommandError>>),
+    Join(oneshot::Sender<usize>),
+    Observe(oneshot::Sender<Option<SocketAddrV4>>),
+}
+
+/// What waits for the first bootstrap.
+#[derive(Debug)]
+enum Deferred {
+    Get(Key, Caller),
+    Put(Put, Caller),
+}
+
+/// Owns the socket and drives the node.
+#[derive(Debug)]
+pub struct RoutingActor {
+    clock: Clock,
+    node: Node,
+    socket: Rc<UdpSocket>,
+    storage: Recipient<StoreBatch>,
+    callers: BTreeMap<OpId, Caller>,
+    deferred: Vec<Deferred>,
+    /// Whether bootstrap addresses were given and none has been tried to the end yet.
+    joining: bool,
+    has_bootstrap: bool,
+    store_batches: usize,
+    armed: Option<(Timestamp, SpawnHandle)>,
+}
+
+impl RoutingActor {
+    /// A node on a bound socket. With `has_bootstrap`, commands wait a little for the first
+    /// [`Bootstrap`] to end.
+    pub fn new(
+        clock: Clock,
+        node: Node,
+        socket: UdpSocket,
+        storage: Recipient<StoreBatch>,
+        has_bootstrap: bool,
+    ) -> Self {
+        Self {
+            clock,
+            node,
+            socket: Rc::new(socket),
+            storage,
+            callers: BTreeMap::new(),
+            deferred: Vec::new(),
+            joining: has_bootstrap,
+            has_bootstrap,
+            store_batches: 0,
+            armed: None,
+        }
+    }
+
+    /// Carries out what the node wants done, and sees to the one timer.
+    fn settle(&mut self, ctx: &mut Context<Self>) {
+        let mut datagrams = Vec::new();
+        let mut requests = Vec::new();
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Send { to, datagram } => datagrams.push((to, datagram)),
+                Output::Store(ticket, request) => requests.push((ticket, request)),
+                Output::Done(op, outcome) => self.done(op, outcome, ctx),
+            }
+        }
+        udp::send_all(&self.socket, &datagrams);
+        if !requests.is_empty() {
+            self.ask_store(requests, ctx);
+        }
+        self.arm(ctx);
+    }
+
+    fn ask_store(&mut self, requests: Vec<(Ticket, StoreRequest)>, ctx: &mut Context<Self>) {
+        let tickets: Vec<Ticket> = requests.iter().map(|(ticket, _)| *ticket).collect();
+        if self.store_batches >= MAX_STORE_BATCHES {
+            ctx.notify(StoreReplies(unavailable(tickets)));
+            return;
+        }
+        self.store_batches += 1;
+        let asked = self.storage.send(StoreBatch(requests)).into_actor(self);
+        ctx.spawn(asked.map(move |replies, actor, ctx| {
+            actor.store_batches -= 1;
+            actor.replied(replies.unwrap_or_else(|_| unavailable(tickets)), ctx);
+        }));
+    }
+
+    fn replied(&mut self, replies: Vec<(Ticket, StoreReply)>, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        for (ticket, reply) in replies {
+            self.node.handle_store_reply(now, ticket, reply);
+        }
+        self.settle(ctx);
+    }
+
+    /// One timer for all deadlines. One that goes off early costs a look, so it is only armed
+    /// anew when a deadline comes before it.
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let at = self.node.poll_timeout();
+        if let Some((armed, timer)) = self.armed {
+            if armed <= at {
+                return;
+            }
+            ctx.cancel_future(timer);
+        }
+        let timer = ctx.run_later(at.since(self.clock.now()), |actor, ctx| {
+            actor.armed = None;
+            actor.node.handle_timeout(actor.clock.now());
+            actor.settle(ctx);
+        });
+        self.armed = Some((at, timer));
+    }
+
+    fn done(&mut self, op: OpId, outcome: Outcome, ctx: &mut Context<Self>) {
+        match (self.callers.remove(&op), outcome) {
+            (Some(Caller::Get(caller)), Outcome::Got { held, found, asked }) => {
+                let _ = caller.send(Ok(unite(held, found, asked)));
+            }
+            (Some(Caller::Put(caller)), Outcome::Put { stored, of }) => {
+                let _ = caller.send(Ok(Acknowledged { stored, of }));
+            }
+            (Some(Caller::Put(caller)), _) => {
+                let _ = caller.send(Err(CommandError::failed(
+                    "this key holds as many of this node's own values as a key may: unset some",
+                )));
+            }
+            (Some(Caller::Observe(caller)), Outcome::Observed { address }) => {
+                let _ = caller.send(address);
+            }
+            (Some(Caller::Join(caller)), outcome) => {
+                log::info!("bootstrap: {outcome:?}, {} contacts", self.node.table().len());
+                let _ = caller.send(self.node.table().len());
+                self.end_deferral(ctx);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_deferral(&mut self, ctx: &mut Context<Self>) {
+        self.joining = false;
+        for deferred in std::mem::take(&mut self.deferred) {
+            match deferred {
+                Deferred::Get(key, caller) => self.get(key, caller),
+                Deferred::Put(put, caller) => self.put(put, caller, ctx),
+            }
+        }
+        self.arm(ctx);
+    }
+
+    /// Keeps a command back until the first bootstrap has ended, for a while at most.
+    fn defer(&mut self, deferred: Deferred, ctx: &mut Context<Self>) {
+        if self.deferred.is_empty() {
+            ctx.run_later(FIRST_BOOTSTRAP, |actor, ctx| {
+                actor.end_deferral(ctx);
+                actor.settle(ctx);
+            });
+        }
+        if self.deferred.len() < MAX_DEFERRED {
+            self.deferred.push(deferred);
+        } else {
+            let (Deferred::Get(_, caller) | Deferred::Put(_, caller)) = deferred;
+            refuse(caller, &busy());
+        }
+    }
+
+    fn get(&mut self, key: Key, caller: Caller) {
+        let op = self.node.start_get(self.clock.now(), key);
+        self.register(op, caller);
+    }
+
+    fn put(&mut self, put: Put, caller: Caller, ctx: &mut Context<Self>) {
+        let forget = |value| (NO_REPLY, StoreRequest::Forget { key: put.key, value });
+        let replaced: Vec<_> = put.replaces.into_iter().map(forget).collect();
+        if !replaced.is_empty() {
+            self.ask_store(replaced, ctx);
+        }
+        let op = self.node.start_put(self.clock.now(), put.key, put.value);
+        self.register(op, caller);
+    }
+
+    fn register(&mut self, op: Option<OpId>, caller: Caller) {
+        match op {
+            Some(op) => {
+                self.callers.insert(op, caller);
+            }
+            None => refuse(caller, &busy()),
+        }
+    }
+}
+
+impl Actor for RoutingActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // Timers of an earlier life are gone.
+        self.armed = None;
+        ctx.add_stream(udp::batches(Rc::clone(&self.socket)));
+        self.settle(ctx);
+    }
+}
+
+impl StreamHandler<Batch> for RoutingActor {
+    fn handle(&mut self, batch: Batch, ctx: &mut Self::Context) {
+        let now = self.clock.now();
+        for (from, bytes) in batch.iter() {
+            self.node.handle_datagram(now, from, bytes);
+        }
+        self.settle(ctx);
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {
+        // The stream has no end; the default would stop the actor.
+    }
+}
+
+/// Replies that the store did not give.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+struct StoreReplies(Vec<(Ticket, StoreReply)>);
+
+impl Handler<StoreReplies> for RoutingActor {
+    type Result = ();
+
+    fn handle(&mut self, StoreReplies(replies): StoreReplies, ctx: &mut Self::Context) {
+        self.replied(replies, ctx);
+    }
+}
+
+impl Handler<Get> for RoutingActor {
+    type Result = ResponseFuture<Result<Found, CommandError>>;
+
+    fn handle(&mut self, Get { key }: Get, ctx: &mut Self::Context) -> Self::Result {
+        let (sender, receiver) = oneshot::channel();
+        if self.joining {
+            self.defer(Deferred::Get(key, Caller::Get(sender)), ctx);
+        } else {
+            self.get(key, Caller::Get(sender));
+        }
+        self.settle(ctx);
+        Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(restarted())) })
+    }
+}
+
+impl Handler<Put> for RoutingActor {
+    type Result = ResponseFuture<Result<Acknowledged, CommandError>>;
+
+    fn handle(&mut self, put: Put, ctx: &mut Self::Context) -> Self::Result {
+        let (sender, receiver) = oneshot::channel();
+        if self.joining {
+            self.defer(Deferred::Put(put, Caller::Put(sender)), ctx);
+        } else {
+            self.put(put, Caller::Put(sender), ctx);
+        }
+        self.settle(ctx);
+        Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(restarted())) })
+    }
+}
+
+impl Handler<Bootstrap> for RoutingActor {
+    type Result = ResponseFuture<usize>;
+
+    fn handle(
+        &mut self,
+        Bootstrap { addresses }: Bootstrap,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
+        let known = self.node.table().len();
+        if addresses.is_empty() || known > 0 {
+            return Box::pin(async move { known });
+        }
+        let (sender, receiver) = oneshot::channel();
+        let op = self.node.start_join(self.clock.now(), &addresses);
+        self.register(op, Caller::Join(sender));
+        self.settle(ctx);
+        Box::pin(async move { receiver.await.unwrap_or(0) })
+    }
+}
+
+impl Handler<ObservedAddress> for RoutingActor {
+    type Result = ResponseFuture<Option<SocketAddrV4>>;
+
+    fn handle(&mut self, _: ObservedAddress, ctx: &mut Context<Self>) -> Self::Result {
+        let (sender, receiver) = oneshot::channel();
+        let op = self.node.start_observe(self.clock.now());
+        self.register(op, Caller::Observe(sender));
+        self.settle(ctx);
+        Box::pin(async move { receiver.await.unwrap_or(None) })
+    }
+}
+
+impl Handler<ViewRouting> for RoutingActor {
+    type Result = MessageResult<ViewRouting>;
+
+    fn handle(&mut self, _: ViewRouting, _: &mut Context<Self>) -> Self::Result {
+        let buckets = present::buckets(self.clock.now(), self.node.table());
+        MessageResult(RoutingView {
+            id: self.node.id().to_string(),
+            peers: buckets.buckets.iter().flat_map(|bucket| bucket.contacts.clone()).collect(),
+            ready: !self.has_bootstrap || !self.node.table().is_empty(),
+            buckets,
+        })
+    }
+}
+
+/// Own values with what is known of them, newest first, and then what only others hold.
+fn unite(mut held: Vec<Held>, found: Vec<Value>, peers_asked: usize) -> Found {
+    held.sort_by_key(|held| held.refreshed);
+    let others: Vec<Value> =
+        found.into_iter().filter(|value| held.iter().all(|own| own.value != *value)).collect();
+    let own =
+        held.into_iter().map(|held| FoundValue { value: held.value.clone(), held: Some(held) });
+    let others = others.into_iter().map(|value| FoundValue { value, held: None });
+    Found { values: own.chain(others).collect(), peers_asked }
+}
+
+fn unavailable(tickets: Vec<Ticket>) -> Vec<(Ticket, StoreReply)> {
+    tickets.into_iter().map(|ticket| (ticket, StoreReply::Unavailable)).collect()
+}
+
+fn refuse(caller: Caller, error: &CommandError) {
+    match caller {
+        Caller::Get(caller) => drop(caller.send(Err(error.clone()))),
+        Caller::Put(caller) => drop(caller.send(Err(error.clone()))),
+        Caller::Join(caller) => drop(caller.send(0)),
+        Caller::Observe(caller) => drop(caller.send(None)),
+    }
+}
+
+fn busy() -> CommandError {
+    CommandError::new(ErrorCode::Failed, "the node has too many operations under way: try again")
+}
+
+fn restarted() -> CommandError {
+    CommandError::failed("the routing table was restarted meanwhile: try again")
+}

@@ -1,0 +1,135 @@
+//! Builds the actors, holds the links between them, and carries out commands.
+//!
+//! Always holds: only this file names every actor; whoever runs a command sees [`Links`], not
+//! actors. Never: does a command's work on its own thread of messages: each runs as a future of its
+//! own. A panicked child is not rebuilt yet; the place for that is where each is started.
+
+use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Recipient, ResponseFuture};
+use tokio::net::UdpSocket;
+use tokio_util::sync::CancellationToken;
+
+use super::fetcher::{FetcherActor, FetcherConfig};
+use super::files::FilesActor;
+use super::flows::{self, Links, NodeInfo};
+use super::ipc::{IpcActor, IpcSocket};
+use super::messages::{Execute, Finish};
+use super::routing::RoutingActor;
+use super::storage::StorageActor;
+use crate::clock::Clock;
+use crate::command::{CommandError, Reply};
+use crate::kademlia::Node;
+
+/// What the actors are built from: sockets that are bound, settings that are proven.
+#[derive(Debug)]
+pub struct Parts {
+    /// The clock all share.
+    pub clock: Clock,
+    /// The DHT's state machine.
+    pub node: Node,
+    /// Its socket.
+    pub udp: UdpSocket,
+    /// Bytes for values of others.
+    pub quota_bytes: usize,
+    /// What downloads need to know.
+    pub fetcher: FetcherConfig,
+    /// The Unix socket.
+    pub ipc: IpcSocket,
+    /// What the node says of itself.
+    pub info: NodeInfo,
+    /// Cancelled when the node shall stop.
+    pub shutdown: CancellationToken,
+}
+
+/// The parent of all actors.
+#[derive(Debug)]
+pub struct Supervisor {
+    links: Links,
+    ipc: Addr<IpcActor>,
+    /// Downloads run on a thread of their own: hashing progress and 1 MiB chunks there never
+    /// delay a datagram.
+    downloads: Arbiter,
+}
+
+impl Supervisor {
+    /// Starts every actor: storage, routing, files, fetcher, and last the one that lets users in.
+    pub fn start(parts: Parts) -> Addr<Self> {
+        Self::create(|ctx| {
+            let on_loopback = parts.node.settings().on_loopback;
+            let storage = StorageActor::new(parts.clock, parts.quota_bytes, on_loopback).start();
+            let has_bootstrap = !parts.info.bootstrap.is_empty();
+            let batches: Recipient<_> = storage.clone().recipient();
+            let routing =
+                RoutingActor::new(parts.clock, parts.node, parts.udp, batches, has_bootstrap)
+                    .start();
+            let files = FilesActor::new(parts.clock).start();
+            let downloads = Arbiter::new();
+            let config = parts.fetcher;
+            let fetcher =
+                FetcherActor::start_in_arbiter(&downloads.handle(), |_| FetcherActor::new(config));
+            let links = Links {
+                get: routing.clone().recipient(),
+                put: routing.clone().recipient(),
+                bootstrap: routing.clone().recipient(),
+                observed: routing.clone().recipient(),
+                view_routing: routing.recipient(),
+                view_storage: storage.recipient(),
+                share: files.clone().recipient(),
+                count_shares: files.clone().recipient(),
+                find_share: files.clone().recipient(),
+                withdraw: files.recipient(),
+                fetch: fetcher.clone().recipient(),
+                count_downloads: fetcher.recipient(),
+                info: parts.info.into(),
+                shutdown: parts.shutdown,
+            };
+            let execute = ctx.address().recipient();
+            let ipc = IpcActor::new(parts.ipc, execute).start();
+            Self { links, ipc, downloads }
+        })
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        actix_rt::spawn(flows::stay_joined(self.links.clone()));
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.downloads.stop();
+    }
+}
+
+impl Handler<Execute> for Supervisor {
+    type Result = ResponseFuture<Result<Reply, CommandError>>;
+
+    fn handle(&mut self, execute: Execute, _: &mut Self::Context) -> Self::Result {
+        let links = self.links.clone();
+        Box::pin(async move { flows::run(&links, execute).await })
+    }
+}
+
+/// The links, for the servers that live beside the actors.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "Links")]
+pub struct ShowLinks;
+
+impl Handler<ShowLinks> for Supervisor {
+    type Result = actix::MessageResult<ShowLinks>;
+
+    fn handle(&mut self, _: ShowLinks, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(self.links.clone())
+    }
+}
+
+impl Handler<Finish> for Supervisor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, finish: Finish, _: &mut Self::Context) -> Self::Result {
+        let asked = self.ipc.send(finish);
+        Box::pin(async move {
+            let _ = asked.await;
+        })
+    }
+}

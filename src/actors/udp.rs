@@ -1,0 +1,116 @@
+//! Datagrams in batches: one wake-up drains the socket, one system call sends what came of it.
+//!
+//! Always holds: a batch is bounded, so no flood keeps the actor from its other work. Never:
+//! waits to send: what the kernel has no room for is dropped, as the network might have.
+
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use crate::kademlia::wire::MAX_DATAGRAM;
+
+/// Datagrams taken in at one wake-up.
+const MAX_BATCH: usize = 64;
+/// Pause after the system refuses to read, lest the loop spins.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Datagrams that came in together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    datagrams: Vec<(SocketAddrV4, usize)>,
+}
+
+impl Batch {
+    fn push(&mut self, from: SocketAddrV4, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.datagrams.push((from, bytes.len()));
+    }
+
+    /// Sender and bytes of each, in the order they came.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SocketAddrV4, &[u8])> {
+        let mut rest = self.bytes.as_slice();
+        self.datagrams.iter().map(move |(from, len)| {
+            let (bytes, after) = rest.split_at(*len);
+            rest = after;
+            (*from, bytes)
+        })
+    }
+}
+
+/// Everything that arrives, without end.
+pub(super) fn batches(socket: Rc<UdpSocket>) -> impl Stream<Item = Batch> {
+    let scratch = vec![0; MAX_DATAGRAM];
+    futures_util::stream::unfold((socket, scratch), |(socket, mut scratch)| async move {
+        loop {
+            match next_batch(&socket, &mut scratch).await {
+                Ok(batch) => return Some((batch, (socket, scratch))),
+                Err(error) => {
+                    log::warn!("reading the UDP socket: {error}");
+                    tokio::time::sleep(ERROR_PAUSE).await;
+                }
+            }
+        }
+    })
+}
+
+async fn next_batch(socket: &UdpSocket, scratch: &mut [u8]) -> io::Result<Batch> {
+    let mut batch = Batch::default();
+    loop {
+        socket.readable().await?;
+        while batch.datagrams.len() < MAX_BATCH {
+            match socket.try_recv_from(scratch) {
+                Ok((len, SocketAddr::V4(from))) => batch.push(from, &scratch[..len]),
+                Ok((_, SocketAddr::V6(_))) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if batch.datagrams.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        if !batch.datagrams.is_empty() {
+            return Ok(batch);
+        }
+    }
+}
+
+/// Sends them all, or as many as the kernel takes at once.
+pub(super) fn send_all(socket: &UdpSocket, datagrams: &[(SocketAddrV4, Vec<u8>)]) {
+    for chunk in datagrams.chunks(MAX_BATCH) {
+        let mut sent = 0;
+        while sent < chunk.len() {
+            match socket.try_io(Interest::WRITABLE, || send_chunk(socket, &chunk[sent..])) {
+                Ok(0) => break,
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An address that can't be reached must not hold up the others.
+                Err(error) => {
+                    log::debug!("sending to {}: {error}", chunk[sent].0);
+                    sent += 1;
+                }
+            }
+        }
+    }
+}
+
+fn send_chunk(socket: &UdpSocket, chunk: &[(SocketAddrV4, Vec<u8>)]) -> io::Result<usize> {
+    let addresses: Vec<SocketAddrAny> =
+        chunk.iter().map(|(to, _)| SocketAddrAny::from(*to)).collect();
+    let slices: Vec<[IoSlice<'_>; 1]> =
+        chunk.iter().map(|(_, bytes)| [IoSlice::new(bytes)]).collect();
+    let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> =
+        chunk.iter().map(|_| SendAncillaryBuffer::default()).collect();
+    let mut messages: Vec<MMsgHdr<'_>> = addresses
+        .iter()
+        .zip(&slices)
+        .zip(&mut controls)
+        .map(|((address, slice), control)| MMsgHdr::new_with_addr(address, slice, control))
+        .collect();
+    Ok(sendmmsg(socket.as_fd(), &mut messages, SendFlags::empty())?)
+}
