@@ -208,7 +208,8 @@ impl<'a> Cursor<'a> {
     /// It is [`DecodeError::Unsupported`] beyond the limits of this module, and where a Python peer
     /// could not read it back, so that one value cannot make a whole answer unreadable: `umsgpack`
     /// raises on equal keys of a map (to Python `1`, `1.0` and `true` are equal, so only strings
-    /// are keys here) and on negative extension types.
+    /// are keys here) and on timestamps of a length it does not know (extension -1; MessagePack
+    /// keeps all negative ones for itself).
     pub(super) fn check_value(&mut self, outer: usize) -> Result<()> {
         let mut objects = MAX_OBJECTS;
         self.walk(outer, &mut objects)
