@@ -255,3 +255,29 @@ fn what_python_answered_to_hostile_requests_can_be_read() {
     }
     assert_eq!(seen, 28);
 }
+
+/// The bytes of a fenced block: of each line what stands before the comment.
+fn block_hex(block: &str) -> String {
+    let bytes = |line: &str| {
+        let line = line.trim_start();
+        line.split("  ").next().unwrap_or("").replace(' ', "")
+    };
+    block.lines().map(bytes).collect()
+}
+
+#[test]
+fn the_datagrams_in_the_document_are_captures() {
+    let captured: Vec<_> = vectors("rpc")
+        .into_iter()
+        .map(|vector| vector.hex)
+        .collect();
+    let document = include_str!("../docs/wire.md");
+    let blocks = document.split("```hex\n").skip(1);
+    let shown: Vec<_> = blocks
+        .map(|block| block_hex(block.split("```").next().unwrap_or("")))
+        .collect();
+    assert_eq!(shown.len(), 12);
+    for datagram in shown {
+        assert!(captured.contains(&datagram), "{datagram}");
+    }
+}

@@ -1,29 +1,322 @@
 //! Each command from top to bottom, as one readable function.
 //!
-//! Always holds: a flow sees recipients, never actors; what it reports to a user has been
+//! Always holds: a flow sees recipients, never actors; what it reports to a user as done has been
 //! acknowledged by somebody. Never: keeps state between commands.
 
 mod address;
+mod join;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix::{MailboxError, Message, Recipient};
-use actix::dev::ToEnvelope as _;
+use actix::Recipient;
 use tokio_util::sync::CancellationToken;
 
 use super::messages::{
-    Acknowledged, Bootstrap, CountDownloads, CountShares, EventSink, Execute, Fetch, FindShare,
-    Found, Get, ObservedAddress, Put, Share, Shared, ViewRouting, ViewStorage, Withdraw,
+    Acknowledged, Bootstrap, CountDownloads, CountShares, Execute, Fetch, FindShare, Found, Get,
+    ObservedAddress, Put, Share, Shared, ViewRouting, ViewStorage, Withdraw,
 };
 use super::present;
 use crate::clock::Clock;
 use crate::command::{
-    Command, CommandError, Downloaded, ErrorCode, HeldValues, KeyValues, OnConflict, Peers, Reply,
-    Status, Stored, Uploaded,
+    Command, CommandError, Downloaded, ErrorCode, HeldValues, KeyValues, Peers, Reply, Status,
+    Stored, Uploaded,
 };
 use crate::config::{Advertise, BootstrapAddr};
 use crate::content::{ContentHash, FileName};
-use crate::kademlia::{Dialect, Key, Value, wire::MAX_VALUE_BYTES};
+use crate::kademlia::{Key, Settings, Value, wire::MAX_VALUE_BYTES};
 use crate::transfer::ProviderUrl;
+
+pub(super) use join::stay_joined;
+
+/// Values that one answer to `values` holds; the rest is there when a key is named.
+const MAX_VALUES_SHOWN: usize = 1_000;
+
+/// Ways to every actor. Cloned for each command.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "each is named after the one message it takes")]
+pub struct Links {
+    pub get: Recipient<Get>,
+    pub put: Recipient<Put>,
+    pub bootstrap: Recipient<Bootstrap>,
+    pub observed: Recipient<ObservedAddress>,
+    pub view_routing: Recipient<ViewRouting>,
+    pub view_storage: Recipient<ViewStorage>,
+    pub share: Recipient<Share>,
+    pub count_shares: Recipient<CountShares>,
+    pub find_share: Recipient<FindShare>,
+    pub withdraw: Recipient<Withdraw>,
+    pub fetch: Recipient<Fetch>,
+    pub count_downloads: Recipient<CountDownloads>,
+    pub info: Arc<NodeInfo>,
+    pub shutdown: CancellationToken,
+}
+
+/// What is known of a node from its start.
+#[derive(Debug, Clone)]
+pub struct NodeInfo {
+    /// Tells the uptime.
+    pub clock: Clock,
+    /// The UDP socket, and the TCP one of the file service.
+    pub listen: std::net::SocketAddrV4,
+    /// Base URL of the admin API.
+    pub admin: Option<String>,
+    /// Path of the Unix socket.
+    pub socket: PathBuf,
+    /// What the user wants published.
+    pub advertise: Option<Advertise>,
+    /// Peers to join the network through.
+    pub bootstrap: Vec<BootstrapAddr>,
+    /// The DHT's tunables.
+    pub settings: Settings,
+}
+
+/// Carries out one command.
+pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError> {
+    match execute.command.clone() {
+        Command::Upload { path, name } => upload(links, &execute, path, name).await,
+        Command::Download { .. } => download(links, execute).await,
+        Command::Get { key } => get(links, key).await,
+        Command::Set { key, value } => set(links, key, value).await,
+        Command::Peers {} => {
+            let view = ask(&links.view_routing, ViewRouting).await?;
+            Ok(Reply::Peers(Peers { peers: view.peers }))
+        }
+        Command::Buckets {} => {
+            let view = ask(&links.view_routing, ViewRouting).await?;
+            Ok(Reply::Buckets(view.buckets))
+        }
+        Command::Values { key } => values(links, key).await,
+        Command::Status {} => status(links).await,
+        Command::Stop {} => {
+            links.shutdown.cancel();
+            Ok(Reply::Stopping { stopping: true })
+        }
+    }
+}
+
+async fn upload(
+    links: &Links,
+    execute: &Execute,
+    path: PathBuf,
+    name: Option<String>,
+) -> Result<Reply, CommandError> {
+    if !path.is_absolute() {
+        let message = format!("{}: give an absolute path", path.display());
+        return Err(CommandError::new(ErrorCode::Usage, message));
+    }
+    let name = name.map(|name| file_name(&name)).transpose()?;
+    let (events, cancel) = (execute.events.clone(), execute.cancel.clone());
+    let share = Share { path, name, verified: None, events, cancel };
+    let shared = ask(&links.share, share).await??;
+    let (url, acknowledged) = publish(links, &shared).await?;
+    if acknowledged.stored == 0 {
+        return Err(CommandError::failed(format!(
+            "{} is served as {url}, but none of {} nodes has taken that URL: \
+             publishing is tried again by itself",
+            shared.name, acknowledged.of,
+        )));
+    }
+    Ok(Reply::Uploaded(Uploaded {
+        name: shared.name.to_string(),
+        hash: shared.verified.hash().to_string(),
+        size: shared.verified.size(),
+        url,
+        stored: acknowledged.stored,
+        of: acknowledged.of,
+        reachable: None,
+    }))
+}
+
+/// Tells the DHT where a share can be had.
+async fn publish(links: &Links, shared: &Shared) -> Result<(String, Acknowledged), CommandError> {
+    let base = address::published_base(links).await?;
+    let url = format!("{base}{}", shared.url_path);
+    let earlier = shared.replaced_url_path.as_ref().map(|path| format!("{base}{path}"));
+    let put = Put {
+        key: Key::of_name(shared.name.as_str()),
+        value: Value::Text(url.clone()),
+        replaces: earlier.into_iter().map(Value::Text).collect(),
+    };
+    let acknowledged = ask(&links.put, put).await??;
+    Ok((url, acknowledged))
+}
+
+async fn download(links: &Links, execute: Execute) -> Result<Reply, CommandError> {
+    let Command::Download { name, output, hash, newest, strict, on_conflict, no_share } =
+        execute.command
+    else {
+        return Err(CommandError::failed("not a download"));
+    };
+    let name = file_name(&name)?;
+    let hash = hash.map(|hash| content_hash(&hash)).transpose()?;
+    if output.as_ref().is_some_and(|output| !output.is_absolute()) {
+        return Err(CommandError::new(ErrorCode::Usage, "the output needs an absolute path"));
+    }
+    let providers = providers(links, &name).await?;
+    let fetch = Fetch {
+        name: name.clone(),
+        providers,
+        hash,
+        newest,
+        strict,
+        output,
+        on_conflict,
+        events: execute.events.clone(),
+        cancel: execute.cancel.clone(),
+    };
+    let fetched = ask(&links.fetch, fetch).await??;
+    let mut reply = Downloaded {
+        name: name.to_string(),
+        path: fetched.path.clone(),
+        hash: fetched.verified.hash().to_string(),
+        size: fetched.verified.size(),
+        seconds: fetched.seconds,
+        sources: fetched.sources,
+        url: None,
+        stored: 0,
+        of: 0,
+        other_variants: fetched.other_variants,
+        warning: None,
+    };
+    if !no_share {
+        let share = Share {
+            path: fetched.path,
+            name: Some(name),
+            verified: Some(fetched.verified),
+            events: execute.events,
+            cancel: execute.cancel,
+        };
+        // The file is there: that it can't be passed on is no reason to call the download failed.
+        match become_source(links, share).await {
+            Ok((url, acknowledged)) => {
+                reply.url = Some(url);
+                (reply.stored, reply.of) = (acknowledged.stored, acknowledged.of);
+            }
+            Err(error) => {
+                reply.warning = Some(format!("saved, but not shared: {}", error.message));
+            }
+        }
+    }
+    Ok(Reply::Downloaded(reply))
+}
+
+async fn become_source(
+    links: &Links,
+    share: Share,
+) -> Result<(String, Acknowledged), CommandError> {
+    let shared = ask(&links.share, share).await??;
+    publish(links, &shared).await
+}
+
+/// The URLs of a name, newest first.
+async fn providers(links: &Links, name: &FileName) -> Result<Vec<ProviderUrl>, CommandError> {
+    let found = ask(&links.get, Get { key: Key::of_name(name.as_str()) }).await??;
+    if found.values.is_empty() {
+        return Err(nothing_found(name.as_str(), &found));
+    }
+    let texts = found.values.iter().filter_map(|found| found.value.as_text());
+    let (usable, refused): (Vec<_>, Vec<_>) =
+        texts.map(ProviderUrl::parse).partition(Result::is_ok);
+    let usable: Vec<ProviderUrl> = usable.into_iter().flatten().collect();
+    if usable.is_empty() {
+        let why = refused.into_iter().find_map(Result::err);
+        let why = why.map_or_else(|| "they are no strings".to_owned(), |error| error.to_string());
+        let message = format!("{name} has values, but none is a URL to download from: {why}");
+        return Err(CommandError::new(ErrorCode::NotFound, message));
+    }
+    Ok(usable)
+}
+
+async fn get(links: &Links, key: String) -> Result<Reply, CommandError> {
+    let found = ask(&links.get, Get { key: Key::of_name(&key) }).await??;
+    if found.values.is_empty() {
+        return Err(nothing_found(&key, &found));
+    }
+    let values = found.values.iter().map(present::value_entry).collect();
+    Ok(Reply::Values(KeyValues { key, values }))
+}
+
+async fn set(links: &Links, key: String, value: String) -> Result<Reply, CommandError> {
+    if value.len() > MAX_VALUE_BYTES {
+        let message = format!(
+            "the value has {} bytes, and {MAX_VALUE_BYTES} are the most that peers can take: \
+             upload it as a file",
+            value.len()
+        );
+        return Err(CommandError::new(ErrorCode::Usage, message));
+    }
+    let put =
+        Put { key: Key::of_name(&key), value: Value::Text(value), replaces: Vec::new() };
+    let Acknowledged { stored, of } = ask(&links.put, put).await??;
+    if stored == 0 {
+        return Err(CommandError::failed(format!(
+            "none of {of} nodes has taken the value of {key}: it is kept here, and storing it is \
+             tried again by itself"
+        )));
+    }
+    Ok(Reply::Stored(Stored { key, stored, of }))
+}
+
+async fn values(links: &Links, key: Option<String>) -> Result<Reply, CommandError> {
+    let key = key.map(|key| Key::from_hex(&key).unwrap_or_else(|_| Key::of_name(&key)));
+    let view = ask(&links.view_storage, ViewStorage { key, limit: MAX_VALUES_SHOWN }).await?;
+    Ok(Reply::Held(HeldValues { values: view.entries, truncated: view.truncated }))
+}
+
+async fn status(links: &Links) -> Result<Reply, CommandError> {
+    let routing = ask(&links.view_routing, ViewRouting).await?;
+    let storage = ask(&links.view_storage, ViewStorage { key: None, limit: 0 }).await?;
+    let info = &links.info;
+    Ok(Reply::Status(Status {
+        id: routing.id,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        dht: info.listen.to_string(),
+        files: address::listening_base(info),
+        admin: info.admin.clone(),
+        socket: info.socket.clone(),
+        uptime_s: info.clock.now().since(info.clock.started()).as_secs(),
+        k: info.settings.k,
+        alpha: info.settings.alpha,
+        dialect: info.settings.dialect.to_string(),
+        peers: routing.peers.len(),
+        buckets: routing.buckets.buckets.len(),
+        keys: storage.keys,
+        values: storage.values,
+        shares: ask(&links.count_shares, CountShares).await?,
+        downloads: ask(&links.count_downloads, CountDownloads).await?,
+        ready: routing.ready,
+    }))
+}
+
+/// Sends a message; an actor that is gone is a failure like another.
+async fn ask<M>(to: &Recipient<M>, message: M) -> Result<M::Result, CommandError>
+where
+    M: actix::Message + Send + 'static,
+    M::Result: Send,
+{
+    to.send(message).await.map_err(|_| {
+        CommandError::failed("a part of the node has stopped: restart the node, and report this")
+    })
+}
+
+fn nothing_found(what: &str, found: &Found) -> CommandError {
+    if found.peers_asked == 0 {
+        let message = format!(
+            "{what} is not known here, and this node knows no peer to ask: \
+             start it with --bootstrap HOST:PORT"
+        );
+        return CommandError::new(ErrorCode::NoPeers, message);
+    }
+    let message = format!("{what} has no values: {} peers were asked", found.peers_asked);
+    CommandError::new(ErrorCode::NotFound, message)
+}
+
+fn file_name(name: &str) -> Result<FileName, CommandError> {
+    FileName::parse(name).map_err(|error| CommandError::new(ErrorCode::Usage, error.to_string()))
+}
+
+fn content_hash(hash: &str) -> Result<ContentHash, CommandError> {
+    ContentHash::from_hex(hash)
+        .map_err(|error| CommandError::new(ErrorCode::Usage, format!("{hash:?}: {error}")))
+}

@@ -1,5 +1,6 @@
 //! The DHT's tunables.
 
+use std::fmt;
 use std::time::Duration;
 
 /// How values are answered; see `docs/wire.md`, "Two dialects".
@@ -10,6 +11,15 @@ pub enum Dialect {
     List,
     /// A `find_value` answer is the newest value itself: the `kademlia` package of `PyPI`.
     Scalar,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::List => "list",
+            Self::Scalar => "scalar",
+        })
+    }
 }
 
 /// What kind of network the node lives in.

@@ -198,7 +198,8 @@ impl<'a> Cursor<'a> {
     /// It is [`DecodeError::Unsupported`] beyond the limits of this module, and where a Python peer
     /// could not read it back, so that one value cannot make a whole answer unreadable: `umsgpack`
     /// raises on equal keys of a map (to Python `1`, `1.0` and `true` are equal, so only strings
-    /// are keys here) and on negative extension types.
+    /// are keys here) and on timestamps of a length it does not know (extension -1; MessagePack
+    /// keeps all negative ones for itself).
     pub(super) fn check_value(&mut self, outer: usize) -> Result<()> {
         let mut objects = MAX_OBJECTS;
         self.walk(outer, &mut objects)
@@ -229,16 +230,11 @@ impl<'a> Cursor<'a> {
     pub(super) fn skip(&mut self) -> Result<()> {
         let mut due: usize = 1;
         while let Some(others) = due.checked_sub(1) {
-            due = others
-                + match self.head()? {
-                    Head::Array(len) => len,
-                    Head::Map(pairs) => pairs * 2,
-                    _ => 0,
-                };
-            // Each takes a byte at least; this also keeps the sum from overflowing.
-            if due > self.rest.len() {
-                return Err(DecodeError::Truncated);
-            }
+            due = others.saturating_add(match self.head()? {
+                Head::Array(len) => len,
+                Head::Map(pairs) => pairs * 2,
+                _ => 0,
+            });
         }
         Ok(())
     }

@@ -62,6 +62,7 @@ fn a_value_that_cannot_be_handed_on_is_left_out_and_spoils_no_other() {
         pairs(&[1.into()]),
         pairs(&many),
         Object::Ext(-1, vec![0]),
+        Object::Array(vec![0.into(); MAX_OBJECTS]),
     ];
     for object in odd {
         let body = value_answer(list(["a".into(), object.clone(), "b".into()]));
@@ -70,8 +71,17 @@ fn a_value_that_cannot_be_handed_on_is_left_out_and_spoils_no_other() {
         let scalar = StoredValue::of_object(ValueRef::Foreign(&packed));
         assert_eq!(scalar.stored(Dialect::Scalar).to_vec(), [], "{object}");
     }
+<<<<<<< HEAD
     let fine =
         [list([list(["x".into()])]), pairs(&["a".into(), "b".into()]), Object::Ext(5, vec![0])];
+=======
+    let fine = [
+        list([list(["x".into()])]),
+        Object::Array(vec![0.into(); MAX_OBJECTS - 1]),
+        pairs(&["a".into(), "b".into()]),
+        Object::Ext(5, vec![0]),
+    ];
+>>>>>>> wire
     for object in fine {
         let body = value_answer(list([object.clone()]));
         assert_eq!(answered(&body, Dialect::List), [foreign(object)]);
@@ -99,9 +109,20 @@ fn at_most_twenty_nodes_are_written_and_taken() {
     let many: Vec<_> = (0..30).map(|i| node(i, 9)).collect();
     let mut out = Vec::new();
     encode_nodes(&mut out, ID, &many);
+<<<<<<< HEAD
     assert_eq!(decode_nodes(&out[HEADER_BYTES..]).unwrap().as_slice(), &many[..MAX_NODES]);
     let entries =
         many.iter().map(|node| entry(node.id.as_bytes(), &node.address.ip().to_string(), 9));
+=======
+    assert_eq!(out[HEADER_BYTES..][..3], [0xdc, 0, MAX_NODES as u8]);
+    assert_eq!(
+        decode_nodes(&out[HEADER_BYTES..]).unwrap().as_slice(),
+        &many[..MAX_NODES]
+    );
+    let entries = many
+        .iter()
+        .map(|node| entry(node.id.as_bytes(), &node.address.ip().to_string(), 9));
+>>>>>>> wire
     let body = pack(&Object::Array(entries.collect()));
     assert_eq!(decode_nodes(&body).unwrap().as_slice(), &many[..MAX_NODES]);
 }
@@ -120,5 +141,24 @@ fn another_structure_than_nodes_is_an_error() {
     for object in wrong {
         let error = decode_nodes(&pack(&object));
         assert!(matches!(error, Err(DecodeError::Expected(_))), "{object}: {error:?}");
+    }
+}
+
+#[test]
+fn a_length_beyond_the_bytes_is_noticed_at_once() {
+    let claims: [&[u8]; 6] = [
+        b"\x92\xc0",
+        b"\xdd\xff\xff\xff\xff\xc0",
+        b"\x81\xc0",
+        b"\xdf\xff\xff\xff\xff\xc0\xc0",
+        b"\xa2x",
+        b"\xc6\xff\xff\xff\xffx",
+    ];
+    for claim in claims {
+        assert_eq!(
+            Cursor::new(claim).head(),
+            Err(DecodeError::Truncated),
+            "{claim:?}"
+        );
     }
 }

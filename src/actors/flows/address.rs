@@ -1,0 +1,65 @@
+//! Under which address this node's files are published.
+//!
+//! Always holds: never a wildcard, and loopback only when the node itself is bound to loopback.
+//! Never: guesses silently when nothing fits: the user is told of `--advertise`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+
+use super::{Links, NodeInfo, ask};
+use crate::actors::messages::{ObservedAddress, ViewRouting};
+use crate::command::CommandError;
+
+/// Base URL under which the file service listens, for display.
+pub(super) fn listening_base(info: &NodeInfo) -> String {
+    format!("http://{}", info.listen)
+}
+
+/// Base URL under which peers reach the file service: what the user said, else the address bound
+/// to, else what most peers see, else the interface that reaches a peer, else any that is up.
+pub(super) async fn published_base(links: &Links) -> Result<String, CommandError> {
+    let info = &links.info;
+    let port = info.listen.port();
+    if let Some(advertise) = &info.advertise {
+        let port = advertise.port.unwrap_or(port);
+        return Ok(format!("http://{}:{port}", advertise.host));
+    }
+    if !info.listen.ip().is_unspecified() {
+        return Ok(format!("http://{}", info.listen));
+    }
+    let observed = ask(&links.observed, ObservedAddress).await?;
+    if let Some(ip) = observed.map(|address| *address.ip()).filter(presentable) {
+        return Ok(format!("http://{ip}:{port}"));
+    }
+    let peers = ask(&links.view_routing, ViewRouting).await?.peers;
+    let towards_peers = peers.iter().filter_map(|peer| peer.address.parse().ok());
+    let ip = towards_peers.filter_map(interface_towards).find(presentable).or_else(any_interface);
+    match ip {
+        Some(ip) => Ok(format!("http://{ip}:{port}")),
+        None => Err(CommandError::failed(
+            "no address of this machine can be published: say which one with --advertise HOST",
+        )),
+    }
+}
+
+fn presentable(ip: &Ipv4Addr) -> bool {
+    !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast()
+}
+
+/// The address the kernel would send from. Connecting a UDP socket sends nothing.
+fn interface_towards(peer: SocketAddrV4) -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(peer).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn any_interface() -> Option<Ipv4Addr> {
+    let interfaces = if_addrs::get_if_addrs().ok()?;
+    let addresses = interfaces.into_iter().filter_map(|interface| match interface.ip() {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    });
+    addresses.filter(|ip| !ip.is_link_local()).find(presentable)
+}

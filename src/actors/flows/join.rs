@@ -1,0 +1,69 @@
+//! Joining the network, and joining it again whenever all peers are gone.
+//!
+//! Always holds: names are resolved anew at each try, since what they mean may have changed.
+//! Never: gives up, or tries in step with other nodes: the waits grow and are jittered.
+
+use std::net::{SocketAddr, SocketAddrV4};
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+
+use super::{Links, ask};
+use crate::actors::messages::Bootstrap;
+use crate::config::BootstrapAddr;
+
+/// The first wait after a try that found nobody; it doubles from then on.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// The longest wait between two tries.
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How often a node that has peers looks whether it still has.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Addresses taken of one name.
+const MAX_PER_NAME: usize = 8;
+
+/// Runs as long as the node does.
+pub(in crate::actors) async fn stay_joined(links: Links) {
+    if links.info.bootstrap.is_empty() {
+        return;
+    }
+    // Waits need not be reproducible; that nodes differ is all that matters.
+    let seed = links.info.clock.now().as_micros() ^ u64::from(links.info.listen.port());
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    let mut retry = FIRST_RETRY;
+    loop {
+        let known = ask(&links.bootstrap, Bootstrap { addresses: Vec::new() }).await.unwrap_or(0);
+        let joined = known > 0 || {
+            let addresses = resolve(&links.info.bootstrap).await;
+            ask(&links.bootstrap, Bootstrap { addresses }).await.unwrap_or(0) > 0
+        };
+        let wait = if joined {
+            retry = FIRST_RETRY;
+            LOOK_EVERY
+        } else {
+            let wait = retry;
+            retry = (retry * 2).min(LAST_RETRY);
+            wait
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait.mul_f64(rng.random_range(0.8..1.2))) => {}
+            () = links.shutdown.cancelled() => return,
+        }
+    }
+}
+
+async fn resolve(names: &[BootstrapAddr]) -> Vec<SocketAddrV4> {
+    let mut addresses = Vec::new();
+    for name in names {
+        match tokio::net::lookup_host((name.host.as_str(), name.port)).await {
+            Ok(found) => {
+                let found = found.filter_map(|address| match address {
+                    SocketAddr::V4(address) => Some(address),
+                    SocketAddr::V6(_) => None,
+                });
+                addresses.extend(found.take(MAX_PER_NAME));
+            }
+            Err(error) => log::warn!("bootstrap address {name}: {error}"),
+        }
+    }
+    addresses
+}

@@ -1,0 +1,186 @@
+//! The composition root: builds a node out of its parts and runs it until it is told to stop.
+//!
+//! Always holds: whatever keeps a node from starting is an error that names it, and comes before
+//! the `ready` line; two nodes never share a data dir. Never: contains rules of its own.
+
+mod bind;
+mod shutdown;
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use actix::Recipient;
+use rand::{Rng, SeedableRng, TryRng};
+use rand_chacha::ChaCha20Rng;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::actors::fetcher::{FetcherConfig, Limits};
+use crate::actors::file_service;
+use crate::actors::flows::NodeInfo;
+use crate::actors::ipc::{IpcError, IpcSocket};
+use crate::actors::messages::Execute;
+use crate::actors::supervisor::{Parts, ShowLinks, Supervisor};
+use crate::clock::Clock;
+use crate::command::Ready;
+use crate::config::Config;
+use crate::http;
+use crate::kademlia::{Node, NodeId, Settings};
+use crate::transfer::UrlPolicy;
+
+/// The file whose lock says that a data dir is taken.
+const LOCK_FILE: &str = "lock";
+/// Where downloads without an output land, beneath the data dir.
+const DOWNLOADS: &str = "downloads";
+
+/// Why a node did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data dir can't be made or written.
+    #[error("the data dir {path} cannot be used: {error}")]
+    DataDir {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Another node lives there.
+    #[error(
+        "the data dir {0} belongs to a node that is running: stop it, or give this one another \
+         with --data-dir"
+    )]
+    Taken(PathBuf),
+    /// A port can't be listened on.
+    #[error("cannot listen on {what} {address}: {error}")]
+    Listen {
+        /// What for.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The Unix socket can't be made.
+    #[error(transparent)]
+    Socket(#[from] IpcError),
+    /// The operating system gives no random bytes, or no signals.
+    #[error("the operating system refuses {what}: {error}")]
+    System {
+        /// What was asked of it.
+        what: &'static str,
+        /// Why.
+        error: String,
+    },
+}
+
+/// Runs a node until it is told to stop. Prints one `ready` line once everything listens.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let _lock = lock(&config.data_dir)?;
+    actix::System::new().block_on(serve(config))
+}
+
+/// Takes the data dir; the lock lasts as long as the file is open.
+fn lock(data_dir: &Path) -> Result<File, StartError> {
+    let unusable = |error| StartError::DataDir { path: data_dir.to_owned(), error };
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(unusable)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(data_dir.join(LOCK_FILE))
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::Taken(data_dir.to_owned())),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let signals = shutdown::Signals::listen()?;
+    let clock = Clock::start();
+    let mut rng = seeded_rng()?;
+    let (udp, files_listener, listen) = bind::dht_and_files(config.listen)?;
+    let admin_listener = config.admin_listen.map(bind::admin).transpose()?;
+    let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let ipc = IpcSocket::bind(&config.socket)?;
+
+    let on_loopback = listen.ip().is_loopback();
+    let settings = Settings {
+        dialect: config.dialect,
+        profile: config.profile,
+        on_loopback,
+        ..Settings::default()
+    };
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    let id = NodeId::random(&mut rng);
+    let node = Node::new(settings.clone(), id, seed, clock.now());
+    let shutdown = CancellationToken::new();
+    let admin = admin_address.map(|address| format!("http://{address}"));
+    let info = NodeInfo {
+        clock,
+        listen,
+        admin: admin.clone(),
+        socket: config.socket.clone(),
+        advertise: config.advertise,
+        bootstrap: config.bootstrap,
+        settings,
+    };
+    let fetcher = FetcherConfig {
+        downloads: config.data_dir.join(DOWNLOADS),
+        policy: UrlPolicy::new(on_loopback, admin_address, bind::own_addresses()),
+        limits: Limits::default(),
+        seed: rng.next_u64(),
+    };
+    let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
+    let parts =
+        Parts { clock, node, udp, quota_bytes, fetcher, ipc, info, shutdown: shutdown.clone() };
+    let supervisor = Supervisor::start(parts);
+    let links = supervisor.send(ShowLinks).await.map_err(|error| StartError::System {
+        what: "to start the actors",
+        error: error.to_string(),
+    })?;
+    let failed = |what, address| move |error| StartError::Listen { what, address, error };
+    let files = file_service::serve(files_listener, links.find_share, links.withdraw)
+        .map_err(failed("TCP", SocketAddr::V4(listen)))?;
+    let mut servers = vec![files.handle()];
+    actix_rt::spawn(files);
+    if let (Some(listener), Some(address)) = (admin_listener, admin_address) {
+        let execute: Recipient<Execute> = supervisor.clone().recipient();
+        let admin = http::serve(listener, execute).map_err(failed("TCP", address))?;
+        servers.push(admin.handle());
+        actix_rt::spawn(admin);
+    }
+
+    let files = format!("http://{listen}");
+    let dht = listen.to_string();
+    announce(&Ready { id: id.to_string(), dht, files, admin, socket: config.socket }, config.json);
+    signals.wait(&shutdown).await;
+    shutdown::finish(&supervisor, servers).await;
+    Ok(())
+}
+
+/// One line, for whoever started the node. Nobody reading it is no failure.
+fn announce(ready: &Ready, json: bool) {
+    let line = if json {
+        serde_json::to_string(ready).unwrap_or_default()
+    } else {
+        ready.to_string()
+    };
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
+/// The one place that asks the operating system for randomness.
+fn seeded_rng() -> Result<ChaCha20Rng, StartError> {
+    let mut seed = [0; 32];
+    rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(|error| StartError::System {
+        what: "random bytes",
+        error: error.to_string(),
+    })?;
+    Ok(ChaCha20Rng::from_seed(seed))
+}
