@@ -39,8 +39,11 @@ fn decode_request(body: &[u8]) -> Result<Request<'_>> {
     }
     let method = cursor.expect_text()?;
     let args = cursor.expect_array()?;
-    let arity =
-        |wanted: usize, what| (args == wanted).then_some(()).ok_or(DecodeError::Expected(what));
+    let arity = |wanted: usize, what| {
+        (args == wanted)
+            .then_some(())
+            .ok_or(DecodeError::Expected(what))
+    };
     match method {
         "find_node" => {
             arity(2, "a node id and a target")?;
@@ -58,7 +61,9 @@ fn decode_request(body: &[u8]) -> Result<Request<'_>> {
         }
         "ping" => {
             arity(1, "a node id")?;
-            Ok(Request::Ping { sender: NodeId::new(cursor.expect_id()?) })
+            Ok(Request::Ping {
+                sender: NodeId::new(cursor.expect_id()?),
+            })
         }
         "store" => {
             arity(3, "a node id, a key and a value")?;
@@ -144,7 +149,9 @@ pub fn decode_find_value(body: &[u8]) -> Result<FindValueAnswer<'_>> {
             return Err(DecodeError::Expected("the key `value` once"));
         }
     }
-    value.map(FindValueAnswer::Value).ok_or(DecodeError::Expected("the key `value`"))
+    value
+        .map(FindValueAnswer::Value)
+        .ok_or(DecodeError::Expected("the key `value`"))
 }
 
 /// The answer to `stun`: the address this node is seen from.
