@@ -11,5 +11,7 @@ mod stamp;
 
 pub use hash::{ContentHash, ContentHasher, HASH_BYTES, HashError, Verified, hash_file};
 pub use name::{FileName, MAX_NAME_BYTES, NameError};
-pub use shares::{MAX_SHARES, OpenError, ShareEntry, Shares, SharesFull, open_regular};
+pub use shares::{
+    MAX_SHARES, OpenError, ShareEntry, Shares, SharesFull, hash_in_place, open_regular,
+};
 pub use stamp::FileStamp;

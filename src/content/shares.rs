@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,10 +15,14 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::{FileName, FileStamp, Verified};
+use super::{FileName, FileStamp, Verified, hash_file};
 
 /// Files a node serves at most: an entry takes about half a KiB, so this bounds them to 50 MiB.
 pub const MAX_SHARES: usize = 100_000;
+
+/// How often a file is hashed before giving up on it, when it changes meanwhile: one that was just
+/// being written is whole the second time, one that is written on for ever never is.
+const HASH_ATTEMPTS: usize = 2;
 
 /// Where the content of a share lies, and how to tell that it is still the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +93,40 @@ pub fn open_regular(path: &Path) -> Result<(File, FileStamp), OpenError> {
         return Err(OpenError::NotAFile);
     }
     Ok((file, FileStamp::of(&metadata)))
+}
+
+/// Hashes a file that must not change meanwhile, by a path that has been resolved. `progress` is
+/// told the bytes so far and the bytes in all; when it breaks, the result is `None`. A file that
+/// changes at each of [`HASH_ATTEMPTS`] is [`OpenError::Changed`].
+///
+/// Blocks: belongs on a blocking thread.
+pub fn hash_in_place(
+    path: &Path,
+    mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<Option<(Verified, FileStamp)>, OpenError> {
+    for _ in 0..HASH_ATTEMPTS {
+        let (file, before) = open_regular(path)?;
+        let mut outgrown = false;
+        let hashed = hash_file(&file, |bytes| {
+            // Longer than it was it has changed, and one that grows on would never end.
+            outgrown = bytes > before.size;
+            if outgrown {
+                ControlFlow::Break(())
+            } else {
+                progress(bytes, before.size)
+            }
+        })?;
+        // By its path again: another file may have taken its place.
+        let (_, after) = open_regular(path)?;
+        match hashed {
+            Some(verified) if after == before && verified.size() == before.size => {
+                return Ok(Some((verified, before)));
+            }
+            None if !outgrown => return Ok(None),
+            _ => {}
+        }
+    }
+    Err(OpenError::Changed)
 }
 
 fn open_without_links(path: &Path) -> io::Result<File> {

@@ -10,82 +10,84 @@ fn reason(name: &str) -> &'static str {
     FileName::parse(name).expect_err(name).reason
 }
 
+/// A word of the reason, and names that are refused for it.
+const HOSTILE: &[(&str, &[&str])] = &[
+    ("empty", &[""]),
+    ("folder", &[".", ".."]),
+    (
+        "separator",
+        &[
+            "a/b",
+            "/",
+            "/etc/passwd",
+            "../x",
+            "a\\b",
+            "..\\x",
+            "C:\\x",
+            "x/",
+            "//host/x",
+        ],
+    ),
+    (
+        "control",
+        &[
+            "a\0b",
+            "\0",
+            "a\nb",
+            "a\r\nb",
+            "\x1b[2J",
+            "a\x7f",
+            "a\u{80}",
+            "a\u{9f}b",
+            "a\u{2028}b",
+            "a\u{2029}",
+        ],
+    ),
+    (
+        "direction",
+        &[
+            "a\u{202e}txt.exe",
+            "\u{2066}a",
+            "a\u{2069}b",
+            "\u{200f}a",
+            "a\u{61c}b",
+        ],
+    ),
+    (
+        "invisible",
+        &[
+            "a\u{200b}b",
+            "\u{feff}a",
+            "a\u{ad}b",
+            "a\u{2060}",
+            "a\u{e0041}b",
+        ],
+    ),
+    (
+        "dot or a space",
+        &["a.", "a..", "a ", "a\u{a0}", "...", " ", "a. "],
+    ),
+    (
+        "device",
+        &[
+            "CON",
+            "con",
+            "Nul",
+            "nul.txt",
+            "aux.tar.gz",
+            "COM1",
+            "com9.log",
+            "LPT¹",
+            "CON .txt",
+            "conin$",
+        ],
+    ),
+    ("unfinished", &[".x.partial", ".partial"]),
+];
+
 #[test]
 fn hostile_names_are_refused_for_the_right_reason() {
-    let table: &[(&str, &[&str])] = &[
-        ("empty", &[""]),
-        ("folder", &[".", ".."]),
-        (
-            "separator",
-            &[
-                "a/b",
-                "/",
-                "/etc/passwd",
-                "../x",
-                "a\\b",
-                "..\\x",
-                "C:\\x",
-                "x/",
-                "//host/x",
-            ],
-        ),
-        (
-            "control",
-            &[
-                "a\0b",
-                "\0",
-                "a\nb",
-                "a\r\nb",
-                "\x1b[2J",
-                "a\x7f",
-                "a\u{80}",
-                "a\u{9f}b",
-                "a\u{2028}b",
-                "a\u{2029}",
-            ],
-        ),
-        (
-            "direction",
-            &[
-                "a\u{202e}txt.exe",
-                "\u{2066}a",
-                "a\u{2069}b",
-                "\u{200f}a",
-                "a\u{61c}b",
-            ],
-        ),
-        (
-            "invisible",
-            &[
-                "a\u{200b}b",
-                "\u{feff}a",
-                "a\u{ad}b",
-                "a\u{2060}",
-                "a\u{e0041}b",
-            ],
-        ),
-        (
-            "dot or a space",
-            &["a.", "a..", "a ", "a\u{a0}", "...", " ", "a. "],
-        ),
-        (
-            "device",
-            &[
-                "CON",
-                "con",
-                "Nul",
-                "nul.txt",
-                "aux.tar.gz",
-                "COM1",
-                "com9.log",
-                "LPT¹",
-                "CON .txt",
-                "conin$",
-            ],
-        ),
-        ("unfinished", &[".x.partial", ".partial"]),
-    ];
-    for (expected, names) in table {
+    for (expected, names) in HOSTILE {
         for name in *names {
             assert!(
                 reason(name).contains(expected),

@@ -153,3 +153,60 @@ fn what_is_no_regular_file_is_refused_at_once() {
         Err(OpenError::Gone)
     ));
 }
+
+#[test]
+fn a_file_that_changes_once_while_it_is_hashed_is_hashed_again() {
+    let (_dir, dir) = folder();
+    let path = dir.join("a");
+    for change in [
+        |path: &Path| fs::write(path, "CONTENT").unwrap(),
+        |path: &Path| fs::write(path, "more content").unwrap(),
+        |path: &Path| fs::write(path, "less").unwrap(),
+        |path: &Path| {
+            fs::write(path.with_file_name("b"), "another").unwrap();
+            fs::rename(path.with_file_name("b"), path).unwrap();
+        },
+    ] {
+        fs::write(&path, "content").unwrap();
+        std::thread::sleep(Duration::from_millis(25));
+        let mut reads = 0;
+        let hashed = hash_in_place(&path, |_, _| {
+            reads += 1;
+            if reads == 1 {
+                change(&path);
+            }
+            ControlFlow::Continue(())
+        });
+        let (verified, stamp) = hashed.unwrap().unwrap();
+        let content = fs::read(&path).unwrap();
+        assert_eq!(
+            verified.hash().as_bytes(),
+            blake3::hash(&content).as_bytes()
+        );
+        assert_eq!(
+            (stamp, verified.size()),
+            (entry(&path, "a").stamp, content.len() as u64)
+        );
+    }
+}
+
+#[test]
+fn a_file_that_keeps_changing_is_given_up() {
+    let (_dir, dir) = folder();
+    let path = dir.join("log");
+    fs::write(&path, "line\n").unwrap();
+    let mut reads = 0;
+    let hashed = hash_in_place(&path, |_, _| {
+        reads += 1;
+        let mut log = fs::read(&path).unwrap();
+        log.extend(b"line\n");
+        fs::write(&path, log).unwrap();
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(hashed, Err(OpenError::Changed)));
+    assert_eq!(reads, HASH_ATTEMPTS);
+    assert!(matches!(
+        hash_in_place(&path, |_, _| ControlFlow::Break(())),
+        Ok(None)
+    ));
+}
