@@ -15,5 +15,6 @@ pub mod actors;
 pub mod clock;
 pub mod command;
 pub mod content;
+pub mod http;
 pub mod kademlia;
 pub mod transfer;

@@ -17,8 +17,7 @@ use actix_files::NamedFile;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse, fn_service};
 use actix_web::error::ParseError;
 use actix_web::http::header::{
-    self, Charset, ContentDisposition, DispositionParam, DispositionType, EntityTag, ExtendedValue,
-    Header, HeaderValue, IfMatch, IfNoneMatch, IfRange,
+    self, EntityTag, Header, HeaderValue, IfMatch, IfNoneMatch, IfRange,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -119,12 +118,14 @@ async fn send(
         Err(_) => return Err(unavailable()),
     };
     let entity_tag = EntityTag::new_strong(entry.verified.hash().to_string());
+    let size = entry.verified.size();
+    // Before any answer: none may be given for a content that is no longer there.
+    let file = open(links, entry).await?;
     if let Some(status) = precondition(request, &entity_tag) {
         let mut response = HttpResponse::build(status);
         return Err(response.insert_header(header::ETag(entity_tag)).finish());
     }
-    narrow_range(request, &entity_tag, entry.verified.size());
-    let file = open(links, entry).await?;
+    narrow_range(request, &entity_tag, size);
     // Reads are made on the worker's own thread: the page cache answers them faster than another
     // thread could, several times so for small files.
     let file = file
@@ -132,18 +133,25 @@ async fn send(
         .use_etag(false)
         .use_last_modified(false)
         .prefer_utf8(false)
-        .set_content_disposition(attachment(name));
+        .disable_content_disposition();
     let mut response = file.into_response(request.request());
     let headers = response.headers_mut();
-    if let Ok(tag) = HeaderValue::from_str(&entity_tag.to_string()) {
-        headers.insert(header::ETAG, tag);
+    for (name, value) in [
+        (header::ETAG, entity_tag.to_string()),
+        (header::CONTENT_DISPOSITION, attachment(name)),
+    ] {
+        // Hexadecimal digits and escaped names are always valid in a header.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
     }
-    // A name may mean another content tomorrow: caches are to ask, with the entity tag.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    for (name, value) in [
+        // A name may mean another content tomorrow: caches are to ask, with the entity tag.
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     Ok(response)
 }
 
@@ -172,7 +180,7 @@ async fn open(links: &Links, entry: ShareEntry) -> Result<NamedFile, HttpRespons
             ))
         }
         Ok((entry, Err(error))) => {
-            log::warn!("{} cannot be served for now: {error}", entry.name);
+            log::debug!("{} cannot be served for now: {error}", entry.name);
             Err(unavailable())
         }
         Err(_) => Err(unavailable()),
@@ -250,22 +258,15 @@ fn plain_range(range: &HeaderValue) -> Option<HeaderValue> {
 }
 
 /// Always saved, never shown: a page from here must not run in a browser (RFC 6266, RFC 8187).
-fn attachment(name: &FileName) -> ContentDisposition {
-    let ascii = |c: char| if c.is_ascii() { c } else { '_' };
-    let fallback: String = name.as_str().chars().map(ascii).collect();
-    let mut parameters = vec![DispositionParam::Filename(fallback)];
-    // Some clients decode what looks percent-encoded in the plain form.
-    if name.percent_encoded() != name.as_str() {
-        parameters.push(DispositionParam::FilenameExt(ExtendedValue {
-            charset: Charset::Ext("UTF-8".to_owned()),
-            language_tag: None,
-            value: name.as_str().as_bytes().to_vec(),
-        }));
+fn attachment(name: &FileName) -> String {
+    let encoded = name.percent_encoded();
+    if encoded == name.as_str() {
+        return format!("attachment; filename=\"{encoded}\"");
     }
-    ContentDisposition {
-        disposition: DispositionType::Attachment,
-        parameters,
-    }
+    // For those that read the plain form only, and decode what looks percent-encoded in it.
+    let safe = |c: char| c.is_ascii() && !matches!(c, '"' | '%');
+    let fallback = name.as_str().replace(|c| !safe(c), "_");
+    format!("attachment; filename=\"{fallback}\"; filename*=UTF-8''{encoded}")
 }
 
 fn unavailable() -> HttpResponse {
@@ -351,13 +352,24 @@ mod tests {
 
     #[test]
     fn names_in_headers_cannot_be_misread() {
-        let header = |name| attachment(&FileName::parse(name).unwrap()).to_string();
-        assert_eq!(header("a-b.txt"), "attachment; filename=\"a-b.txt\"");
-        let expected = "attachment; filename=\"a\\\"b\"; filename*=UTF-8''a%22b";
-        assert_eq!(header("a\"b"), expected);
-        let expected =
-            "attachment; filename=\"a_o;x=1.txt\"; filename*=UTF-8''a%C3%B1o%3Bx%3D1.txt";
-        assert_eq!(header("año;x=1.txt"), expected);
+        let header = |name| attachment(&FileName::parse(name).unwrap());
+        for (name, expected) in [
+            ("a-b.txt", r#"attachment; filename="a-b.txt""#),
+            (
+                "a\"b",
+                r#"attachment; filename="a_b"; filename*=UTF-8''a%22b"#,
+            ),
+            (
+                "a%41",
+                r#"attachment; filename="a_41"; filename*=UTF-8''a%2541"#,
+            ),
+            (
+                "ñ;x=1",
+                r#"attachment; filename="_;x=1"; filename*=UTF-8''%C3%B1%3Bx%3D1"#,
+            ),
+        ] {
+            assert_eq!(header(name), expected);
+        }
     }
 
     #[test]
