@@ -54,6 +54,8 @@ pub fn serve(listener: TcpListener, execute: Recipient<Execute>) -> io::Result<S
         .workers(WORKERS)
         .max_connections(MAX_CONNECTIONS)
         .client_request_timeout(HEAD_TIMEOUT)
+        // A client that closes has left, and what it waited for is cancelled.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
         .tcp_nodelay(true)
         .disable_signals()
