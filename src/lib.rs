@@ -15,6 +15,7 @@ pub mod actors;
 pub mod clock;
 pub mod command;
 pub mod content;
+pub mod http;
 pub mod kademlia;
 pub mod sim;
 pub mod transfer;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::command::{
     Buckets, Command, CommandError, Event, HeldEntry, OnConflict, PeerEntry, Reply, SourceReport,
 };
-use crate::content::{ContentHash, FileName, Verified};
+use crate::content::{ContentHash, FileName, ShareEntry, Verified};
 use crate::kademlia::{Held, Key, StoreReply, StoreRequest, Value};
 use crate::transfer::ProviderUrl;
 
@@ -212,19 +212,6 @@ pub struct CountShares;
 pub struct FindShare {
     /// The name as it stands in the URL, decoded.
     pub name: String,
-}
-
-/// Where the content of a share lies, and how to tell that it is still the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShareEntry {
-    /// The name it is served under.
-    pub name: FileName,
-    /// Absolute path, resolved when it was shared.
-    pub path: PathBuf,
-    /// The content when it was shared.
-    pub verified: Verified,
-    /// The file when it was shared.
-    pub stamp: crate::content::FileStamp,
 }
 
 /// The file of a share has changed or gone away: stop serving it.

@@ -4,11 +4,19 @@
 //! somebody told.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 
 use thiserror::Error;
 
 /// Bytes of a BLAKE3 hash.
 pub const HASH_BYTES: usize = 32;
+
+/// Bytes read at once: large enough for BLAKE3's widest lanes and few system calls, small enough
+/// that a slow disk still reports progress.
+const READ_BYTES: usize = 1024 * 1024;
 
 /// Text that is no content hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -96,5 +104,85 @@ impl ContentHasher {
     /// The content is whole.
     pub fn finish(&self) -> Verified {
         Verified { hash: ContentHash(*self.hasher.finalize().as_bytes()), size: self.size }
+    }
+}
+
+/// Reads a whole file and hashes it, from its start whatever its cursor says. `progress` is told
+/// the bytes so far after each read; when it breaks, so does the hashing: the result is `None`.
+///
+/// Blocks: belongs on a blocking thread.
+pub fn hash_file(
+    file: &File,
+    mut progress: impl FnMut(u64) -> ControlFlow<()>,
+) -> io::Result<Option<Verified>> {
+    let mut hasher = ContentHasher::new();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let read = match file.read_at(&mut buffer, hasher.size()) {
+            Ok(0) => return Ok(Some(hasher.finish())),
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(&buffer[..read]);
+        if progress(hasher.size()).is_break() {
+            return Ok(None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_hashed_whole_wherever_its_cursor_stands() {
+        let mut file = tempfile::tempfile().unwrap();
+        let content = vec![7; READ_BYTES + 1];
+        file.write_all(&content).unwrap();
+        let mut seen = Vec::new();
+        let verified = hash_file(&file, |bytes| {
+            seen.push(bytes);
+            ControlFlow::Continue(())
+        });
+        let verified = verified.unwrap().unwrap();
+        let expected = ContentHash::new(*blake3::hash(&content).as_bytes());
+        assert_eq!(
+            (verified.hash(), verified.size()),
+            (expected, content.len() as u64)
+        );
+        assert_eq!(seen, [READ_BYTES as u64, content.len() as u64]);
+        assert_eq!(
+            file.read(&mut [0]).unwrap(),
+            0,
+            "the cursor is where it was"
+        );
+    }
+
+    #[test]
+    fn the_hash_of_nothing_is_the_known_one() {
+        let file = tempfile::tempfile().unwrap();
+        let verified = hash_file(&file, |_| ControlFlow::Continue(()))
+            .unwrap()
+            .unwrap();
+        let known = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+        assert_eq!(
+            (verified.hash(), verified.size()),
+            (ContentHash::from_hex(known).unwrap(), 0)
+        );
+    }
+
+    #[test]
+    fn hashing_stops_when_told_to() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![0; 3 * READ_BYTES]).unwrap();
+        let mut reads = 0;
+        let stopped = hash_file(&file, |_| {
+            reads += 1;
+            ControlFlow::Break(())
+        });
+        assert_eq!((stopped.unwrap(), reads), (None, 1));
     }
 }

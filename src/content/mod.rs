@@ -6,8 +6,12 @@
 
 mod hash;
 mod name;
+mod shares;
 mod stamp;
 
-pub use hash::{ContentHash, ContentHasher, HASH_BYTES, HashError, Verified};
-pub use name::{FileName, NameError};
+pub use hash::{ContentHash, ContentHasher, HASH_BYTES, HashError, Verified, hash_file};
+pub use name::{FileName, MAX_NAME_BYTES, NameError};
+pub use shares::{
+    MAX_SHARES, OpenError, ShareEntry, Shares, SharesFull, hash_in_place, open_regular,
+};
 pub use stamp::FileStamp;

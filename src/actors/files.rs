@@ -1,0 +1,356 @@
+//! The files this node serves: hashes them where they lie, and knows which name leads to which.
+//!
+//! Always holds: what is registered was one unchanged file from before its hashing until after it.
+//! Never: touches a file on its own thread, or copies one.
+//!
+//! Shares are kept in memory only: durable ones are loaded in `started()` and committed in the
+//! handler of `Register`, before the reply.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WeakAddr,
+};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::messages::{CountShares, EventSink, FindShare, Share, Shared, Withdraw};
+use crate::clock::Clock;
+use crate::command::{CommandError, ErrorCode, Event};
+use crate::content::{
+    FileName, FileStamp, OpenError, ShareEntry, Shares, SharesFull, Verified, hash_in_place,
+    open_regular,
+};
+use crate::kademlia::Timestamp;
+
+/// Files hashed at once. One thread hashes faster than most disks read, and more than two only
+/// make a rotating disk seek; the rest wait for their turn.
+const MAX_HASHING: usize = 2;
+
+/// At most ten progress events a second.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// The rate told with them is that of about the last second.
+const RATE_OVER: Duration = Duration::from_secs(1);
+
+/// Owns the shares of the node.
+#[derive(Debug)]
+pub struct FilesActor {
+    clock: Clock,
+    shares: Shares,
+    hashing: Arc<Semaphore>,
+    /// Cancelled when the actor ends: blocking threads would hold up the process otherwise.
+    stopping: CancellationToken,
+}
+
+impl FilesActor {
+    /// Serves nothing yet.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            shares: Shares::new(),
+            hashing: Arc::new(Semaphore::new(MAX_HASHING)),
+            stopping: CancellationToken::new(),
+        }
+    }
+}
+
+impl Actor for FilesActor {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.stopping.cancel();
+    }
+}
+
+impl Handler<Share> for FilesActor {
+    type Result = ResponseFuture<Result<Shared, CommandError>>;
+
+    fn handle(&mut self, share: Share, ctx: &mut Self::Context) -> Self::Result {
+        let hashing = Arc::clone(&self.hashing);
+        let (clock, stopping) = (self.clock, self.stopping.clone());
+        let actor = ctx.address().downgrade();
+        Box::pin(async move {
+            let name = match share.name {
+                Some(name) => name,
+                None => name_of(&share.path)?,
+            };
+            let job = Job {
+                path: share.path,
+                name,
+                verified: share.verified,
+                events: share.events,
+                clock,
+                cancel: share.cancel,
+                stopping,
+            };
+            let entry = job.run(hashing).await?;
+            register(&actor, entry).await
+        })
+    }
+}
+
+impl Handler<FindShare> for FilesActor {
+    type Result = Option<ShareEntry>;
+
+    fn handle(&mut self, find: FindShare, _: &mut Self::Context) -> Self::Result {
+        self.shares.find(&find.name).cloned()
+    }
+}
+
+impl Handler<Withdraw> for FilesActor {
+    type Result = ();
+
+    fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) {
+        if self.shares.withdraw(&withdraw.entry) {
+            let ShareEntry { name, path, .. } = &withdraw.entry;
+            let path = quoted(path);
+            log::warn!("{name} is no longer shared: {path} has changed or gone away");
+        }
+    }
+}
+
+impl Handler<CountShares> for FilesActor {
+    type Result = MessageResult<CountShares>;
+
+    fn handle(&mut self, _: CountShares, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.shares.len())
+    }
+}
+
+/// From the actor to itself, when a file is ready to be served.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Shared, SharesFull>")]
+struct Register(ShareEntry);
+
+impl Handler<Register> for FilesActor {
+    type Result = Result<Shared, SharesFull>;
+
+    fn handle(&mut self, Register(entry): Register, _: &mut Self::Context) -> Self::Result {
+        let (name, verified, url_path) = (entry.name.clone(), entry.verified, entry.url_path());
+        let replaced = self.shares.insert(entry)?;
+        let replaced_url_path = replaced
+            .map(|entry| entry.url_path())
+            .filter(|replaced| *replaced != url_path);
+        Ok(Shared {
+            name,
+            verified,
+            url_path,
+            replaced_url_path,
+        })
+    }
+}
+
+async fn register(actor: &WeakAddr<FilesActor>, entry: ShareEntry) -> Result<Shared, CommandError> {
+    let path = entry.path.clone();
+    let restarting = || refused(&path, "the file service is restarting; try again");
+    let actor = actor.upgrade().ok_or_else(restarting)?;
+    match actor.send(Register(entry)).await {
+        Ok(Ok(shared)) => Ok(shared),
+        Ok(Err(full)) => Err(refused(&path, full)),
+        Err(_) => Err(restarting()),
+    }
+}
+
+/// The name a file has where it lies.
+fn name_of(path: &Path) -> Result<FileName, CommandError> {
+    let usage = |message| CommandError::new(ErrorCode::Usage, message);
+    let name = path.file_name().and_then(OsStr::to_str).ok_or_else(|| {
+        usage(format!(
+            "{} has no name in Unicode; publish it under another with --name",
+            quoted(path)
+        ))
+    })?;
+    FileName::parse(name)
+        .map_err(|error| usage(format!("{error}; publish it under another with --name")))
+}
+
+fn refused(path: &Path, reason: impl Display) -> CommandError {
+    CommandError::failed(format!("cannot share {}: {reason}", quoted(path)))
+}
+
+/// Quoted and escaped: a path may hold line breaks, but an error is one line.
+fn quoted(path: &Path) -> String {
+    format!("{:?}", path.to_string_lossy())
+}
+
+/// One file on its way to being shared.
+struct Job {
+    path: PathBuf,
+    name: FileName,
+    verified: Option<Verified>,
+    events: EventSink,
+    clock: Clock,
+    cancel: CancellationToken,
+    stopping: CancellationToken,
+}
+
+impl Job {
+    /// Waits for a turn, and does the work on a blocking thread.
+    async fn run(self, hashing: Arc<Semaphore>) -> Result<ShareEntry, CommandError> {
+        let turn = if self.verified.is_some() {
+            None
+        } else {
+            tokio::select! {
+                turn = hashing.acquire_owned() => turn.ok(),
+                () = self.cancel.cancelled() => return Err(self.interrupted()),
+                () = self.stopping.cancelled() => return Err(self.interrupted()),
+            }
+        };
+        let path = self.path.clone();
+        let work = spawn_blocking(move || {
+            // Held for as long as the thread works, even when nobody waits for it any more.
+            let _turn = turn;
+            self.prepare()
+        });
+        work.await
+            .unwrap_or_else(|error| Err(refused(&path, format_args!("hashing broke off: {error}"))))
+    }
+
+    /// Finds the file, and makes sure of its content. Blocks.
+    fn prepare(&self) -> Result<ShareEntry, CommandError> {
+        if !self.path.is_absolute() {
+            return Err(self.coded(ErrorCode::Usage, "the path must be absolute"));
+        }
+        let path = fs::canonicalize(&self.path).map_err(|error| self.unreadable(&error))?;
+        // Looked at before it is opened: opening alone sets some devices going.
+        let metadata = fs::symlink_metadata(&path).map_err(|error| self.unreadable(&error))?;
+        if metadata.is_dir() {
+            return Err(self.refuse("it is a folder; share the files in it one by one"));
+        }
+        if !metadata.is_file() {
+            return Err(self.refuse(OpenError::NotAFile));
+        }
+        let (verified, stamp) = match self.verified {
+            Some(verified) => (verified, self.stamp_of(&path, verified)?),
+            None => self.hash(&path)?,
+        };
+        Ok(ShareEntry {
+            name: self.name.clone(),
+            path,
+            verified,
+            stamp,
+        })
+    }
+
+    /// The stamp of a file whose content a download has just verified.
+    fn stamp_of(&self, path: &Path, verified: Verified) -> Result<FileStamp, CommandError> {
+        let (_, stamp) = open_regular(path).map_err(|error| self.unopened(error))?;
+        if stamp.size == verified.size() {
+            Ok(stamp)
+        } else {
+            Err(self.refuse("it has changed since it was downloaded"))
+        }
+    }
+
+    fn hash(&self, path: &Path) -> Result<(Verified, FileStamp), CommandError> {
+        let mut pace = Pace::new(self.clock);
+        let hashed = hash_in_place(path, |bytes, size| {
+            if let Some(event) = pace.progress(&self.name, bytes, size) {
+                self.events.report(event);
+            }
+            if self.cancel.is_cancelled() || self.stopping.is_cancelled() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        match hashed {
+            Ok(Some(hashed)) => Ok(hashed),
+            Ok(None) => Err(self.interrupted()),
+            Err(OpenError::Changed) => {
+                Err(self.refuse("it changes while it is read; try again when nobody writes to it"))
+            }
+            Err(error) => Err(self.unopened(error)),
+        }
+    }
+
+    fn unopened(&self, error: OpenError) -> CommandError {
+        match error {
+            OpenError::Io(error) => self.unreadable(&error),
+            error => self.refuse(error),
+        }
+    }
+
+    fn refuse(&self, reason: impl Display) -> CommandError {
+        refused(&self.path, reason)
+    }
+
+    fn unreadable(&self, error: &io::Error) -> CommandError {
+        match error.kind() {
+            ErrorKind::NotFound => self.refuse("there is no such file"),
+            ErrorKind::PermissionDenied => {
+                let reason = "the node may not read it; let the user it runs as do so";
+                self.coded(ErrorCode::Denied, reason)
+            }
+            _ => self.refuse(error),
+        }
+    }
+
+    fn interrupted(&self) -> CommandError {
+        self.coded(ErrorCode::Interrupted, "interrupted; nothing was published")
+    }
+
+    fn coded(&self, code: ErrorCode, reason: &str) -> CommandError {
+        CommandError {
+            code,
+            ..self.refuse(reason)
+        }
+    }
+}
+
+/// Turns bytes hashed into a progress event now and then.
+struct Pace {
+    clock: Clock,
+    reported: Timestamp,
+    /// The rate is counted from here; moved on every [`RATE_OVER`].
+    mark: (Timestamp, u64),
+    bytes_per_s: u64,
+}
+
+impl Pace {
+    fn new(clock: Clock) -> Self {
+        let now = clock.now();
+        Self {
+            clock,
+            reported: now,
+            mark: (now, 0),
+            bytes_per_s: 0,
+        }
+    }
+
+    fn progress(&mut self, name: &FileName, bytes: u64, size: u64) -> Option<Event> {
+        let now = self.clock.now();
+        if now.since(self.reported) < PROGRESS_EVERY {
+            return None;
+        }
+        self.reported = now;
+        let (marked_at, marked_bytes) = self.mark;
+        let passed = now.since(marked_at);
+        if self.bytes_per_s == 0 || passed >= RATE_OVER {
+            self.bytes_per_s =
+                (bytes.saturating_sub(marked_bytes) as f64 / passed.as_secs_f64()) as u64;
+        }
+        if passed >= RATE_OVER {
+            self.mark = (now, bytes);
+        }
+        Some(Event::Progress {
+            name: name.to_string(),
+            bytes,
+            size: Some(size),
+            bytes_per_s: self.bytes_per_s,
+            sources: Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

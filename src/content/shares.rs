@@ -1,0 +1,197 @@
+//! The files a node serves: which name leads to which file, where it lies.
+//!
+//! Always holds: a name leads to one file at most; a file is opened only when it is the very one
+//! that was hashed, by a path on which no link is followed. Never: copies a file, or serves what
+//! has changed.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use thiserror::Error;
+
+use super::{FileName, FileStamp, Verified, hash_file};
+
+/// Files a node serves at most: an entry takes about half a KiB, so this bounds them to 50 MiB.
+pub const MAX_SHARES: usize = 100_000;
+
+/// How often a file is hashed before giving up on it, when it changes meanwhile: one that was just
+/// being written is whole the second time, one that is written on for ever never is.
+const HASH_ATTEMPTS: usize = 2;
+
+/// Where the content of a share lies, and how to tell that it is still the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareEntry {
+    /// The name it is served under.
+    pub name: FileName,
+    /// Absolute path, resolved when it was shared.
+    pub path: PathBuf,
+    /// The content when it was shared.
+    pub verified: Verified,
+    /// The file when it was shared.
+    pub stamp: FileStamp,
+}
+
+impl ShareEntry {
+    /// Opens the file, if it is still the one that was shared.
+    pub fn open(&self) -> Result<File, OpenError> {
+        let (file, stamp) = open_regular(&self.path)?;
+        if stamp == self.stamp {
+            Ok(file)
+        } else {
+            Err(OpenError::Changed)
+        }
+    }
+
+    /// The path and fragment of its URL: `/files/NAME#blake3=HEX`.
+    pub fn url_path(&self) -> String {
+        let name = self.name.percent_encoded();
+        format!("/files/{name}#blake3={}", self.verified.hash())
+    }
+}
+
+/// Why a file cannot be opened for sharing or serving.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Nothing is there any more, or a link has taken its place.
+    #[error("it has gone away")]
+    Gone,
+    /// Another file is there, or the same one with other content.
+    #[error("it has changed")]
+    Changed,
+    /// A folder, a device, a pipe or a socket.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// It may not be read, or could not be for now: out of descriptors, a server that is away.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl OpenError {
+    /// Whether the shared file itself is lost, rather than merely out of reach for now.
+    pub const fn is_final(&self) -> bool {
+        !matches!(self, Self::Io(_))
+    }
+}
+
+/// Opens a regular file by a path that has been resolved: no link in it is followed. Never waits
+/// for the other end of a pipe, and never makes a terminal the controlling one.
+pub fn open_regular(path: &Path) -> Result<(File, FileStamp), OpenError> {
+    let file = open_without_links(path).map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => OpenError::Gone,
+        // What opening a socket says, or a device without a driver.
+        Some(Errno::NXIO | Errno::NODEV) => OpenError::NotAFile,
+        _ => OpenError::Io(error),
+    })?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(OpenError::NotAFile);
+    }
+    Ok((file, FileStamp::of(&metadata)))
+}
+
+/// Hashes a file that must not change meanwhile, by a path that has been resolved. `progress` is
+/// told the bytes so far and the bytes in all; when it breaks, the result is `None`. A file that
+/// changes at each of [`HASH_ATTEMPTS`] is [`OpenError::Changed`].
+///
+/// Blocks: belongs on a blocking thread.
+pub fn hash_in_place(
+    path: &Path,
+    mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<Option<(Verified, FileStamp)>, OpenError> {
+    for _ in 0..HASH_ATTEMPTS {
+        let (file, before) = open_regular(path)?;
+        let mut outgrown = false;
+        let hashed = hash_file(&file, |bytes| {
+            // Longer than it was it has changed, and one that grows on would never end.
+            outgrown = bytes > before.size;
+            if outgrown {
+                ControlFlow::Break(())
+            } else {
+                progress(bytes, before.size)
+            }
+        })?;
+        // By its path again: another file may have taken its place.
+        let (_, after) = open_regular(path)?;
+        match hashed {
+            Some(verified) if after == before && verified.size() == before.size => {
+                return Ok(Some((verified, before)));
+            }
+            None if !outgrown => return Ok(None),
+            _ => {}
+        }
+    }
+    Err(OpenError::Changed)
+}
+
+fn open_without_links(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        Ok(fd) => Ok(fd.into()),
+        // A kernel before 5.6, or a sandbox that doesn't know the call. Links in the middle of the
+        // path are followed then, but what they lead to has another stamp.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let flags = flags | OFlags::NOFOLLOW;
+            OpenOptions::new()
+                .read(true)
+                .custom_flags(flags.bits().cast_signed())
+                .open(path)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// No room for another share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{MAX_SHARES} files are shared already, and no more are taken")]
+pub struct SharesFull;
+
+/// All shares of a node, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Shares {
+    by_name: BTreeMap<FileName, ShareEntry>,
+}
+
+impl Shares {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a share, which takes the place of an earlier one of the same name; gives that back.
+    pub fn insert(&mut self, entry: ShareEntry) -> Result<Option<ShareEntry>, SharesFull> {
+        if self.by_name.len() >= MAX_SHARES && !self.by_name.contains_key(&entry.name) {
+            return Err(SharesFull);
+        }
+        Ok(self.by_name.insert(entry.name.clone(), entry))
+    }
+
+    /// The share of this name.
+    pub fn find(&self, name: &str) -> Option<&ShareEntry> {
+        self.by_name.get(name)
+    }
+
+    /// Takes a share away, unless another has taken its place since it was found.
+    pub fn withdraw(&mut self, entry: &ShareEntry) -> bool {
+        let current = self.find(entry.name.as_str()) == Some(entry);
+        current && self.by_name.remove(&entry.name).is_some()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

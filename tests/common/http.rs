@@ -1,0 +1,69 @@
+//! A plain HTTP client that sends what it is told, right or wrong, and shows all that comes back.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// An answer as it came.
+pub(crate) struct Answer {
+    /// Zero when nothing came that looks like HTTP.
+    pub(crate) status: u16,
+    /// The status line and headers.
+    pub(crate) head: String,
+    /// Everything after them, to the end of the connection.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a header that is there once.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        let mut values = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        let (_, value) = values.next()?;
+        assert!(values.next().is_none(), "{name} twice in {}", self.head);
+        Some(value)
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// Sends bytes, and reads until the other side closes.
+pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // Closed early by a server that has seen enough: what it said is still to be read.
+    let _ = stream.write_all(request).await;
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+    let (head, body) = bytes.split_at(end.map_or(bytes.len(), |end| end + 4));
+    let head = String::from_utf8_lossy(head).into_owned();
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    Answer {
+        status: status.unwrap_or(0),
+        head,
+        body: body.to_vec(),
+    }
+}
+
+/// One request on a connection of its own; headers as `Name: value`.
+pub(crate) async fn ask(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[&str],
+) -> Answer {
+    let named = headers.iter().any(|header| header.starts_with("Host:"));
+    let host = format!("Host: {address}");
+    let own = (!named).then_some(host.as_str());
+    let lines: Vec<&str> = own.into_iter().chain(headers.iter().copied()).collect();
+    let head = lines.join("\r\n");
+    let request = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n{head}\r\n\r\n");
+    exchange(address, request.as_bytes()).await
+}

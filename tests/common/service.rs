@@ -1,0 +1,81 @@
+//! The file service on a free port, before real files in a temporary folder.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use actix_web::dev::ServerHandle;
+use kad_actor::actors::file_service;
+use kad_actor::actors::files::FilesActor;
+use kad_actor::actors::messages::{EventSink, Share, Shared};
+use kad_actor::clock::Clock;
+use kad_actor::content::FileName;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::{Answer, ask};
+
+/// What must never be seen by anybody.
+pub(crate) const CANARY: &[u8] = b"canary-5f1d";
+
+pub(crate) struct Service {
+    pub(crate) files: Addr<FilesActor>,
+    pub(crate) address: SocketAddr,
+    server: ServerHandle,
+    pub(crate) dir: PathBuf,
+    _dir: TempDir,
+}
+
+impl Service {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let files = FilesActor::new(Clock::start()).start();
+        let (find, withdraw) = (files.clone().recipient(), files.clone().recipient());
+        let server = file_service::serve(listener, find, withdraw).unwrap();
+        let handle = server.handle();
+        actix::spawn(server);
+        let temporary = TempDir::new().unwrap();
+        let dir = temporary.path().canonicalize().unwrap();
+        fs::write(dir.join("canary"), CANARY).unwrap();
+        Self {
+            files,
+            address,
+            server: handle,
+            dir,
+            _dir: temporary,
+        }
+    }
+
+    pub(crate) async fn share(&self, name: &str, content: &[u8]) -> Shared {
+        let path = self.dir.join("shared");
+        fs::create_dir_all(&path).unwrap();
+        let path = path.join(name);
+        fs::write(&path, content).unwrap();
+        let share = Share {
+            path,
+            name: Some(FileName::parse(name).unwrap()),
+            verified: None,
+            events: EventSink::none(),
+            cancel: CancellationToken::new(),
+        };
+        let shared = self.files.send(share).await.unwrap().unwrap();
+        // Older kernels stamp files with the time of their last tick.
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        shared
+    }
+
+    pub(crate) fn shared(&self, name: &str) -> PathBuf {
+        self.dir.join("shared").join(name)
+    }
+
+    pub(crate) async fn get(&self, target: &str, headers: &[&str]) -> Answer {
+        ask(self.address, "GET", target, headers).await
+    }
+
+    pub(crate) async fn stop(self) {
+        self.server.stop(false).await;
+    }
+}

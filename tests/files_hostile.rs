@@ -1,0 +1,204 @@
+//! The file service against those who want more than was shared, and against files that change.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "common/http.rs"]
+#[allow(dead_code, reason = "each test uses its own part of it")]
+mod http;
+#[path = "common/service.rs"]
+#[allow(dead_code, reason = "each test uses its own part of it")]
+mod service;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use kad_actor::actors::messages::CountShares;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use http::exchange;
+use service::{CANARY, Service};
+
+type Change = fn(&Path);
+
+/// What may happen to a file that is shared.
+const CHANGES: [(&str, Change); 8] = [
+    ("rewritten", |path| fs::write(path, "CONTENT").unwrap()),
+    ("truncated", |path| fs::write(path, "con").unwrap()),
+    ("grown", |path| fs::write(path, "content and more").unwrap()),
+    ("deleted", |path| fs::remove_file(path).unwrap()),
+    ("replaced", |path| {
+        fs::write(path.with_extension("new"), "CONTENT").unwrap();
+        fs::rename(path.with_extension("new"), path).unwrap();
+    }),
+    ("linked", |path| {
+        fs::remove_file(path).unwrap();
+        symlink(path.ancestors().nth(2).unwrap().join("canary"), path).unwrap();
+    }),
+    ("linked to itself", |path| {
+        fs::rename(path, path.with_extension("moved")).unwrap();
+        symlink(path.with_extension("moved"), path).unwrap();
+    }),
+    // Last, since the folder stays a link. The file itself is as it was, its times too.
+    ("its folder linked", |path| {
+        let folder = path.parent().unwrap();
+        fs::rename(folder, folder.with_extension("moved")).unwrap();
+        symlink(folder.with_extension("moved"), folder).unwrap();
+    }),
+];
+
+#[actix::test]
+async fn a_file_that_changed_is_withdrawn_and_never_sent() {
+    let service = Service::start();
+    for (what, change) in CHANGES {
+        service.share("a", b"content").await;
+        assert_eq!(service.get("/files/a", &[]).await.body, b"content");
+        assert_eq!(service.files.send(CountShares).await.unwrap(), 1);
+        change(&service.shared("a"));
+        let first = service.get("/files/a", &["If-None-Match: *"]).await;
+        assert_eq!(first.status, 410, "{what}");
+        assert!(
+            !String::from_utf8_lossy(&first.body).contains("ontent"),
+            "{what}"
+        );
+        assert_eq!(service.files.send(CountShares).await.unwrap(), 0, "{what}");
+        assert_eq!(service.get("/files/a", &[]).await.status, 404, "{what}");
+        let _ = fs::remove_file(service.shared("a"));
+    }
+    service.stop().await;
+}
+
+#[actix::test]
+async fn a_file_that_shrinks_while_it_is_sent_ends_short() {
+    let service = Service::start();
+    // More than the buffers of both ends of a connection hold.
+    let length = 64 << 20;
+    service.share("big", &vec![1; length]).await;
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    let request = b"GET /files/big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut bytes = vec![0; 1024];
+    stream.read_exact(&mut bytes).await.unwrap();
+    fs::write(service.shared("big"), "short").unwrap();
+    let _ = stream.read_to_end(&mut bytes).await;
+    assert!(
+        bytes.len() < length,
+        "the connection ends before the promised length"
+    );
+    service.stop().await;
+}
+
+/// Ways to write the step out of a folder, and what stands between steps.
+const STEPS: [&str; 10] = [
+    "..",
+    "%2e%2e",
+    ".%2e",
+    "%2e.",
+    "%252e%252e",
+    "..%00",
+    "..;",
+    "%c0%ae%c0%ae",
+    "%uff0e%uff0e",
+    "....",
+];
+const SEPARATORS: [&str; 8] = ["/", "%2f", "%5c", "%252f", "//", "/./", "%c0%af", "\\"];
+/// Targets of no system.
+const ODD: [&str; 17] = [
+    "/files/canary%00.txt",
+    "/files/a%0d%0aX: y",
+    "/files/~/canary",
+    "/files/.",
+    "/files/..",
+    "/../canary",
+    "/files/CON",
+    "/files/%ff%fe",
+    "/files/canary%20",
+    "/files/canary.",
+    "/files/%e2%80%aeyranac",
+    "*",
+    "http://x/files/../canary",
+    "http://x/../canary",
+    "/files/?../canary",
+    "/files/#/../canary",
+    "/files/a/..",
+];
+
+/// Ways out of a folder, times ways of writing them.
+fn hostile_requests(dir: &str) -> Vec<Vec<u8>> {
+    let mut targets = Vec::new();
+    for step in STEPS {
+        for separator in SEPARATORS {
+            targets.push(format!("/files/{step}{separator}canary"));
+            targets.push(format!(
+                "/files/a{separator}{step}{separator}{step}{separator}canary"
+            ));
+        }
+    }
+    for prefix in [
+        "/files/",
+        "/files//",
+        "/",
+        "//",
+        "/files/%2f",
+        "/files/file:%2f%2f",
+        "/files/%00",
+        "",
+        "/files/a%00",
+    ] {
+        for path in [
+            format!("{dir}/canary"),
+            dir.replace('/', "%2f") + "%2fcanary",
+            "canary".to_owned(),
+        ] {
+            targets.push(format!("{prefix}{path}"));
+        }
+    }
+    targets.extend(ODD.map(str::to_owned));
+    let head = "HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut requests: Vec<Vec<u8>> = targets
+        .iter()
+        .map(|target| format!("GET {target} {head}").into_bytes())
+        .collect();
+    for raw in [
+        &b"/files/\xff/canary"[..],
+        b"/files/..\0/canary",
+        b"/files/\x01",
+        b"/files/\xc0\xae\xc0\xae/canary",
+    ] {
+        requests.push([b"GET ", raw, b" ", head.as_bytes()].concat());
+    }
+    requests
+}
+
+#[actix::test]
+async fn no_request_leads_outside() {
+    let service = Service::start();
+    service.share("a", b"content").await;
+    fs::write(service.shared("canary"), CANARY).unwrap();
+    let requests = hostile_requests(service.dir.to_str().unwrap());
+    assert!(requests.len() >= 200, "{}", requests.len());
+    for request in requests {
+        let shown = String::from_utf8_lossy(&request).into_owned();
+        let answer = exchange(service.address, &request).await;
+        assert!(
+            matches!(answer.status, 400 | 404),
+            "{} to {shown}",
+            answer.status
+        );
+        let leaked = answer
+            .body
+            .windows(CANARY.len())
+            .any(|window| window == CANARY);
+        assert!(!leaked, "{shown}");
+    }
+    // The service is as it was.
+    assert_eq!(service.get("/files/a", &[]).await.body, b"content");
+    // And the canary would have been seen, had it been reachable.
+    service.share("canary", CANARY).await;
+    assert_eq!(service.get("/files/canary", &[]).await.body, CANARY);
+    service.stop().await;
+}
