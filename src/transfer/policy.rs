@@ -211,20 +211,18 @@ fn unwrapped(ip: IpAddr) -> [Option<IpAddr>; 3] {
     match outer.segments() {
         // The two that are no IPv4-compatible addresses (RFC 4291, section 2.5).
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [outer_too, None, None],
-        // IPv4-mapped, -translated (RFC 2765) and -compatible.
-        [0, 0, 0, 0, 0, 0xffff, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0, 0, 0, 0, 0, 0, high, low] => [v4(high, low), None, None],
-        // NAT64 (RFC 6052).
-        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] => [outer_too, v4(high, low), None],
-        // 6to4 (RFC 3056).
-        [0x2002, high, low, ..] => [outer_too, v4(high, low), None],
+        // IPv4-mapped or -compatible, and -translated (RFC 2765).
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => {
+            [v4(high, low), None, None]
+        }
         // Teredo (RFC 4380): the server, and the client with its bits turned over.
         [0x2001, 0, high, low, _, _, client_high, client_low] => {
             [outer_too, v4(high, low), v4(!client_high, !client_low)]
         }
-        // ISATAP (RFC 5214), under any prefix.
-        [.., 0 | 0x0200, 0x5efe, high, low] => [outer_too, v4(high, low), None],
+        // NAT64 (RFC 6052), 6to4 (RFC 3056), and ISATAP (RFC 5214) under any prefix.
+        [0x0064, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..]
+        | [.., 0 | 0x0200, 0x5efe, high, low] => [outer_too, v4(high, low), None],
         _ => [outer_too, None, None],
     }
 }

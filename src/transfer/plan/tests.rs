@@ -177,13 +177,11 @@ fn pour(
             return Ok(());
         }
     }
-    match end {
-        Some(failure) => Err(failure),
-        None => {
-            plan.ended();
-            Ok(())
-        }
+    if let Some(failure) = end {
+        return Err(failure);
     }
+    plan.ended();
+    Ok(())
 }
 
 fn plan(count: usize, hash: Option<ContentHash>, seed: u64) -> Plan {
