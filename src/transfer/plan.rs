@@ -372,10 +372,7 @@ impl Plan {
     }
 
     fn verdict(&self) -> PlanFailure {
-        let mut answers = self.sources.iter().filter_map(|source| match source.state {
-            SourceState::Failed(failure) if !failure.is_silence() => Some(failure),
-            _ => None,
-        });
+        let mut answers = self.sources.iter().filter_map(Source::answer);
         let answered = answers.clone().count() > 0;
         if self.hash.is_some() && answered && answers.all(Failure::is_wrong_content) {
             PlanFailure::AllWrong

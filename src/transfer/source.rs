@@ -51,11 +51,6 @@ impl Failure {
         matches!(self, Self::WrongContent | Self::WrongSize | Self::TooLong)
     }
 
-    /// Whether the source never answered (or was never asked).
-    pub const fn is_silence(self) -> bool {
-        matches!(self, Self::Denied(_) | Self::Refused | Self::Unreachable)
-    }
-
     /// One word for scripts; see [`SourceReport`](crate::command::SourceReport).
     pub fn word(self) -> String {
         let word = match self {
@@ -155,6 +150,18 @@ impl Source {
     /// How it fares.
     pub const fn state(&self) -> SourceState {
         self.state
+    }
+
+    /// Why it was given up, if it had answered at all: a refusal is no answer, nor is silence.
+    pub(super) const fn answer(&self) -> Option<Failure> {
+        match self.state {
+            SourceState::Failed(Failure::Denied(_) | Failure::Refused | Failure::Unreachable) => {
+                None
+            }
+            SourceState::Failed(failure) if failure.is_passing() && self.bytes == 0 => None,
+            SourceState::Failed(failure) => Some(failure),
+            _ => None,
+        }
     }
 
     /// Bytes that came from it, wasted ones included.

@@ -160,14 +160,11 @@ async fn open_partial(
     })
 }
 
-/// After a failure: keeps what the same content can go on from. A full disk is relieved of it.
+/// After a failure: keeps what the same content can go on from. What was proven wrong is not kept,
+/// and a full disk is relieved of it.
 async fn leave(mut partial: Partial, plan: &Plan, error: &CommandError) {
-    let kept = match partial.verified().await {
-        Ok(verified) => verified.size(),
-        Err(_) => plan.held(),
-    };
-    let resumable = plan.hash().is_some() && kept > 0;
-    if !resumable || error.code == ErrorCode::NoSpace {
+    let resumable = plan.hash().is_some() && plan.held() > 0 && error.code != ErrorCode::NoSpace;
+    if !resumable || partial.verified().await.is_err() {
         partial.remove().await;
     }
 }

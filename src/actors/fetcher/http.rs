@@ -197,10 +197,15 @@ fn head_of(status: StatusCode, headers: &HeaderMap) -> Head {
 }
 
 fn failure_of(error: &SendRequestError) -> Failure {
+    use std::io::ErrorKind as Kind;
     match error {
         SendRequestError::Timeout => Failure::Stalled,
         SendRequestError::Connect(ConnectError::Io(error)) => match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => Failure::Refused,
+            Kind::ConnectionRefused => Failure::Refused,
+            // Somebody was there, and spoke no TLS or a strange one.
+            Kind::InvalidData | Kind::UnexpectedEof | Kind::ConnectionReset | Kind::BrokenPipe => {
+                Failure::Broken
+            }
             _ => Failure::Unreachable,
         },
         SendRequestError::Connect(ConnectError::Timeout) => Failure::Unreachable,

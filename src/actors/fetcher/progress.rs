@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::actors::messages::EventSink;
 use crate::command::{Event, SourceReport};
-use crate::transfer::Plan;
+use crate::transfer::{Plan, Source};
 
 /// Shortest time between two progress events.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -50,10 +50,15 @@ impl Progress {
             return;
         }
         self.next = now + INTERVAL;
-        let received = plan.sources().iter().map(|source| source.bytes()).sum();
+        let received = plan.sources().iter().map(Source::bytes).sum();
         let (since, before) = self.window;
         let elapsed = now.duration_since(since);
-        let recent = (received - before) as f64 / elapsed.as_secs_f64().max(0.001);
+        // The very first moment says nothing about the rate.
+        let recent = if elapsed < INTERVAL {
+            0.0
+        } else {
+            (received - before) as f64 / elapsed.as_secs_f64()
+        };
         if elapsed >= RATE_WINDOW {
             self.rate = Some(recent as u64);
             self.window = (now, received);
@@ -70,7 +75,7 @@ impl Progress {
 
 /// How each source fares.
 pub(super) fn reports(plan: &Plan) -> Vec<SourceReport> {
-    let report = |source: &crate::transfer::Source| SourceReport {
+    let report = |source: &Source| SourceReport {
         url: source.provider().published().to_owned(),
         state: source.state().word(),
         bytes: source.bytes(),

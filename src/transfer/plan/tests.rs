@@ -350,8 +350,13 @@ fn the_failure_tells_lies_from_silence() {
         failure(&[Kind::Wrong, Kind::Refuses, Kind::Denied]),
         PlanFailure::AllWrong
     );
+    assert_eq!(failure(&[Kind::Wrong, Kind::Stalls]), PlanFailure::AllWrong);
     assert_eq!(
-        failure(&[Kind::Wrong, Kind::Stalls]),
+        failure(&[Kind::Wrong, Kind::ShortUnsaid(9), Kind::Short(0)]),
+        PlanFailure::AllWrong
+    );
+    assert_eq!(
+        failure(&[Kind::Wrong, Kind::LyingSize(400)]),
         PlanFailure::AllFailed
     );
     assert_eq!(
