@@ -3,6 +3,7 @@
 //! Always holds: an actor knows the core rooms and [`messages`], never another actor; only the
 //! supervisor names them all. Never: blocks its thread: files and hashing run on blocking threads.
 
+pub mod fetcher;
 pub mod file_service;
 pub mod files;
 pub mod messages;

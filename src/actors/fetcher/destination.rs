@@ -1,0 +1,251 @@
+//! Where a download goes, and how it gets its final name.
+//!
+//! Always holds: the final name appears in one step and whole; what the user did not allow to be
+//! replaced is not replaced, even when it appeared a moment ago. Never: writes content.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use crate::command::{CommandError, ErrorCode, OnConflict};
+use crate::content::FileName;
+
+/// Highest number tried in `NAME (n)`.
+const MAX_RENAMES: u32 = 9_999;
+/// Longest file name on the file systems in use, in bytes.
+pub(super) const MAX_NAME_BYTES: usize = 255;
+
+/// The final place of a download.
+#[derive(Debug, Clone)]
+pub(super) struct Destination {
+    folder: PathBuf,
+    name: OsString,
+    on_conflict: OnConflict,
+}
+
+impl Destination {
+    /// Finds the place, and fails at once when its name is taken. Blocks.
+    pub(super) fn resolve(
+        name: &FileName,
+        output: Option<&Path>,
+        downloads: &Path,
+        on_conflict: OnConflict,
+    ) -> Result<Self, CommandError> {
+        let (folder, name) = match output {
+            None => {
+                fs::create_dir_all(downloads).map_err(|error| io_error(downloads, &error))?;
+                (downloads.to_owned(), OsString::from(name.as_str()))
+            }
+            Some(path) if path.is_dir() => (path.to_owned(), OsString::from(name.as_str())),
+            Some(path) => split(path)?,
+        };
+        let place = Self {
+            folder,
+            name,
+            on_conflict,
+        };
+        let path = place.folder.join(&place.name);
+        let taken = path.symlink_metadata();
+        match on_conflict {
+            OnConflict::Error if taken.is_ok() => Err(exists(&path)),
+            OnConflict::Overwrite if taken.is_ok_and(|it| it.is_dir()) => Err(exists(&path)),
+            _ => Ok(place),
+        }
+    }
+
+    /// The folder that holds it.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its name there, if nothing is in the way.
+    pub(super) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// Gives a whole and verified file its final name, and says which. Blocks.
+    pub(super) fn place(&self, partial: &Path) -> Result<PathBuf, CommandError> {
+        let path = self.folder.join(&self.name);
+        match self.on_conflict {
+            OnConflict::Overwrite => {
+                fs::rename(partial, &path).map_err(|error| io_error(&path, &error))?;
+                Ok(path)
+            }
+            OnConflict::Error => match rename_new(partial, &path) {
+                Ok(()) => Ok(path),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(&path)),
+                Err(error) => Err(io_error(&path, &error)),
+            },
+            OnConflict::Rename => {
+                for number in 0..=MAX_RENAMES {
+                    let path = self.folder.join(numbered(&self.name, number));
+                    match rename_new(partial, &path) {
+                        Ok(()) => return Ok(path),
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                        Err(error) => return Err(io_error(&path, &error)),
+                    }
+                }
+                Err(exists(&path))
+            }
+        }
+    }
+}
+
+fn split(path: &Path) -> Result<(PathBuf, OsString), CommandError> {
+    let usage = |what: &str| {
+        let message = format!("{} is no place for a file: {what}", path.display());
+        CommandError::new(ErrorCode::Usage, message)
+    };
+    if !path.is_absolute() {
+        return Err(usage("the path is not absolute"));
+    }
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(usage("there is no such folder"));
+    }
+    let name = path.file_name().ok_or_else(|| usage("it has no name"))?;
+    let folder = path.parent().ok_or_else(|| usage("it has no folder"))?;
+    if !folder.is_dir() {
+        return Err(usage("its folder does not exist"));
+    }
+    Ok((folder.to_owned(), name.to_owned()))
+}
+
+/// `NAME`, `NAME (1)`, `NAME (2)` and so on, cut to what a file system takes.
+fn numbered(name: &OsStr, number: u32) -> OsString {
+    if number == 0 {
+        return name.to_owned();
+    }
+    let suffix = format!(" ({number})");
+    let mut numbered = cut(name, MAX_NAME_BYTES - suffix.len());
+    numbered.push(suffix);
+    numbered
+}
+
+/// The name's first characters that fit into so many bytes.
+pub(super) fn cut(name: &OsStr, bytes: usize) -> OsString {
+    if name.len() <= bytes {
+        return name.to_owned();
+    }
+    let text = name.to_string_lossy();
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    OsString::from(&text[..end])
+}
+
+/// Renames, unless the new name is taken, in one step. A file system that can't (NFS) takes a
+/// second name instead and drops the first; one that can do neither (FAT over FUSE) is asked
+/// before.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        result => return Ok(result?),
+    }
+    link_new(from, to)
+}
+
+fn link_new(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) if to.symlink_metadata().is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    }
+}
+
+fn exists(path: &Path) -> CommandError {
+    let message = format!(
+        "{} exists: save elsewhere with -o, or choose --on-conflict overwrite or rename",
+        path.display()
+    );
+    CommandError::new(ErrorCode::Exists, message)
+}
+
+/// What a failure of the file system means to the user.
+pub(super) fn io_error(path: &Path, error: &io::Error) -> CommandError {
+    use io::ErrorKind as Kind;
+    let (code, advice) = match error.kind() {
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
+            (ErrorCode::NoSpace, "make room, or save elsewhere with -o")
+        }
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => (
+            ErrorCode::Denied,
+            "the node may not write there: save elsewhere with -o",
+        ),
+        _ => (ErrorCode::Failed, "save elsewhere with -o"),
+    };
+    CommandError::new(code, format!("{}: {error}; {advice}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbered_names_fit_a_file_system() {
+        assert_eq!(numbered(OsStr::new("a.txt"), 0), "a.txt");
+        assert_eq!(numbered(OsStr::new("a.txt"), 2), "a.txt (2)");
+        let long = "ä".repeat(127);
+        let name = numbered(OsStr::new(&long), 12);
+        assert!(name.len() <= MAX_NAME_BYTES, "{}", name.len());
+        assert!(name.to_str().unwrap().ends_with("ä (12)"));
+    }
+
+    #[test]
+    fn a_taken_name_is_never_replaced_unless_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = FileName::parse("x").unwrap();
+        let (taken, partial) = (folder.path().join("x"), folder.path().join(".x.partial"));
+        let place = |on_conflict| {
+            Destination::resolve(&name, Some(folder.path()), folder.path(), on_conflict)
+        };
+        // It appears after the first look.
+        let error = place(OnConflict::Error).unwrap();
+        fs::write(&taken, "old").unwrap();
+        fs::write(&partial, "new").unwrap();
+        assert_eq!(error.place(&partial).unwrap_err().code, ErrorCode::Exists);
+        assert_eq!(fs::read_to_string(&taken).unwrap(), "old");
+        assert_eq!(
+            place(OnConflict::Error).unwrap_err().code,
+            ErrorCode::Exists
+        );
+        assert!(
+            link_new(&partial, &taken).is_err(),
+            "nor where renames replace"
+        );
+        assert_eq!(fs::read_to_string(&taken).unwrap(), "old");
+
+        let beside = place(OnConflict::Rename).unwrap().place(&partial).unwrap();
+        assert_eq!(beside, folder.path().join("x (1)"));
+        fs::write(&partial, "new").unwrap();
+        place(OnConflict::Overwrite)
+            .unwrap()
+            .place(&partial)
+            .unwrap();
+        assert_eq!(fs::read_to_string(&taken).unwrap(), "new");
+    }
+
+    #[test]
+    fn places_that_are_none_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = FileName::parse("x").unwrap();
+        for bad in [
+            "relative",
+            "/nowhere/at/all",
+            "/tmp/..",
+            "/tmp/no-such-folder-here/",
+        ] {
+            let path = Some(Path::new(bad));
+            let result = Destination::resolve(&name, path, folder.path(), OnConflict::Error);
+            match bad {
+                "/tmp/.." => assert!(result.is_ok(), "a folder like any other"),
+                _ => assert_eq!(result.unwrap_err().code, ErrorCode::Usage, "{bad}"),
+            }
+        }
+    }
+}

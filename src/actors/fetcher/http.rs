@@ -1,0 +1,214 @@
+//! Asks a source, at an address that was vetted.
+//!
+//! Always holds: a name is resolved once for each request, and the connection goes to one of the
+//! addresses that passed the policy; redirects are followed here, each vetted anew. Every request
+//! has its own connection, and asks for the bytes as they are. Never: decompresses.
+
+use std::net::SocketAddr;
+
+use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::http::header::{self, HeaderMap};
+use awc::http::{Method, StatusCode};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::time::timeout;
+use url::Url;
+
+use crate::transfer::{
+    ContentRange, Denied, Failure, Head, Limits, MAX_REDIRECTS, Target, UrlPolicy,
+};
+
+/// A client that keeps to the policy.
+pub(super) struct Http {
+    client: awc::Client,
+    policy: UrlPolicy,
+    limits: Limits,
+}
+
+/// A request, without its URL.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ask {
+    /// First byte wanted, if not the first of all.
+    pub(super) offset: u64,
+    /// Goes into `If-Range`.
+    pub(super) if_range: Option<String>,
+}
+
+/// A response whose head has come.
+pub(super) struct Response {
+    head: Head,
+    body: std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
+}
+
+impl Response {
+    /// What its head says.
+    pub(super) const fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The next bytes; none at the end, which may come too early without any error.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        let item = self.body.next().await?;
+        Some(item.map_err(|error| match error {
+            PayloadError::Incomplete(_) => Failure::Short,
+            _ => Failure::Broken,
+        }))
+    }
+}
+
+impl Http {
+    /// Must be called, used and dropped on one thread.
+    pub(super) fn new(policy: UrlPolicy, limits: Limits) -> Self {
+        // The process may have several TLS providers compiled in, and then has no default. An
+        // error says that one is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let connector = awc::Connector::new()
+            .max_http_version(awc::http::Version::HTTP_11)
+            .timeout(limits.connect)
+            .handshake_timeout(limits.connect);
+        let client = awc::Client::builder()
+            .connector(connector)
+            .timeout(limits.head)
+            .disable_redirects()
+            .add_default_header((
+                header::USER_AGENT,
+                concat!("kad-actor/", env!("CARGO_PKG_VERSION")),
+            ))
+            .finish();
+        Self {
+            client,
+            policy,
+            limits,
+        }
+    }
+
+    /// Asks for the content.
+    pub(super) async fn get(&self, url: &Url, ask: &Ask) -> Result<Response, Failure> {
+        self.follow(&Method::GET, url, ask).await
+    }
+
+    /// Whether the source would give the content. One that knows no HEAD is alive too.
+    pub(super) async fn is_alive(&self, url: &Url) -> bool {
+        let answer = self.follow(&Method::HEAD, url, &Ask::default()).await;
+        answer.is_ok_and(|response| matches!(response.head.status, 200..=299 | 405 | 501))
+    }
+
+    async fn follow(&self, method: &Method, url: &Url, ask: &Ask) -> Result<Response, Failure> {
+        let mut url = url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let addresses = self.addresses(&url).await?;
+            let mut failure = Failure::Unreachable;
+            let mut answer = None;
+            for address in addresses {
+                match self.send(method, &url, ask, address).await {
+                    Ok(response) => {
+                        answer = Some(response);
+                        break;
+                    }
+                    // Another address of the same host may do; after any other failure it won't.
+                    Err(other @ (Failure::Refused | Failure::Unreachable)) => failure = other,
+                    Err(other) => return Err(other),
+                }
+            }
+            let (response, location) = answer.ok_or(failure)?;
+            let Some(location) = location else {
+                return Ok(response);
+            };
+            url = self
+                .policy
+                .redirect(&url, &location)
+                .map_err(Failure::Denied)?;
+        }
+        Err(Failure::Redirects)
+    }
+
+    /// The vetted addresses of a URL's host.
+    async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, Failure> {
+        match self.policy.target(url).map_err(Failure::Denied)? {
+            Target::Address(address) => Ok(vec![address]),
+            Target::Name(name, port) => {
+                let lookup = tokio::net::lookup_host((name, port));
+                let found = timeout(self.limits.connect, lookup).await;
+                let found = found.ok().and_then(Result::ok);
+                let found = found.ok_or(Failure::Unreachable)?;
+                self.policy.vet_all(found).map_err(|denied| match denied {
+                    Denied::NoAddress => Failure::Unreachable,
+                    denied => Failure::Denied(denied),
+                })
+            }
+        }
+    }
+
+    /// One request to one address; the second part is where it redirects to.
+    async fn send(
+        &self,
+        method: &Method,
+        url: &Url,
+        ask: &Ask,
+        address: SocketAddr,
+    ) -> Result<(Response, Option<String>), Failure> {
+        let mut request = self
+            .client
+            .request(method.clone(), url.as_str())
+            .address(address)
+            .no_decompress()
+            .force_close()
+            .insert_header((header::ACCEPT_ENCODING, "identity"));
+        if ask.offset > 0 {
+            request = request.insert_header((header::RANGE, format!("bytes={}-", ask.offset)));
+            if let Some(tag) = &ask.if_range {
+                request = request.insert_header((header::IF_RANGE, tag.as_str()));
+            }
+        }
+        let response = request.send().await.map_err(|error| failure_of(&error))?;
+        let location = redirects(response.status())
+            .then(|| text(response.headers(), &header::LOCATION))
+            .flatten();
+        let head = head_of(response.status(), response.headers());
+        let body = Box::pin(response);
+        Ok((Response { head, body }, location))
+    }
+}
+
+fn redirects(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(value.trim().to_owned())
+}
+
+fn head_of(status: StatusCode, headers: &HeaderMap) -> Head {
+    let digits = |text: String| {
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| text.parse().ok()).flatten()
+    };
+    let coded = headers.get_all(header::CONTENT_ENCODING);
+    Head {
+        status: status.as_u16(),
+        length: text(headers, &header::CONTENT_LENGTH).and_then(digits),
+        range: text(headers, &header::CONTENT_RANGE).and_then(|it| ContentRange::parse(&it)),
+        etag: text(headers, &header::ETAG),
+        encoded: coded
+            .into_iter()
+            .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")),
+    }
+}
+
+fn failure_of(error: &SendRequestError) -> Failure {
+    use std::io::ErrorKind as Kind;
+    match error {
+        SendRequestError::Timeout => Failure::Stalled,
+        SendRequestError::Connect(ConnectError::Io(error)) => match error.kind() {
+            Kind::ConnectionRefused => Failure::Refused,
+            // Somebody was there, and spoke no TLS or a strange one.
+            Kind::InvalidData | Kind::UnexpectedEof | Kind::ConnectionReset | Kind::BrokenPipe => {
+                Failure::Broken
+            }
+            _ => Failure::Unreachable,
+        },
+        SendRequestError::Connect(ConnectError::Timeout) => Failure::Unreachable,
+        _ => Failure::Broken,
+    }
+}
