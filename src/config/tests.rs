@@ -1,0 +1,253 @@
+//! Tables of settings that must pass and of settings that must be refused by name.
+
+use super::*;
+
+fn flags() -> NodeFlags {
+    NodeFlags {
+        listen: "0.0.0.0:8468".to_owned(),
+        admin_listen: "127.0.0.1:8469".to_owned(),
+        bootstrap: Vec::new(),
+        advertise: None,
+        dialect: "list".to_owned(),
+        profile: "lan".to_owned(),
+        store_quota: "64MiB".to_owned(),
+    }
+}
+
+fn build(change: impl FnOnce(&mut NodeFlags)) -> Result<Config, ConfigError> {
+    let mut flags = flags();
+    change(&mut flags);
+    let locations = LocationFlags {
+        data_dir: Some(PathBuf::from("/nowhere/data")),
+        socket: None,
+    };
+    Config::new(&locations, &flags, false)
+}
+
+fn around() -> Surroundings {
+    Surroundings {
+        data_home: Some(PathBuf::from("/nowhere/share")),
+        runtime_dir: Some(PathBuf::from("/nowhere/run")),
+        temp_dir: PathBuf::from("/nowhere/tmp"),
+        hostname: "node7".to_owned(),
+        uid: 1000,
+    }
+}
+
+#[test]
+fn the_defaults_are_the_contract() {
+    let config = build(|_| ()).unwrap();
+    assert_eq!(config.listen, "0.0.0.0:8468".parse().unwrap());
+    assert_eq!(config.admin_listen, Some("127.0.0.1:8469".parse().unwrap()));
+    assert_eq!(config.store_quota, 64 * 1024 * 1024);
+    assert_eq!(
+        (config.dialect, config.profile),
+        (Dialect::List, Profile::Lan)
+    );
+    assert_eq!(config.socket, Path::new("/nowhere/data/node.sock"));
+    assert!(config.bootstrap.is_empty() && config.advertise.is_none());
+}
+
+#[test]
+fn what_is_right_is_taken() {
+    let config = build(|flags| {
+        flags.listen = "127.0.0.1:0".to_owned();
+        flags.admin_listen = "off".to_owned();
+        flags.bootstrap = vec!["Node1.example:8468".to_owned(), "10.0.0.1:1".to_owned()];
+        flags.advertise = Some("files.example".to_owned());
+        flags.dialect = "scalar".to_owned();
+        flags.profile = "public".to_owned();
+        flags.store_quota = "1 GiB".to_owned();
+    })
+    .unwrap();
+    assert_eq!(config.admin_listen, None);
+    let bootstrap: Vec<_> = config.bootstrap.iter().map(ToString::to_string).collect();
+    assert_eq!(bootstrap, ["node1.example:8468", "10.0.0.1:1"]);
+    assert_eq!(config.store_quota, 1 << 30);
+    assert_eq!(
+        (config.dialect, config.profile),
+        (Dialect::Scalar, Profile::Public)
+    );
+    for (text, host, port) in [
+        ("files.example", "files.example", None),
+        ("files.example:80", "files.example", Some(80)),
+        ("10.0.0.1:8468", "10.0.0.1", Some(8468)),
+        ("[2001:db8::1]", "[2001:db8::1]", None),
+        ("[2001:db8::1]:80", "[2001:db8::1]", Some(80)),
+    ] {
+        let host = host.to_owned();
+        assert_eq!(
+            parse_advertise(text),
+            Ok(Advertise { host, port }),
+            "{text}"
+        );
+    }
+    for loopback in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:8469"] {
+        assert!(parse_admin_listen(loopback).is_ok(), "{loopback}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let set = |flag: &'static str, value: &str| {
+        build(|flags| {
+            let value = value.to_owned();
+            match flag {
+                "listen" => flags.listen = value,
+                "admin-listen" => flags.admin_listen = value,
+                "bootstrap" => flags.bootstrap.push(value),
+                "advertise" => flags.advertise = Some(value),
+                "dialect" => flags.dialect = value,
+                "profile" => flags.profile = value,
+                _ => flags.store_quota = value,
+            }
+        })
+    };
+    let cases = [
+        (
+            "listen",
+            vec![
+                "",
+                "8468",
+                "localhost:8468",
+                "[::1]:8468",
+                "1.2.3.4:70000",
+                "224.0.0.1:1",
+            ],
+        ),
+        (
+            "admin-listen",
+            vec![
+                "",
+                "on",
+                "0.0.0.0:8469",
+                "10.0.0.1:8469",
+                "[::]:1",
+                "[::ffff:1.2.3.4]:1",
+            ],
+        ),
+        (
+            "bootstrap",
+            vec![
+                "",
+                "host",
+                "host:",
+                "host:0",
+                "host:65536",
+                ":1",
+                "[::1]:1",
+                "0.0.0.0:1",
+                "a b:1",
+            ],
+        ),
+        (
+            "advertise",
+            vec![
+                "", "0.0.0.0", "[::]:80", "host:0", "host:x", "::1", "http://x", "a/b",
+            ],
+        ),
+        ("dialect", vec!["", "List", "both"]),
+        ("profile", vec!["", "wan"]),
+        ("store-quota", vec!["", "lots", "-1", "1KiB"]),
+    ];
+    for (flag, values) in cases {
+        for value in values {
+            let error = set(flag, value).expect_err(&format!("--{flag} {value:?}"));
+            let message = error.to_string();
+            assert!(
+                message.starts_with(&format!("--{flag} '{value}': ")),
+                "{message}"
+            );
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+}
+
+#[test]
+fn bootstrap_addresses_are_limited() {
+    let many = |count| build(|flags| flags.bootstrap = vec!["10.0.0.1:1".to_owned(); count]);
+    assert!(many(MAX_BOOTSTRAP).is_ok());
+    assert!(many(MAX_BOOTSTRAP + 1).is_err());
+}
+
+#[test]
+fn the_data_folder_is_the_machines_own() {
+    let none = LocationFlags::default();
+    let found = Locations::among(&none, &around()).unwrap();
+    assert_eq!(found.data_dir, Path::new("/nowhere/share/kad-actor/node7"));
+    for (hostname, folder) in [("a/../b", "a_.._b"), ("..", "localhost"), ("", "localhost")] {
+        let odd = Surroundings {
+            hostname: hostname.to_owned(),
+            ..around()
+        };
+        let found = Locations::among(&none, &odd).unwrap();
+        assert_eq!(found.data_dir.file_name().unwrap(), folder, "{hostname}");
+    }
+    let homeless = Surroundings {
+        data_home: None,
+        ..around()
+    };
+    assert_eq!(Locations::among(&none, &homeless), Err(ConfigError::NoHome));
+}
+
+#[test]
+fn a_long_path_falls_back_to_a_short_socket_of_its_own() {
+    let at = |data_dir: &str, around: &Surroundings| {
+        let flags = LocationFlags {
+            data_dir: Some(PathBuf::from(data_dir)),
+            socket: None,
+        };
+        Locations::among(&flags, around).unwrap().socket
+    };
+    // "/nowhere/" + n + "/node.sock" has 19 bytes around the n.
+    let longest = format!("/nowhere/{}", "d".repeat(MAX_SOCKET_PATH_BYTES - 19));
+    assert_eq!(
+        at(&longest, &around()),
+        Path::new(&longest).join("node.sock")
+    );
+
+    let (one, two) = (format!("{longest}1"), format!("{longest}2"));
+    let short = at(&one, &around());
+    assert!(short.starts_with("/nowhere/run/kad-actor"), "{short:?}");
+    assert_eq!(short, at(&one, &around()), "node and client agree");
+    assert_ne!(short, at(&two, &around()), "two nodes do not meet");
+
+    let bare = Surroundings {
+        runtime_dir: None,
+        ..around()
+    };
+    assert!(at(&one, &bare).starts_with("/nowhere/tmp/kad-actor-1000"));
+
+    let flags = LocationFlags {
+        data_dir: None,
+        socket: Some(PathBuf::from(format!("{one}/node.sock"))),
+    };
+    let error = Locations::among(&flags, &around()).unwrap_err();
+    assert!(
+        matches!(error, ConfigError::SocketTooLong { .. }),
+        "a path that was asked for is not swapped"
+    );
+}
+
+#[test]
+fn every_spelling_of_a_folder_is_the_same_folder() {
+    let temp = tempfile::tempdir().unwrap();
+    let real = temp.path().canonicalize().unwrap();
+    std::fs::create_dir(real.join("home")).unwrap();
+    std::os::unix::fs::symlink(real.join("home"), real.join("link")).unwrap();
+    let find = |path: PathBuf| {
+        let flags = LocationFlags {
+            data_dir: Some(path),
+            socket: None,
+        };
+        Locations::among(&flags, &around()).unwrap()
+    };
+    let before = find(real.join("link/node"));
+    assert_eq!(before.data_dir, real.join("home/node"));
+    std::fs::create_dir(real.join("home/node")).unwrap();
+    assert_eq!(
+        find(real.join("link/../home/node/")),
+        before,
+        "and after it was created"
+    );
+}
