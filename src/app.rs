@@ -3,6 +3,8 @@
 //! Always holds: whatever keeps a node from starting is an error that names it.
 //! Never: contains rules of its own.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use crate::config::Config;
@@ -11,13 +13,11 @@ use crate::config::Config;
 #[derive(Debug, Error)]
 pub enum StartError {
     /// This build has no node in it.
-    #[error("the node in {0} cannot be started by this build")]
-    Unavailable(String),
+    #[error("the node in {} cannot be started by this build", .0.display())]
+    Unavailable(PathBuf),
 }
 
 /// Runs a node until it is told to stop.
 pub fn run(config: Config) -> Result<(), StartError> {
-    Err(StartError::Unavailable(
-        config.data_dir.display().to_string(),
-    ))
+    Err(StartError::Unavailable(config.data_dir))
 }

@@ -87,6 +87,54 @@ fn what_is_right_is_taken() {
     }
 }
 
+const WRONG: [(&str, &[&str]); 7] = [
+    (
+        "listen",
+        &[
+            "",
+            "8468",
+            "localhost:8468",
+            "[::1]:8468",
+            "1.2.3.4:70000",
+            "224.0.0.1:1",
+        ],
+    ),
+    (
+        "admin-listen",
+        &[
+            "",
+            "on",
+            "0.0.0.0:8469",
+            "10.0.0.1:8469",
+            "[::]:1",
+            "[::ffff:1.2.3.4]:1",
+        ],
+    ),
+    (
+        "bootstrap",
+        &[
+            "",
+            "host",
+            "host:",
+            "host:0",
+            "host:65536",
+            ":1",
+            "[::1]:1",
+            "0.0.0.0:1",
+            "a b:1",
+        ],
+    ),
+    (
+        "advertise",
+        &[
+            "", "0.0.0.0", "[::]:80", "host:0", "host:x", "::1", "http://x", "a/b",
+        ],
+    ),
+    ("dialect", &["", "List", "both"]),
+    ("profile", &["", "wan"]),
+    ("store-quota", &["", "lots", "-1", "1KiB"]),
+];
+
 #[test]
 fn what_is_wrong_is_named() {
     let set = |flag: &'static str, value: &str| {
@@ -103,54 +151,7 @@ fn what_is_wrong_is_named() {
             }
         })
     };
-    let cases = [
-        (
-            "listen",
-            vec![
-                "",
-                "8468",
-                "localhost:8468",
-                "[::1]:8468",
-                "1.2.3.4:70000",
-                "224.0.0.1:1",
-            ],
-        ),
-        (
-            "admin-listen",
-            vec![
-                "",
-                "on",
-                "0.0.0.0:8469",
-                "10.0.0.1:8469",
-                "[::]:1",
-                "[::ffff:1.2.3.4]:1",
-            ],
-        ),
-        (
-            "bootstrap",
-            vec![
-                "",
-                "host",
-                "host:",
-                "host:0",
-                "host:65536",
-                ":1",
-                "[::1]:1",
-                "0.0.0.0:1",
-                "a b:1",
-            ],
-        ),
-        (
-            "advertise",
-            vec![
-                "", "0.0.0.0", "[::]:80", "host:0", "host:x", "::1", "http://x", "a/b",
-            ],
-        ),
-        ("dialect", vec!["", "List", "both"]),
-        ("profile", vec!["", "wan"]),
-        ("store-quota", vec!["", "lots", "-1", "1KiB"]),
-    ];
-    for (flag, values) in cases {
+    for (flag, values) in WRONG {
         for value in values {
             let error = set(flag, value).expect_err(&format!("--{flag} {value:?}"));
             let message = error.to_string();
