@@ -46,6 +46,7 @@ pub struct Cli {
 
 /// Flags that every verb takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every verb")]
 pub struct Globals {
     /// Which node.
     #[command(flatten)]
@@ -63,7 +64,14 @@ pub struct Globals {
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "auto|always|never",
+        hide_possible_values = true
+    )]
     pub color: Color,
     /// Give up after this long, such as 30s or 2m
     #[arg(long, global = true, value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -161,7 +169,13 @@ pub struct DownloadFlags {
     #[arg(long)]
     pub strict: bool,
     /// What to do when the file exists
-    #[arg(long, value_enum, default_value = "error", value_name = "WHAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "error",
+        value_name = "error|overwrite|rename",
+        hide_possible_values = true
+    )]
     pub on_conflict: ConflictFlag,
     /// Do not share the file afterwards
     #[arg(long)]
@@ -246,23 +260,19 @@ struct EarlyFlags {
 
 impl EarlyFlags {
     fn find(args: &[OsString]) -> Self {
-        let flags = args.iter().take_while(|arg| *arg != "--");
-        let json = flags
-            .clone()
-            .any(|arg| arg == "--json" || arg == "--events");
-        let colors = flags
-            .clone()
-            .zip(flags.clone().skip(1))
-            .filter_map(|(flag, value)| {
-                let value = match flag.to_str()?.strip_prefix("--color")? {
-                    "" => value.to_str()?,
-                    rest => rest.strip_prefix('=')?,
-                };
-                Color::from_str(value, false).ok()
-            });
+        let flags: Vec<&OsString> = args.iter().take_while(|arg| *arg != "--").collect();
+        let mut colors = flags.iter().enumerate().filter_map(|(index, flag)| {
+            let value = match flag.to_str()?.strip_prefix("--color")? {
+                "" => flags.get(index + 1)?.to_str()?,
+                rest => rest.strip_prefix('=')?,
+            };
+            Color::from_str(value, false).ok()
+        });
         Self {
-            json,
-            color: colors.last().unwrap_or_default(),
+            json: flags
+                .iter()
+                .any(|arg| *arg == "--json" || *arg == "--events"),
+            color: colors.next_back().unwrap_or_default(),
         }
     }
 }
@@ -284,8 +294,12 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     );
-    let bare = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-    if shown || (bare && !json) {
+    let bare = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+    );
+    let help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json;
+    if shown || help {
         // Nobody is left to be told that the pipe is closed.
         let _ = error.print();
         return if shown {
@@ -318,11 +332,14 @@ fn one_line(error: &clap::Error) -> String {
         .get(ContextKind::Usage)
         .map(ToString::to_string)
         .unwrap_or_default();
-    let usage = usage.split_whitespace().collect::<Vec<_>>().join(" ");
-    if usage.is_empty() {
-        format!("{message}; see 'kad-actor --help'")
-    } else {
-        format!("{message}; {}", usage.replacen("Usage:", "usage:", 1))
+    // "Usage: kad-actor VERB …", or an option where no verb was recognised.
+    let verb = usage
+        .split_whitespace()
+        .nth(2)
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+    match verb {
+        Some(verb) => format!("{message}; see 'kad-actor {verb} --help'"),
+        None => format!("{message}; see 'kad-actor --help'"),
     }
 }
 
