@@ -4,6 +4,7 @@
 //! Always holds: each of those three only translates to and from these types. The JSON of a
 //! [`Reply`] carries the keys that are promised to scripts. Never: does any work itself.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -317,6 +318,34 @@ pub struct Status {
     pub ready: bool,
 }
 
+/// What a node prints once everything listens; with `--json` as `{"event":"ready",…}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename = "ready")]
+pub struct Ready {
+    /// Its id, hexadecimal.
+    pub id: String,
+    /// `IP:PORT` of the UDP socket.
+    pub dht: String,
+    /// Base URL of the file service.
+    pub files: String,
+    /// Base URL of the admin API; null when off.
+    pub admin: Option<String>,
+    /// Path of the Unix socket.
+    pub socket: PathBuf,
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, dht, files, .. } = self;
+        let admin = self.admin.as_deref().unwrap_or("off");
+        let socket = self.socket.display();
+        write!(
+            f,
+            "ready: node {id}, dht {dht}, files {files}, admin {admin}, socket {socket}"
+        )
+    }
+}
+
 /// Progress of a command, before its reply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -454,6 +483,23 @@ mod tests {
             assert_eq!(parse_line(bad).unwrap_err().code, ErrorCode::Usage, "{bad}");
         }
         assert!(parse_line(r#"{"op":"get","key":"a","kye":"b"}"#).is_err(), "typos are not lost");
+    }
+
+    #[test]
+    fn the_ready_line_has_its_contractual_shape() {
+        let ready = Ready {
+            id: "ab".to_owned(),
+            dht: "127.0.0.1:1".to_owned(),
+            files: "http://127.0.0.1:1".to_owned(),
+            admin: None,
+            socket: PathBuf::from("/run/node.sock"),
+        };
+        let json = serde_json::to_string(&ready).unwrap();
+        assert_eq!(
+            json,
+            r#"{"event":"ready","id":"ab","dht":"127.0.0.1:1","files":"http://127.0.0.1:1","admin":null,"socket":"/run/node.sock"}"#
+        );
+        assert_eq!(serde_json::from_str::<Ready>(&json).unwrap(), ready);
     }
 
     #[test]

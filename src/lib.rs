@@ -12,8 +12,11 @@
 //! Never: a room reaches against its arrow; `tests/tidy.rs` checks that.
 
 pub mod actors;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod command;
+pub mod config;
 pub mod content;
 pub mod http;
 pub mod kademlia;

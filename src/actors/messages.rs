@@ -57,6 +57,12 @@ pub struct Execute {
     pub cancel: CancellationToken,
 }
 
+/// Finish in order: take nothing new, tell whoever still waits, then stop. Answered once that is
+/// done.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Finish;
+
 // ---- routing ----------------------------------------------------------------------------------
 
 /// Find all values of a key: own store and the union over its holders.

@@ -6,8 +6,11 @@
 pub mod fetcher;
 pub mod file_service;
 pub mod files;
+pub mod flows;
+pub mod ipc;
 pub mod messages;
 mod present;
 pub mod routing;
 pub mod storage;
+pub mod supervisor;
 mod udp;

@@ -1,0 +1,138 @@
+//! Asks a running node over its Unix socket.
+//!
+//! Always holds: one request is answered by one result, its events before it; leaving closes the
+//! connection, which cancels what was asked. Never: trusts a socket of another user.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::UnixStream;
+use tokio_util::codec::{Framed, LinesCodec};
+
+use crate::command::{Command, CommandError, ErrorCode, Event, MAX_LINE_BYTES};
+
+/// Longest answer that is read: a page of everything a node holds stays far below.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+/// Attempts to connect while the node's queue is full, and the wait between them: a second in all.
+const CONNECT_ATTEMPTS: u32 = 20;
+const CONNECT_RETRY: Duration = Duration::from_millis(50);
+
+/// A connection to a node.
+#[derive(Debug)]
+pub(super) struct Client {
+    lines: Framed<UnixStream, LinesCodec>,
+}
+
+impl Client {
+    /// Connects; where nobody answers, the error says that `start_command` would help.
+    pub(super) async fn connect(socket: &Path, start_command: &str) -> Result<Self, CommandError> {
+        let path = socket.display();
+        let stream = connect(socket).await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => CommandError::new(
+                ErrorCode::NoDaemon,
+                format!("no node answers on {path}: start one with '{start_command}'"),
+            ),
+            ErrorKind::PermissionDenied => CommandError::new(
+                ErrorCode::Denied,
+                format!("the socket {path} may not be opened: it belongs to another user's node"),
+            ),
+            _ => CommandError::failed(format!("cannot connect to {path}: {error}")),
+        })?;
+        check_owner(&stream, socket)?;
+        Ok(Self {
+            lines: Framed::new(stream, LinesCodec::new_with_max_length(MAX_ANSWER_BYTES)),
+        })
+    }
+
+    /// Has one command carried out. Events are handed over as they come, and as they were written.
+    pub(super) async fn execute(
+        &mut self,
+        command: &Command,
+        mut on_event: impl FnMut(Event, &str) -> Result<(), super::Failure>,
+    ) -> Result<Value, super::Failure> {
+        let request = serde_json::to_string(command).map_err(|error| {
+            CommandError::new(
+                ErrorCode::Usage,
+                format!("cannot be asked of a node: {error}"),
+            )
+        })?;
+        if request.len() > MAX_LINE_BYTES {
+            let message = format!("the request is longer than {MAX_LINE_BYTES} bytes");
+            return Err(CommandError::new(ErrorCode::Usage, message).into());
+        }
+        // A node that turns us away closes at once: its reason is still to be read.
+        let sent = self.lines.send(request).await;
+        while let Some(line) = self.lines.next().await {
+            let line = line.map_err(|error| lost(&error))?;
+            let mut answer: Value = serde_json::from_str(&line).map_err(|error| lost(&error))?;
+            if let Some(ok) = answer.get_mut("ok") {
+                return Ok(ok.take());
+            }
+            if let Some(error) = answer.get_mut("error") {
+                return Err(read_error(error.take()).into());
+            }
+            // Events that this version does not know are none of its business.
+            if let Ok(event) = serde_json::from_value(answer) {
+                on_event(event, &line)?;
+            }
+        }
+        Err(match sent {
+            Err(error) => lost(&error),
+            Ok(()) => CommandError::failed("the node closed the connection before it answered"),
+        }
+        .into())
+    }
+
+    /// Waits until the node closes the connection.
+    pub(super) async fn closed(mut self) {
+        while let Some(Ok(_)) = self.lines.next().await {}
+    }
+}
+
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match UnixStream::connect(socket).await {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && attempts < CONNECT_ATTEMPTS => {
+                tokio::time::sleep(CONNECT_RETRY).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// The socket's place may be predictable, and so taken by somebody who would like to be asked.
+fn check_owner(stream: &UnixStream, socket: &Path) -> Result<(), CommandError> {
+    let own = rustix::process::getuid().as_raw();
+    match stream.peer_cred() {
+        Ok(peer) if own == 0 || peer.uid() == own || peer.uid() == 0 => Ok(()),
+        Ok(peer) => Err(CommandError::new(
+            ErrorCode::Denied,
+            format!(
+                "{} is answered by user {}, not by yours",
+                socket.display(),
+                peer.uid()
+            ),
+        )),
+        Err(error) => Err(CommandError::failed(format!(
+            "the system does not say who answers on {}: {error}",
+            socket.display()
+        ))),
+    }
+}
+
+fn lost(error: &dyn std::fmt::Display) -> CommandError {
+    CommandError::failed(format!("the connection to the node was lost: {error}"))
+}
+
+/// A code that this version does not know is a failure all the same.
+fn read_error(error: Value) -> CommandError {
+    let message = error["message"].as_str().map(ToOwned::to_owned);
+    serde_json::from_value(error).unwrap_or_else(|_| {
+        CommandError::failed(message.unwrap_or_else(|| "no reason given".to_owned()))
+    })
+}

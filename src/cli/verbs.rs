@@ -1,0 +1,307 @@
+//! What each verb asks a node, and what it prints of the answer.
+//!
+//! Always holds: a verb prints its result only when it is whole; Ctrl-C and `--timeout` close the
+//! connection, which cancels the command in the node. Never: interprets what a node answers beyond
+//! showing it.
+
+use std::future::{Future, pending};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::client::Client;
+use super::output::{self, Console, Failure, printable};
+use super::progress::Progress;
+use super::{Cli, DownloadFlags, Globals, Verb, demo, render};
+use crate::command::{
+    Command, CommandError, Downloaded, ErrorCode, KeyValues, Status, Stored, Uploaded,
+};
+use crate::config::Locations;
+
+/// How often `status --wait` looks.
+const STATUS_EVERY: Duration = Duration::from_millis(200);
+/// `stop` waits this long for the node to hang up, which it does when it has finished its work.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Runs any verb but `node`.
+pub(super) fn run(cli: &Cli, console: Console) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::failed(format!("cannot start: {error}")))?;
+    runtime.block_on(within(cli, carry_out(cli, console)))
+}
+
+/// Ends the work at a signal or when its time is over, by dropping it.
+async fn within(cli: &Cli, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let kept = match cli.verb {
+        Verb::Download(_) => "; what came so far is kept, and the same command goes on from there",
+        _ => "",
+    };
+    let over = async {
+        match cli.globals.timeout {
+            Some(limit) => {
+                tokio::time::sleep(limit).await;
+                limit
+            }
+            None => pending().await,
+        }
+    };
+    let stopped = interrupted()?;
+    tokio::select! {
+        result = work => result,
+        () = stopped => {
+            Err(CommandError::new(ErrorCode::Interrupted, format!("interrupted{kept}")).into())
+        }
+        limit = over => {
+            let limit = humantime::format_duration(limit);
+            let message = format!("not done after {limit} (--timeout){kept}");
+            Err(CommandError::new(ErrorCode::Timeout, message).into())
+        }
+    }
+}
+
+/// Resolves at the first signal that asks the program to end.
+pub(super) fn interrupted() -> Result<impl Future<Output = ()>, CommandError> {
+    let listen = |kind| {
+        signal(kind)
+            .map_err(|error| CommandError::failed(format!("cannot watch for signals: {error}")))
+    };
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hang_up = listen(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
+}
+
+async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
+    if let Verb::Demo(flags) = &cli.verb {
+        return demo::run(flags, console).await;
+    }
+    if let Verb::Upload {
+        paths,
+        name: Some(_),
+    } = &cli.verb
+        && paths.len() > 1
+    {
+        let message = format!("--name goes with one file, not with {}", paths.len());
+        return Err(CommandError::new(ErrorCode::Usage, message).into());
+    }
+    let mut session = Session::open(&cli.globals, console).await?;
+    match &cli.verb {
+        Verb::Upload { paths, name } => session.upload(paths, name.as_deref()).await,
+        Verb::Download(flags) => session.download(flags).await,
+        Verb::Get { key } => session.get(key).await,
+        Verb::Set { key, value } => {
+            let (key, value) = (key.clone(), value.clone());
+            let answer = session.ask(&Command::Set { key, value }).await?;
+            session.show(&answer, |stored: &Stored| {
+                format!("stored {}/{}", stored.stored, stored.of)
+            })
+        }
+        Verb::Peers => session.look(&Command::Peers {}, render::peers).await,
+        Verb::Buckets => session.look(&Command::Buckets {}, render::buckets).await,
+        Verb::Values { key } => {
+            session
+                .look(&Command::Values { key: key.clone() }, render::held_values)
+                .await
+        }
+        Verb::Status { wait } => session.status(*wait).await,
+        Verb::Stop => session.stop().await,
+        // `node` runs before any of this, `demo` above.
+        Verb::Node(_) | Verb::Demo(_) => Ok(()),
+    }
+}
+
+/// A connection and the place for its results.
+struct Session {
+    client: Client,
+    console: Console,
+}
+
+impl Session {
+    async fn open(globals: &Globals, console: Console) -> Result<Self, CommandError> {
+        let locations = Locations::find(&globals.locations)
+            .map_err(|error| CommandError::new(ErrorCode::Usage, error.to_string()))?;
+        let client = Client::connect(&locations.socket, &start_command(globals)).await?;
+        Ok(Self { client, console })
+    }
+
+    /// One command, its events shown as they come.
+    async fn ask(&mut self, command: &Command) -> Result<Value, Failure> {
+        let mut progress = Progress::new(self.console);
+        self.client
+            .execute(command, |event, line| progress.event(event, line))
+            .await
+    }
+
+    /// The answer as JSON, or as `render` writes it.
+    fn show<T: DeserializeOwned>(
+        &self,
+        answer: &Value,
+        render: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        if self.console.json() {
+            output::document(answer)
+        } else {
+            output::result(&render(&typed(answer)?))
+        }
+    }
+
+    async fn look<T: DeserializeOwned>(
+        &mut self,
+        command: &Command,
+        render: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let answer = self.ask(command).await?;
+        self.show(&answer, render)
+    }
+
+    /// Each file by itself: one that fails does not keep the others from being shared. The last
+    /// failure decides how the run ends.
+    async fn upload(&mut self, paths: &[PathBuf], name: Option<&str>) -> Result<(), Failure> {
+        let mut failed = None;
+        for path in paths {
+            match self.upload_one(path, name).await {
+                Ok(()) => {}
+                Err(Failure::Command(error)) if paths.len() > 1 => {
+                    if let Some(error) = failed.replace(error) {
+                        self.console.failure(&error);
+                    }
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    async fn upload_one(&mut self, path: &Path, name: Option<&str>) -> Result<(), Failure> {
+        if path.as_os_str() == "-" {
+            let message =
+                "reading from stdin is not supported: name a file ('./-' for one called so)";
+            return Err(CommandError::new(ErrorCode::Usage, message).into());
+        }
+        let command = Command::Upload {
+            path: absolute(path)?,
+            name: name.map(ToOwned::to_owned),
+        };
+        let answer = self.ask(&command).await?;
+        self.show(&answer, |done: &Uploaded| printable(&done.url).into_owned())?;
+        if !self.console.json() {
+            let done: Uploaded = typed(&answer)?;
+            self.console.note(&format!(
+                "{}: stored {}/{}",
+                done.name, done.stored, done.of
+            ));
+        }
+        Ok(())
+    }
+
+    async fn download(&mut self, flags: &DownloadFlags) -> Result<(), Failure> {
+        let output = flags.output.as_deref().unwrap_or_else(|| Path::new("."));
+        if output.as_os_str() == "-" {
+            let message =
+                "writing to stdout is not supported: name a file ('./-' for one called so)";
+            return Err(CommandError::new(ErrorCode::Usage, message).into());
+        }
+        let command = Command::Download {
+            name: flags.name.clone(),
+            output: Some(absolute(output)?),
+            hash: flags.hash.clone(),
+            newest: flags.newest,
+            strict: flags.strict,
+            on_conflict: flags.on_conflict.into(),
+            no_share: flags.no_share,
+        };
+        let answer = self.ask(&command).await?;
+        self.show(&answer, |done: &Downloaded| {
+            printable(&done.path.to_string_lossy()).into_owned()
+        })?;
+        if !self.console.json() {
+            let done: Downloaded = typed(&answer)?;
+            self.console.note(&render::downloaded(&done));
+            if let Some(warning) = &done.warning {
+                self.console
+                    .note(&format!("the file is saved, but {warning}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn get(&mut self, key: &str) -> Result<(), Failure> {
+        let answer = self
+            .ask(&Command::Get {
+                key: key.to_owned(),
+            })
+            .await?;
+        let found: KeyValues = typed(&answer)?;
+        if found.values.is_empty() {
+            let message = format!("the key '{key}' has no values");
+            return Err(CommandError::new(ErrorCode::NotFound, message).into());
+        }
+        self.show(&answer, render::key_values)
+    }
+
+    async fn status(&mut self, wait: bool) -> Result<(), Failure> {
+        loop {
+            let answer = self.ask(&Command::Status {}).await?;
+            if !wait || typed::<Status>(&answer)?.peers > 0 {
+                return self.show(&answer, render::status);
+            }
+            tokio::time::sleep(STATUS_EVERY).await;
+        }
+    }
+
+    async fn stop(mut self) -> Result<(), Failure> {
+        let answer = self.ask(&Command::Stop {}).await?;
+        let Self { client, console } = self;
+        if tokio::time::timeout(STOP_WITHIN, client.closed())
+            .await
+            .is_err()
+        {
+            console.note("the node is still finishing its work");
+        }
+        if console.json() {
+            output::document(&answer)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn typed<T: DeserializeOwned>(answer: &Value) -> Result<T, CommandError> {
+    T::deserialize(answer)
+        .map_err(|error| CommandError::failed(format!("the node gave an odd answer: {error}")))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
+    std::path::absolute(path).map_err(|error| {
+        CommandError::failed(format!(
+            "'{}' cannot be made absolute: {error}",
+            path.display()
+        ))
+    })
+}
+
+/// What starts the node that these flags mean.
+fn start_command(globals: &Globals) -> String {
+    let mut words = vec!["kad-actor node".to_owned()];
+    let flags = [
+        ("--data-dir", &globals.locations.data_dir),
+        ("--socket", &globals.locations.socket),
+    ];
+    for (flag, path) in flags {
+        if let Some(path) = path {
+            words.push(format!("{flag} {}", path.display()));
+        }
+    }
+    words.join(" ")
+}
