@@ -46,7 +46,7 @@ pub struct Node {
     pub data_dir: PathBuf,
     home: PathBuf,
     // Gone with the node, unless the test owns the folder.
-    _temporary: Option<tempfile::TempDir>,
+    temporary: Option<tempfile::TempDir>,
 }
 
 impl Drop for Node {
@@ -65,7 +65,7 @@ impl Node {
     pub fn start(flags: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut node = Self::start_in(home.path(), flags);
-        node._temporary = Some(home);
+        node.temporary = Some(home);
         node
     }
 
@@ -101,7 +101,7 @@ impl Node {
             process,
             data_dir,
             home: home.to_owned(),
-            _temporary: None,
+            temporary: None,
         }
     }
 
@@ -118,14 +118,8 @@ impl Node {
     pub fn wait_for_peers(&self, count: usize) {
         let mut client = self.connect();
         super::wait_until(&format!("{} knows {count} peers", self.ready.dht), || {
-            self.peer_count(&mut client) >= count
+            client.peer_count() >= count
         });
-    }
-
-    /// Contacts in the routing table.
-    pub fn peer_count(&self, client: &mut Client) -> usize {
-        let status = client.ask(&json!({"op": "status"})).unwrap();
-        usize::try_from(status["peers"].as_u64().unwrap()).unwrap()
     }
 
     /// Runs a verb of the command line against this node, with `--json`.
@@ -190,6 +184,12 @@ pub struct Client {
 }
 
 impl Client {
+    /// Contacts in the node's routing table.
+    pub fn peer_count(&mut self) -> usize {
+        let status = self.ask(&json!({"op": "status"})).unwrap();
+        usize::try_from(status["peers"].as_u64().unwrap()).unwrap()
+    }
+
     /// Sends one request and waits for its reply; events before it are left out.
     pub fn ask(&mut self, request: &Value) -> Answer {
         writeln!(self.stream, "{request}").unwrap();
