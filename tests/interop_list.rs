@@ -1,0 +1,63 @@
+//! One network of kad-actor and Python nodes that keep several values a key.
+//!
+//! Always holds: the Python nodes are real, and answer over real sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use serde_json::json;
+use support::network::{Mixed, everything_is_found, keys, what_few_hold_is_found};
+use support::node::texts;
+use support::swarm::{Kind, python};
+
+#[test]
+fn everything_set_is_found_from_everywhere_and_survives_deaths() {
+    if let Some(python) = python() {
+        everything_is_found(&python, Kind::List);
+    }
+}
+
+#[test]
+fn what_few_python_nodes_hold_is_found() {
+    if let Some(python) = python() {
+        what_few_hold_is_found(&python, Kind::List);
+    }
+}
+
+#[test]
+fn several_values_set_from_both_sides_are_all_found() {
+    let Some(python) = python() else { return };
+    let mut network = Mixed::start(&python, Kind::List, 20);
+    let keys = keys("several", 20);
+    for key in &keys {
+        for (node, value) in [(1, "a"), (4, "b"), (9, "shared")] {
+            let set = json!({"op": "set", "node": node, "key": key, "value": value});
+            assert_eq!(network.swarm.ask(set), json!(true));
+        }
+        for (node, value) in [(0, "c"), (3, "d"), (4, "shared")] {
+            let set = json!({"op": "set", "key": key, "value": value});
+            network.nodes[node].connect().ask(&set).unwrap();
+        }
+    }
+    for node in &network.nodes {
+        for key in &keys {
+            let got = node
+                .connect()
+                .ask(&json!({"op": "get", "key": key}))
+                .unwrap();
+            let mut found = texts(&got);
+            found.sort();
+            assert_eq!(
+                found,
+                ["a", "b", "c", "d", "shared"],
+                "{key} from {}",
+                node.ready.dht
+            );
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! An HTTP server that takes its time, for tests of what happens meanwhile.
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Bytes sent at once: well over the rate below which a source counts as stalled.
+const CHUNK_BYTES: usize = 16 * 1024;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves the same content at every path, at about 320 KiB/s; ends when dropped.
+#[derive(Debug)]
+pub struct SlowServer {
+    /// `http://127.0.0.1:PORT/slow.bin`.
+    pub url: String,
+    address: std::net::SocketAddr,
+    stopped: Arc<AtomicBool>,
+    requests: Arc<AtomicUsize>,
+}
+
+impl SlowServer {
+    /// A server of one content.
+    pub fn start(content: Vec<u8>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let requests = Arc::new(AtomicUsize::new(0));
+        let (stop, count, content) = (stopped.clone(), requests.clone(), Arc::new(content));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let (stop, count, content) = (stop.clone(), count.clone(), content.clone());
+                // The client may leave at any time, and that is no failure here.
+                thread::spawn(move || serve(&stream, &content, &stop, &count).unwrap_or_default());
+            }
+        });
+        Self {
+            url: format!("http://{address}/slow.bin"),
+            address,
+            stopped,
+            requests,
+        }
+    }
+
+    /// Requests for the content so far.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for SlowServer {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        // Wakes the accepting thread.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn serve(
+    mut stream: &TcpStream,
+    content: &[u8],
+    stop: &AtomicBool,
+    count: &AtomicUsize,
+) -> std::io::Result<()> {
+    let mut request = String::new();
+    let mut lines = BufReader::new(stream);
+    lines.read_line(&mut request)?;
+    let mut header = String::new();
+    while lines.read_line(&mut header)? > 2 {
+        header.clear();
+    }
+    let size = content.len();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nContent-Type: application/octet-stream\r\n\
+         Connection: close\r\n\r\n"
+    )?;
+    if request.starts_with("HEAD") {
+        return Ok(());
+    }
+    count.fetch_add(1, Ordering::Relaxed);
+    for chunk in content.chunks(CHUNK_BYTES) {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        stream.write_all(chunk)?;
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
