@@ -1,9 +1,5 @@
 //! What the core spends on one datagram. Run by `cargo bench --bench core`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a bench fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench fails by panicking")]
 
 fn main() {
     divan::main();
@@ -27,9 +23,7 @@ mod wire {
     const KEY: Key = Key::new([2; 20]);
 
     fn url(of: usize) -> Value {
-        Value::Text(format!(
-            "http://10.0.0.{of}:8468/files/song.flac#blake3={of:064x}"
-        ))
+        Value::Text(format!("http://10.0.0.{of}:8468/files/song.flac#blake3={of:064x}"))
     }
 
     fn nodes() -> Vec<NodeEntry> {

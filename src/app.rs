@@ -18,7 +18,7 @@ use rand_chacha::ChaCha20Rng;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::actors::fetcher::{FetcherConfig, Limits};
+use crate::actors::fetcher::FetcherConfig;
 use crate::actors::file_service;
 use crate::actors::flows::NodeInfo;
 use crate::actors::ipc::{IpcError, IpcSocket};
@@ -29,7 +29,7 @@ use crate::command::Ready;
 use crate::config::Config;
 use crate::http;
 use crate::kademlia::{Node, NodeId, Settings};
-use crate::transfer::UrlPolicy;
+use crate::transfer::{Limits, UrlPolicy};
 
 /// The file whose lock says that a data dir is taken.
 const LOCK_FILE: &str = "lock";
@@ -166,11 +166,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
 
 /// One line, for whoever started the node. Nobody reading it is no failure.
 fn announce(ready: &Ready, json: bool) {
-    let line = if json {
-        serde_json::to_string(ready).unwrap_or_default()
-    } else {
-        ready.to_string()
-    };
+    let line =
+        if json { serde_json::to_string(ready).unwrap_or_default() } else { ready.to_string() };
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
@@ -178,9 +175,8 @@ fn announce(ready: &Ready, json: bool) {
 /// The one place that asks the operating system for randomness.
 fn seeded_rng() -> Result<ChaCha20Rng, StartError> {
     let mut seed = [0; 32];
-    rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(|error| StartError::System {
-        what: "random bytes",
-        error: error.to_string(),
-    })?;
+    rand::rngs::SysRng
+        .try_fill_bytes(&mut seed)
+        .map_err(|error| StartError::System { what: "random bytes", error: error.to_string() })?;
     Ok(ChaCha20Rng::from_seed(seed))
 }

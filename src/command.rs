@@ -339,10 +339,7 @@ impl fmt::Display for Ready {
         let Self { id, dht, files, .. } = self;
         let admin = self.admin.as_deref().unwrap_or("off");
         let socket = self.socket.display();
-        write!(
-            f,
-            "ready: node {id}, dht {dht}, files {files}, admin {admin}, socket {socket}"
-        )
+        write!(f, "ready: node {id}, dht {dht}, files {files}, admin {admin}, socket {socket}")
     }
 }
 

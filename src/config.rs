@@ -27,12 +27,7 @@ pub const MIN_STORE_QUOTA_BYTES: u64 = 64 * 1024;
 #[derive(Debug, Clone, Args)]
 pub struct NodeFlags {
     /// UDP for the DHT and TCP for files, one number for both; port 0 takes any free one
-    #[arg(
-        long,
-        value_name = "IP:PORT",
-        env = "KAD_ACTOR_LISTEN",
-        default_value = "0.0.0.0:8468"
-    )]
+    #[arg(long, value_name = "IP:PORT", env = "KAD_ACTOR_LISTEN", default_value = "0.0.0.0:8468")]
     pub listen: String,
     /// Admin API, on loopback; `off` disables it
     #[arg(
@@ -43,40 +38,20 @@ pub struct NodeFlags {
     )]
     pub admin_listen: String,
     /// A node of the network to join; may be repeated
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "KAD_ACTOR_BOOTSTRAP",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "HOST:PORT", env = "KAD_ACTOR_BOOTSTRAP", value_delimiter = ',')]
     pub bootstrap: Vec<String>,
     /// Host (and port) to publish in file URLs, where peers can't see it themselves
     #[arg(long, value_name = "HOST[:PORT]", env = "KAD_ACTOR_ADVERTISE")]
     pub advertise: Option<String>,
     /// How values are answered: `list` gives all of a key, `scalar` the newest, as peers of the
     /// Python package kademlia expect
-    #[arg(
-        long,
-        value_name = "list|scalar",
-        env = "KAD_ACTOR_DIALECT",
-        default_value = "list"
-    )]
+    #[arg(long, value_name = "list|scalar", env = "KAD_ACTOR_DIALECT", default_value = "list")]
     pub dialect: String,
     /// What kind of network this is: `lan` trusts its neighbours, `public` nobody
-    #[arg(
-        long,
-        value_name = "lan|public",
-        env = "KAD_ACTOR_PROFILE",
-        default_value = "lan"
-    )]
+    #[arg(long, value_name = "lan|public", env = "KAD_ACTOR_PROFILE", default_value = "lan")]
     pub profile: String,
     /// Memory for values of others
-    #[arg(
-        long,
-        value_name = "SIZE",
-        env = "KAD_ACTOR_STORE_QUOTA",
-        default_value = "64MiB"
-    )]
+    #[arg(long, value_name = "SIZE", env = "KAD_ACTOR_STORE_QUOTA", default_value = "64MiB")]
     pub store_quota: String,
 }
 
@@ -180,20 +155,12 @@ impl Config {
 }
 
 fn invalid(flag: &'static str, value: &str, reason: impl Into<String>) -> ConfigError {
-    ConfigError::Invalid {
-        flag,
-        value: value.to_owned(),
-        reason: reason.into(),
-    }
+    ConfigError::Invalid { flag, value: value.to_owned(), reason: reason.into() }
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddrV4, ConfigError> {
     let address: SocketAddrV4 = text.parse().map_err(|_| {
-        invalid(
-            "listen",
-            text,
-            "not an IPv4 address and port, such as 0.0.0.0:8468",
-        )
+        invalid("listen", text, "not an IPv4 address and port, such as 0.0.0.0:8468")
     })?;
     if address.ip().is_multicast() || address.ip().is_broadcast() {
         return Err(invalid("listen", text, "not an address of one machine"));
@@ -214,44 +181,30 @@ fn parse_admin_listen(text: &str) -> Result<Option<SocketAddr>, ConfigError> {
     })?;
     // What the admin API shows without asking for a token is meant for this machine alone.
     if !address.ip().to_canonical().is_loopback() {
-        return Err(invalid(
-            "admin-listen",
-            text,
-            "not a loopback address: use 127.0.0.1",
-        ));
+        return Err(invalid("admin-listen", text, "not a loopback address: use 127.0.0.1"));
     }
     Ok(Some(address))
 }
 
 fn parse_bootstrap(texts: &[String]) -> Result<Vec<BootstrapAddr>, ConfigError> {
     if texts.len() > MAX_BOOTSTRAP {
-        let reason = format!(
-            "{} addresses are given, {MAX_BOOTSTRAP} at most",
-            texts.len()
-        );
+        let reason = format!("{} addresses are given, {MAX_BOOTSTRAP} at most", texts.len());
         return Err(invalid("bootstrap", &texts[MAX_BOOTSTRAP], reason));
     }
-    texts
-        .iter()
-        .map(|text| parse_bootstrap_addr(text))
-        .collect()
+    texts.iter().map(|text| parse_bootstrap_addr(text)).collect()
 }
 
 fn parse_bootstrap_addr(text: &str) -> Result<BootstrapAddr, ConfigError> {
     let wrong = |reason: &str| invalid("bootstrap", text, reason);
-    let (host, port) = text
-        .rsplit_once(':')
-        .ok_or_else(|| wrong("not HOST:PORT, such as node1.example:8468"))?;
+    let (host, port) =
+        text.rsplit_once(':').ok_or_else(|| wrong("not HOST:PORT, such as node1.example:8468"))?;
     let port = parse_port(port).ok_or_else(|| wrong("the port is not a number from 1 to 65535"))?;
     match url::Host::parse(host) {
         Ok(url::Host::Ipv6(_)) => Err(wrong("the DHT speaks IPv4 only")),
         Ok(url::Host::Ipv4(ip)) if ip == Ipv4Addr::UNSPECIFIED => {
             Err(wrong("0.0.0.0 is nobody's address"))
         }
-        Ok(host) => Ok(BootstrapAddr {
-            host: host.to_string(),
-            port,
-        }),
+        Ok(host) => Ok(BootstrapAddr { host: host.to_string(), port }),
         Err(_) => Err(wrong("not a host name or an IPv4 address before the port")),
     }
 }
@@ -279,10 +232,7 @@ fn parse_advertise(text: &str) -> Result<Advertise, ConfigError> {
     if wildcard {
         return Err(wrong("a wildcard is nobody's address"));
     }
-    Ok(Advertise {
-        host: host.to_string(),
-        port,
-    })
+    Ok(Advertise { host: host.to_string(), port })
 }
 
 fn parse_port(text: &str) -> Option<u16> {
@@ -306,14 +256,10 @@ fn parse_profile(text: &str) -> Result<Profile, ConfigError> {
 }
 
 fn parse_store_quota(text: &str) -> Result<u64, ConfigError> {
-    let size: ByteSize = text
-        .parse()
-        .map_err(|_| invalid("store-quota", text, "not a size, such as 64MiB"))?;
+    let size: ByteSize =
+        text.parse().map_err(|_| invalid("store-quota", text, "not a size, such as 64MiB"))?;
     if size.as_u64() < MIN_STORE_QUOTA_BYTES {
-        let reason = format!(
-            "less than {}, one full key",
-            ByteSize(MIN_STORE_QUOTA_BYTES)
-        );
+        let reason = format!("less than {}, one full key", ByteSize(MIN_STORE_QUOTA_BYTES));
         return Err(invalid("store-quota", text, reason));
     }
     Ok(size.as_u64())

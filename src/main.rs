@@ -5,7 +5,5 @@ use std::process::ExitCode;
 use kad_actor::{app, cli};
 
 fn main() -> ExitCode {
-    cli::main(std::env::args_os(), |config| {
-        app::run(config).map_err(|error| error.to_string())
-    })
+    cli::main(std::env::args_os(), |config| app::run(config).map_err(|error| error.to_string()))
 }

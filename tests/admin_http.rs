@@ -1,10 +1,6 @@
 //! The admin API as scripts, probes and hostile pages see it: the real server before a stand-in
 //! for the node, which says what it was asked.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "common/http.rs"]
 #[allow(dead_code, reason = "each test uses its own part of it")]
@@ -81,16 +77,9 @@ fn reply(command: &Command, ready: bool) -> Reply {
         last_lookup_s: 1.0,
     };
     match command {
-        Command::Peers {} => Reply::Peers(Peers {
-            peers: vec![peer.clone()],
-        }),
-        Command::Buckets {} => Reply::Buckets(Buckets {
-            buckets: vec![bucket(0), bucket(1)],
-        }),
-        Command::Values { .. } => Reply::Held(HeldValues {
-            values: Vec::new(),
-            truncated: true,
-        }),
+        Command::Peers {} => Reply::Peers(Peers { peers: vec![peer.clone()] }),
+        Command::Buckets {} => Reply::Buckets(Buckets { buckets: vec![bucket(0), bucket(1)] }),
+        Command::Values { .. } => Reply::Held(HeldValues { values: Vec::new(), truncated: true }),
         Command::Status {} => Reply::Status(Status {
             id: "cd".repeat(20),
             version: "1".to_owned(),
@@ -130,12 +119,7 @@ impl Admin {
         let server = kad_actor::http::serve(listener, node.clone().recipient()).unwrap();
         let handle = server.handle();
         actix::spawn(server);
-        Self {
-            address,
-            server: handle,
-            asked,
-            _node: node,
-        }
+        Self { address, server: handle, asked, _node: node }
     }
 
     async fn get(&self, target: &str, headers: &[&str]) -> Answer {
@@ -152,25 +136,10 @@ impl Admin {
 }
 
 fn assert_guarded(answer: &Answer) {
-    assert_eq!(
-        answer.header("Cache-Control"),
-        Some("no-store"),
-        "{}",
-        answer.head
-    );
-    assert_eq!(
-        answer.header("X-Content-Type-Options"),
-        Some("nosniff"),
-        "{}",
-        answer.head
-    );
+    assert_eq!(answer.header("Cache-Control"), Some("no-store"), "{}", answer.head);
+    assert_eq!(answer.header("X-Content-Type-Options"), Some("nosniff"), "{}", answer.head);
     assert_eq!(answer.header("Access-Control-Allow-Origin"), None);
-    assert_eq!(
-        answer.header("Content-Type"),
-        Some("application/json"),
-        "{}",
-        answer.head
-    );
+    assert_eq!(answer.header("Content-Type"), Some("application/json"), "{}", answer.head);
 }
 
 fn error_code(answer: &Answer) -> String {
@@ -182,36 +151,14 @@ fn error_code(answer: &Answer) -> String {
 #[actix::test]
 async fn each_path_is_one_command_and_its_reply() {
     let admin = Admin::start(Node::default());
-    let values = |key: Option<&str>| Command::Values {
-        key: key.map(str::to_owned),
-    };
+    let values = |key: Option<&str>| Command::Values { key: key.map(str::to_owned) };
     for (target, command, pointer, expected) in [
         ("/api/v1/node", Command::Status {}, "/k", json!(20)),
-        (
-            "/api/v1/peers",
-            Command::Peers {},
-            "/peers/0/bucket",
-            json!(1),
-        ),
-        (
-            "/api/v1/buckets",
-            Command::Buckets {},
-            "/buckets/1/depth",
-            json!(1),
-        ),
-        (
-            "/api/v1/buckets/1",
-            Command::Buckets {},
-            "/contacts/0/last_seen_s",
-            json!(0.5),
-        ),
+        ("/api/v1/peers", Command::Peers {}, "/peers/0/bucket", json!(1)),
+        ("/api/v1/buckets", Command::Buckets {}, "/buckets/1/depth", json!(1)),
+        ("/api/v1/buckets/1", Command::Buckets {}, "/contacts/0/last_seen_s", json!(0.5)),
         ("/api/v1/values", values(None), "/truncated", json!(true)),
-        (
-            "/api/v1/values?key=a%20%C3%B1",
-            values(Some("a ñ")),
-            "/truncated",
-            json!(true),
-        ),
+        ("/api/v1/values?key=a%20%C3%B1", values(Some("a ñ")), "/truncated", json!(true)),
     ] {
         let answer = admin.get(target, &[]).await;
         assert_eq!(answer.status, 200, "{target}");
@@ -241,21 +188,11 @@ async fn what_is_not_there_is_said_in_json() {
         ("OPTIONS", "/api/v1/node", 405, "usage"),
     ] {
         let answer = ask(admin.address, method, target, &[]).await;
-        assert_eq!(
-            (answer.status, error_code(&answer).as_str()),
-            (status, code),
-            "{target}"
-        );
+        assert_eq!((answer.status, error_code(&answer).as_str()), (status, code), "{target}");
         assert_guarded(&answer);
-        assert_eq!(
-            answer.header("Allow"),
-            (status == 405).then_some("GET, HEAD")
-        );
+        assert_eq!(answer.header("Allow"), (status == 405).then_some("GET, HEAD"));
     }
-    let unchanged = admin
-        .asked()
-        .iter()
-        .all(|command| *command == Command::Buckets {});
+    let unchanged = admin.asked().iter().all(|command| *command == Command::Buckets {});
     assert!(unchanged, "nothing else reached the node");
     admin.stop().await;
 }
@@ -270,10 +207,7 @@ async fn failures_have_the_status_that_fits() {
         (ErrorCode::Denied, "denied", 403),
         (ErrorCode::Timeout, "timeout", 504),
     ] {
-        let admin = Admin::start(Node {
-            failure: Some(code),
-            ..Node::default()
-        });
+        let admin = Admin::start(Node { failure: Some(code), ..Node::default() });
         for target in ["/api/v1/node", "/api/v1/buckets/0", "/readyz"] {
             let answer = admin.get(target, &[]).await;
             assert_eq!(answer.status, status, "{target} {name}");
@@ -288,10 +222,7 @@ async fn failures_have_the_status_that_fits() {
 #[actix::test]
 async fn the_probes_tell_life_from_readiness() {
     for (ready, status) in [(false, 503), (true, 200)] {
-        let admin = Admin::start(Node {
-            ready,
-            ..Node::default()
-        });
+        let admin = Admin::start(Node { ready, ..Node::default() });
         let answer = admin.get("/readyz", &[]).await;
         assert_eq!(answer.status, status);
         assert_guarded(&answer);
@@ -302,50 +233,20 @@ async fn the_probes_tell_life_from_readiness() {
 
 #[actix::test]
 async fn pages_and_names_from_elsewhere_get_nothing() {
-    let admin = Admin::start(Node {
-        ready: true,
-        ..Node::default()
-    });
+    let admin = Admin::start(Node { ready: true, ..Node::default() });
     let own = admin.address;
     let port = own.port();
     for (headers, passes) in [
         (vec![format!("Host: {own}")], true),
         (vec![format!("Host: localhost:{port}")], true),
         (vec![format!("Host: [::1]:{port}")], true),
-        (
-            vec![format!("Host: {own}"), format!("Origin: http://{own}")],
-            true,
-        ),
+        (vec![format!("Host: {own}"), format!("Origin: http://{own}")], true),
         (vec![format!("Host: evil.example:{port}")], false),
-        (
-            vec![
-                "Host: evil.example".to_owned(),
-                "Forwarded: host=localhost".to_owned(),
-            ],
-            false,
-        ),
-        (
-            vec![
-                "Host: evil.example".to_owned(),
-                "X-Forwarded-Host: localhost".to_owned(),
-            ],
-            false,
-        ),
-        (
-            vec![
-                format!("Host: {own}"),
-                "Origin: http://evil.example".to_owned(),
-            ],
-            false,
-        ),
-        (
-            vec![format!("Host: {own}"), "Origin: null".to_owned()],
-            false,
-        ),
-        (
-            vec![format!("Host: {own}"), "Host: evil.example".to_owned()],
-            false,
-        ),
+        (vec!["Host: evil.example".to_owned(), "Forwarded: host=localhost".to_owned()], false),
+        (vec!["Host: evil.example".to_owned(), "X-Forwarded-Host: localhost".to_owned()], false),
+        (vec![format!("Host: {own}"), "Origin: http://evil.example".to_owned()], false),
+        (vec![format!("Host: {own}"), "Origin: null".to_owned()], false),
+        (vec![format!("Host: {own}"), "Host: evil.example".to_owned()], false),
     ] {
         let lines: Vec<&str> = headers.iter().map(String::as_str).collect();
         for target in ["/api/v1/node", "/livez", "/readyz", "/"] {
@@ -364,25 +265,16 @@ async fn pages_and_names_from_elsewhere_get_nothing() {
     }
     let absolute = format!("http://localhost:{port}/api/v1/node");
     let answer = admin.get(&absolute, &["Host: evil.example"]).await;
-    assert_eq!(
-        answer.status, 403,
-        "the target does not stand in for the Host"
-    );
+    assert_eq!(answer.status, 403, "the target does not stand in for the Host");
     admin.stop().await;
 }
 
 #[actix::test]
 async fn a_client_that_leaves_cancels_what_it_waited_for() {
     let cancelled = Arc::new(Notify::new());
-    let admin = Admin::start(Node {
-        hang: Some(Arc::clone(&cancelled)),
-        ..Node::default()
-    });
+    let admin = Admin::start(Node { hang: Some(Arc::clone(&cancelled)), ..Node::default() });
     let mut stream = TcpStream::connect(admin.address).await.unwrap();
-    let request = format!(
-        "GET /api/v1/peers HTTP/1.1\r\nHost: {}\r\n\r\n",
-        admin.address
-    );
+    let request = format!("GET /api/v1/peers HTTP/1.1\r\nHost: {}\r\n\r\n", admin.address);
     stream.write_all(request.as_bytes()).await.unwrap();
     while admin.asked().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,10 +1,6 @@
 //! The command line as scripts meet it: the real binary, asked alone or beside a stand-in for a
 //! node on a real socket.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -53,10 +49,7 @@ impl Handler<Execute> for Node {
                         bytes_per_s: 3,
                         sources: Vec::new(),
                     });
-                    Ok(download(
-                        name,
-                        &output.expect("the command line always says where"),
-                    ))
+                    Ok(download(name, &output.expect("the command line always says where")))
                 }
                 Ask::Get { key } if key == "slow" => {
                     waiting.store(true, Ordering::SeqCst);
@@ -64,16 +57,11 @@ impl Handler<Execute> for Node {
                     Err(CommandError::new(ErrorCode::Interrupted, "cancelled"))
                 }
                 Ask::Get { key } => Ok(get(key)),
-                Ask::Set { key, value } => Ok(Reply::Stored(Stored {
-                    key,
-                    stored: value.len(),
-                    of: 20,
-                })),
+                Ask::Set { key, value } => {
+                    Ok(Reply::Stored(Stored { key, stored: value.len(), of: 20 }))
+                }
                 Ask::Peers {} => Ok(peers()),
-                _ => Err(CommandError::new(
-                    ErrorCode::Mismatch,
-                    "two\nlines\u{1b}[2J",
-                )),
+                _ => Err(CommandError::new(ErrorCode::Mismatch, "two\nlines\u{1b}[2J")),
             }
         })
     }
@@ -83,10 +71,7 @@ fn upload(path: &Path, name: Option<String>) -> Result<Reply, CommandError> {
     assert!(path.is_absolute(), "{}", path.display());
     let own = path.file_name().unwrap().to_str().unwrap();
     if own == "missing" {
-        return Err(CommandError::new(
-            ErrorCode::NotFound,
-            "there is no file 'missing'",
-        ));
+        return Err(CommandError::new(ErrorCode::NotFound, "there is no file 'missing'"));
     }
     let name = name.unwrap_or_else(|| own.to_owned());
     Ok(Reply::Uploaded(Uploaded {
@@ -122,18 +107,10 @@ fn download(name: String, output: &Path) -> Reply {
 }
 
 fn get(key: String) -> Reply {
-    let entry = |value: Value| ValueEntry {
-        value,
-        age_s: Some(1),
-        own: false,
-    };
+    let entry = |value: Value| ValueEntry { value, age_s: Some(1), own: false };
     let values = match key.as_str() {
         "empty" => Vec::new(),
-        _ => vec![
-            entry(json!("new")),
-            entry(json!("grüße\u{1b}[2J")),
-            entry(json!(7)),
-        ],
+        _ => vec![entry(json!("new")), entry(json!("grüße\u{1b}[2J")), entry(json!(7))],
     };
     Reply::Values(KeyValues { key, values })
 }
@@ -147,9 +124,7 @@ fn peers() -> Reply {
         rtt_ms: None,
         failures: 0,
     };
-    Reply::Peers(Peers {
-        peers: vec![peer; MANY_PEERS],
-    })
+    Reply::Peers(Peers { peers: vec![peer; MANY_PEERS] })
 }
 
 /// A data folder with a stand-in node in it, which ends with the test's process.
@@ -160,10 +135,7 @@ struct Bench {
 
 impl Bench {
     fn without_node() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            waiting: Arc::new(AtomicBool::new(false)),
-        }
+        Self { folder: tempfile::tempdir().unwrap(), waiting: Arc::new(AtomicBool::new(false)) }
     }
 
     fn with_node() -> Self {
@@ -212,10 +184,7 @@ fn stderr(output: &Output) -> &str {
 
 /// The failure on stderr's last line, as `--json` writes it.
 fn json_error(output: &Output) -> Value {
-    let last = stderr(output)
-        .lines()
-        .last()
-        .expect("a failure says something");
+    let last = stderr(output).lines().last().expect("a failure says something");
     let line: Value = serde_json::from_str(last).unwrap();
     assert!(line["error"]["message"].is_string(), "{line}");
     line["error"]["code"].clone()
@@ -224,13 +193,7 @@ fn json_error(output: &Output) -> Value {
 #[test]
 fn help_and_version_are_results() {
     let bench = Bench::without_node();
-    for args in [
-        &["--help"][..],
-        &["-h"],
-        &["help"],
-        &["download", "--help"],
-        &["--version"],
-    ] {
+    for args in [&["--help"][..], &["-h"], &["help"], &["download", "--help"], &["--version"]] {
         let output = bench.run(args);
         assert_eq!((code(&output), stderr(&output)), (0, ""), "{args:?}");
         assert!(stdout(&output).contains("kad-actor"), "{args:?}");
@@ -253,15 +216,8 @@ fn usage_errors_are_one_line_and_code_2() {
     ] {
         let output = bench.run(args);
         let text = stderr(&output);
-        assert_eq!(
-            (code(&output), stdout(&output)),
-            (2, ""),
-            "{args:?}: {text}"
-        );
-        assert!(
-            text.starts_with("kad-actor: ") && text.lines().count() == 1,
-            "{args:?}: {text}"
-        );
+        assert_eq!((code(&output), stdout(&output)), (2, ""), "{args:?}: {text}");
+        assert!(text.starts_with("kad-actor: ") && text.lines().count() == 1, "{args:?}: {text}");
 
         let json = bench.run(&[args, &["--json"]].concat());
         assert_eq!((code(&json), stdout(&json)), (2, ""), "{args:?}");
@@ -292,15 +248,8 @@ fn without_a_node_it_says_how_to_start_one() {
     for args in [&["status"][..], &["get", "k"], &["upload", "x"], &["stop"]] {
         let output = bench.run(args);
         assert_eq!((code(&output), stdout(&output)), (69, ""), "{args:?}");
-        assert!(
-            stderr(&output).contains("kad-actor node"),
-            "{}",
-            stderr(&output)
-        );
-        assert_eq!(
-            json_error(&bench.run(&[args, &["--json"]].concat())),
-            "no_daemon"
-        );
+        assert!(stderr(&output).contains("kad-actor node"), "{}", stderr(&output));
+        assert_eq!(json_error(&bench.run(&[args, &["--json"]].concat())), "no_daemon");
     }
     // A socket that somebody left behind is nobody either.
     std::fs::create_dir(bench.data_dir()).unwrap();
@@ -313,38 +262,22 @@ fn without_a_node_it_says_how_to_start_one() {
 fn results_alone_go_to_stdout() {
     let bench = Bench::with_node();
     let upload = bench.run(&["upload", "x"]);
-    assert_eq!(
-        (code(&upload), stdout(&upload)),
-        (0, "http://h:1/files/x#blake3=00\n")
-    );
+    assert_eq!((code(&upload), stdout(&upload)), (0, "http://h:1/files/x#blake3=00\n"));
     assert_eq!(stderr(&upload), "kad-actor: x: stored 3/4\n");
     let quiet = bench.run(&["-q", "upload", "x", "--name", "y"]);
-    assert_eq!(
-        (stdout(&quiet), stderr(&quiet)),
-        ("http://h:1/files/y#blake3=00\n", "")
-    );
+    assert_eq!((stdout(&quiet), stderr(&quiet)), ("http://h:1/files/y#blake3=00\n", ""));
 
     let get = bench.run(&["get", "k"]);
-    assert_eq!(
-        stdout(&get),
-        "new\ngrüße\\u{1b}[2J\n7\n",
-        "no value commands the terminal"
-    );
+    assert_eq!(stdout(&get), "new\ngrüße\\u{1b}[2J\n7\n", "no value commands the terminal");
     assert_eq!(stdout(&bench.run(&["set", "k", "-5"])), "stored 2/20\n");
-    assert_eq!(
-        stdout(&bench.run(&["set", "--", "k", "-v"])),
-        "stored 2/20\n"
-    );
+    assert_eq!(stdout(&bench.run(&["set", "--", "k", "-v"])), "stored 2/20\n");
 
     let download = bench.run(&["download", "x", "-o", "sub"]);
     let saved = bench.folder.path().canonicalize().unwrap().join("sub/x");
     assert_eq!(Path::new(stdout(&download).trim_end()), saved);
     let notes = stderr(&download);
     assert!(notes.contains("2 other variants\\u{7}\n"), "{notes}");
-    assert!(
-        notes.contains("1.0 MiB in 0.50s (2.1 MB/s) from 1 of 1 sources"),
-        "{notes}"
-    );
+    assert!(notes.contains("1.0 MiB in 0.50s (2.1 MB/s) from 1 of 1 sources"), "{notes}");
     let here = bench.run(&["download", "x"]);
     assert_eq!(
         Path::new(stdout(&here).trim_end()),
@@ -357,22 +290,14 @@ fn json_is_one_document_and_events_come_before_it() {
     let bench = Bench::with_node();
     let output = bench.run(&["--json", "download", "x"]);
     let document: Value = serde_json::from_str(stdout(&output)).unwrap();
-    assert_eq!(
-        (&document["name"], &document["size"]),
-        (&json!("x"), &json!(1024 * 1024))
-    );
+    assert_eq!((&document["name"], &document["size"]), (&json!("x"), &json!(1024 * 1024)));
     assert_eq!((stdout(&output).lines().count(), stderr(&output)), (1, ""));
 
     let output = bench.run(&["--events", "download", "x"]);
-    let lines: Vec<Value> = stdout(&output)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 3, "{lines:?}");
-    assert_eq!(
-        (&lines[0]["event"], &lines[1]["event"]),
-        (&json!("notice"), &json!("progress"))
-    );
+    assert_eq!((&lines[0]["event"], &lines[1]["event"]), (&json!("notice"), &json!("progress")));
     assert_eq!(lines[2], document);
 }
 
@@ -385,10 +310,7 @@ fn several_files_are_several_results_and_one_failure_stops_none() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["name"].clone())
         .collect();
     assert_eq!(names, ["a", "b"]);
-    assert_eq!(
-        (code(&output), json_error(&output)),
-        (3, json!("not_found"))
-    );
+    assert_eq!((code(&output), json_error(&output)), (3, json!("not_found")));
 }
 
 #[test]
@@ -396,18 +318,11 @@ fn failures_have_the_code_of_their_kind() {
     let bench = Bench::with_node();
     let empty = bench.run(&["get", "empty"]);
     assert_eq!((code(&empty), stdout(&empty)), (3, ""));
-    assert_eq!(
-        json_error(&bench.run(&["get", "empty", "--json"])),
-        "not_found"
-    );
+    assert_eq!(json_error(&bench.run(&["get", "empty", "--json"])), "not_found");
 
     let mismatch = bench.run(&["status"]);
     assert_eq!(code(&mismatch), 32);
-    assert_eq!(
-        stderr(&mismatch),
-        "kad-actor: two\\nlines\\u{1b}[2J\n",
-        "one line, and harmless"
-    );
+    assert_eq!(stderr(&mismatch), "kad-actor: two\\nlines\\u{1b}[2J\n", "one line, and harmless");
     assert_eq!(json_error(&bench.run(&["status", "--json"])), "mismatch");
 
     let long = "v".repeat(70_000);
@@ -435,21 +350,14 @@ fn a_timeout_and_a_signal_end_a_command_that_waits() {
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert_eq!(
-        (code(&output), json_error(&output)),
-        (7, json!("interrupted"))
-    );
+    assert_eq!((code(&output), json_error(&output)), (7, json!("interrupted")));
 }
 
 #[test]
 fn a_closed_pipe_ends_it_quietly() {
     let bench = Bench::with_node();
-    let mut child = bench
-        .command(&["peers"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        bench.command(&["peers"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 2];
     let mut pipe = child.stdout.take().unwrap();
     pipe.read_exact(&mut first).unwrap();

@@ -1,10 +1,6 @@
 //! The main job with the real binary: nodes in processes of their own, driven by the command line.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -37,9 +33,8 @@ fn a_file_goes_from_node_to_node_and_outlives_its_uploader() {
     assert_eq!(uploaded["url"], expected);
 
     let saved = home.path().join("second.bin");
-    let downloaded = second
-        .cli(&["download", "data set.bin", "-o", saved.to_str().unwrap()])
-        .json();
+    let downloaded =
+        second.cli(&["download", "data set.bin", "-o", saved.to_str().unwrap()]).json();
     assert!(fs::read(&saved).unwrap() == content, "other bytes");
     assert_eq!(downloaded["hash"], hash.as_str());
     assert_eq!(downloaded["path"], saved.to_str().unwrap());
@@ -49,9 +44,7 @@ fn a_file_goes_from_node_to_node_and_outlives_its_uploader() {
     let dead = first.ready.files.clone();
     drop(first);
     let saved = home.path().join("third.bin");
-    let downloaded = third
-        .cli(&["download", "data set.bin", "-o", saved.to_str().unwrap()])
-        .json();
+    let downloaded = third.cli(&["download", "data set.bin", "-o", saved.to_str().unwrap()]).json();
     assert!(fs::read(&saved).unwrap() == content, "other bytes");
     for source in downloaded["sources"].as_array().unwrap() {
         let from_the_dead = source["url"].as_str().unwrap().starts_with(&dead);
@@ -100,16 +93,12 @@ fn the_target_of_a_download_is_not_overwritten_unless_told() {
     assert_eq!(refused.error_code(), "exists");
     assert_eq!(fs::read(&target).unwrap(), b"precious");
 
-    let renamed = second
-        .cli(&[&download[..], &["--on-conflict", "rename"]].concat())
-        .json();
+    let renamed = second.cli(&[&download[..], &["--on-conflict", "rename"]].concat()).json();
     assert_ne!(renamed["path"], output);
     assert!(fs::read(renamed["path"].as_str().unwrap()).unwrap() == content);
     assert_eq!(fs::read(&target).unwrap(), b"precious");
 
-    second
-        .cli(&[&download[..], &["--on-conflict", "overwrite"]].concat())
-        .json();
+    second.cli(&[&download[..], &["--on-conflict", "overwrite"]].concat()).json();
     assert!(fs::read(&target).unwrap() == content);
 }
 
@@ -121,10 +110,7 @@ fn signals_stop_a_node_in_order() {
         signal(&node.process, stop);
         let status = wait_or_kill(&mut node.process).expect("ends by itself");
         assert_eq!(status.code(), Some(0), "{stop:?}");
-        assert!(
-            !node.ready.socket.exists(),
-            "the socket is gone after {stop:?}"
-        );
+        assert!(!node.ready.socket.exists(), "the socket is gone after {stop:?}");
     }
     let mut node = Node::start(&[]);
     assert_eq!(node.cli(&["stop"]).code, Some(0));
@@ -141,17 +127,9 @@ fn a_data_dir_belongs_to_one_node() {
     assert_eq!(second.code, Some(1), "{}", second.stderr);
     assert_eq!(second.error_code(), "failed");
     let dir = node.data_dir.to_str().unwrap();
-    assert!(
-        second.stderr.contains(dir),
-        "names the folder: {}",
-        second.stderr
-    );
+    assert!(second.stderr.contains(dir), "names the folder: {}", second.stderr);
     assert!(second.stdout.is_empty(), "it never was ready");
-    assert_eq!(
-        texts(&node.cli(&["get", "key"]).json()),
-        ["value"],
-        "the first lives on"
-    );
+    assert_eq!(texts(&node.cli(&["get", "key"]).json()), ["value"], "the first lives on");
 }
 
 #[test]
@@ -160,17 +138,11 @@ fn a_port_in_use_is_named_before_ready() {
     let home = tempfile::tempdir().unwrap();
     let data_dir = home.path().join("data");
     let mut command = clean_command(home.path());
-    command
-        .args(["node", "--json", "--listen", &node.ready.dht, "--data-dir"])
-        .arg(&data_dir);
+    command.args(["node", "--json", "--listen", &node.ready.dht, "--data-dir"]).arg(&data_dir);
     let second = run(command.args(["--admin-listen", "off"]));
     assert_eq!(second.code, Some(1), "{}", second.stderr);
     assert_eq!(second.error_code(), "failed");
-    assert!(
-        second.stderr.contains(&node.ready.dht),
-        "names the port: {}",
-        second.stderr
-    );
+    assert!(second.stderr.contains(&node.ready.dht), "names the port: {}", second.stderr);
 }
 
 #[test]
@@ -179,8 +151,7 @@ fn values_of_several_nodes_are_united() {
     let others: Vec<Node> = (0..3).map(|_| Node::join(&first.ready.dht, &[])).collect();
     let nodes: Vec<&Node> = std::iter::once(&first).chain(&others).collect();
     for (index, node) in nodes.iter().enumerate() {
-        node.cli(&["set", "several", &format!("value {index}")])
-            .json();
+        node.cli(&["set", "several", &format!("value {index}")]).json();
     }
     nodes[2].cli(&["set", "several", "value 0"]).json();
     for node in nodes {
@@ -207,24 +178,10 @@ fn every_verb_has_the_promised_keys() {
     let second = Node::join(&first.ready.dht, &[]);
 
     let (ip, port) = first.ready.dht.rsplit_once(':').unwrap();
-    assert_eq!(
-        first.ready.files,
-        format!("http://{ip}:{port}"),
-        "one number for both"
-    );
-    assert!(
-        first
-            .ready
-            .admin
-            .as_ref()
-            .unwrap()
-            .starts_with("http://127.0.0.1:")
-    );
+    assert_eq!(first.ready.files, format!("http://{ip}:{port}"), "one number for both");
+    assert!(first.ready.admin.as_ref().unwrap().starts_with("http://127.0.0.1:"));
     assert_eq!(first.ready.socket, first.data_dir.join("node.sock"));
-    assert_eq!(
-        (first.ready.id.len(), first.ready.id.to_lowercase()),
-        (40, first.ready.id.clone())
-    );
+    assert_eq!((first.ready.id.len(), first.ready.id.to_lowercase()), (40, first.ready.id.clone()));
 
     let uploaded = first.cli(&["upload", path.to_str().unwrap()]).json();
     has(&uploaded, "name hash size url stored of reachable");
@@ -233,30 +190,16 @@ fn every_verb_has_the_promised_keys() {
     has(&got, "key values");
     has(&got["values"][0], "value age_s");
     let target = home.path().join("out.bin");
-    let downloaded = second
-        .cli(&["download", "keys.bin", "-o", target.to_str().unwrap()])
-        .json();
-    has(
-        &downloaded,
-        "name path hash size seconds sources url stored of",
-    );
+    let downloaded = second.cli(&["download", "keys.bin", "-o", target.to_str().unwrap()]).json();
+    has(&downloaded, "name path hash size seconds sources url stored of");
     has(&downloaded["sources"][0], "url bytes state");
     let peers = first.cli(&["peers"]).json();
-    has(
-        &peers["peers"][0],
-        "id address bucket last_seen_s rtt_ms failures",
-    );
+    has(&peers["peers"][0], "id address bucket last_seen_s rtt_ms failures");
     assert_eq!(peers["peers"][0]["id"], second.ready.id.as_str());
     let buckets = first.cli(&["buckets"]).json();
-    has(
-        &buckets["buckets"][0],
-        "prefix depth contacts replacements last_lookup_s",
-    );
+    has(&buckets["buckets"][0], "prefix depth contacts replacements last_lookup_s");
     let status = first.cli(&["status"]).json();
-    has(
-        &status,
-        "id version uptime_s k alpha dialect dht files admin socket",
-    );
+    has(&status, "id version uptime_s k alpha dialect dht files admin socket");
     assert_eq!(status["id"], first.ready.id.as_str());
 }
 
@@ -286,11 +229,7 @@ fn ctrl_c_leaves_nothing_under_the_final_name() {
     let home = tempfile::tempdir().unwrap();
     let target = home.path().join("slow.bin");
     let mut command = node.cli_command(&["download", "slow.bin", "-o", target.to_str().unwrap()]);
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("the download has begun", || server.requests() > 0);
     // Far enough for bytes to be on the disk, far from the end (over three minutes).
     std::thread::sleep(Duration::from_millis(500));
@@ -305,10 +244,7 @@ fn ctrl_c_leaves_nothing_under_the_final_name() {
     assert!(!target.exists());
     for left in fs::read_dir(home.path()).unwrap() {
         let name = left.unwrap().file_name();
-        assert!(
-            name.to_string_lossy().starts_with('.'),
-            "a partial file hides: {name:?}"
-        );
+        assert!(name.to_string_lossy().starts_with('.'), "a partial file hides: {name:?}");
     }
 }
 
@@ -318,11 +254,7 @@ fn a_slow_download_blocks_nobody() {
     let home = tempfile::tempdir().unwrap();
     let target = home.path().join("slow.bin");
     let mut command = node.cli_command(&["download", "slow.bin", "-o", target.to_str().unwrap()]);
-    let mut slow = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut slow = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until("the download has begun", || server.requests() > 0);
 
     node.cli(&["set", "meanwhile", "served"]).json();

@@ -3,11 +3,7 @@
 //! Always holds: the node lives on after each, and answers what a Python node answered, as far as
 //! ids and keys have the 20 bytes that kad-actor demands.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -38,13 +34,8 @@ impl HandMade {
     fn new(node: &Node) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(&node.ready.dht).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_millis(20)))
-            .unwrap();
-        Self {
-            socket,
-            pings_answered: 0,
-        }
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        Self { socket, pings_answered: 0 }
     }
 
     /// Sends a request; its answer, or nothing after so long.
@@ -90,15 +81,8 @@ fn well_formed(request: &[u8]) -> bool {
         return false;
     };
     let arguments = message[1].as_array().cloned().unwrap_or_default();
-    let ids = if message[0].as_str() == Some("ping") {
-        1
-    } else {
-        2
-    };
-    let lengths = arguments
-        .iter()
-        .take(ids)
-        .map(|id| id.as_slice().map(<[u8]>::len));
+    let ids = if message[0].as_str() == Some("ping") { 1 } else { 2 };
+    let lengths = arguments.iter().take(ids).map(|id| id.as_slice().map(<[u8]>::len));
     lengths.eq(vec![Some(ID_BYTES); ids])
 }
 

@@ -1,9 +1,5 @@
 //! The file service against those who want more than was shared, and against files that change.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "common/http.rs"]
 #[allow(dead_code, reason = "each test uses its own part of it")]
@@ -61,10 +57,7 @@ async fn a_file_that_changed_is_withdrawn_and_never_sent() {
         change(&service.shared("a"));
         let first = service.get("/files/a", &["If-None-Match: *"]).await;
         assert_eq!(first.status, 410, "{what}");
-        assert!(
-            !String::from_utf8_lossy(&first.body).contains("ontent"),
-            "{what}"
-        );
+        assert!(!String::from_utf8_lossy(&first.body).contains("ontent"), "{what}");
         assert_eq!(service.files.send(CountShares).await.unwrap(), 0, "{what}");
         assert_eq!(service.get("/files/a", &[]).await.status, 404, "{what}");
         let _ = fs::remove_file(service.shared("a"));
@@ -85,10 +78,7 @@ async fn a_file_that_shrinks_while_it_is_sent_ends_short() {
     stream.read_exact(&mut bytes).await.unwrap();
     fs::write(service.shared("big"), "short").unwrap();
     let _ = stream.read_to_end(&mut bytes).await;
-    assert!(
-        bytes.len() < length,
-        "the connection ends before the promised length"
-    );
+    assert!(bytes.len() < length, "the connection ends before the promised length");
     service.stop().await;
 }
 
@@ -133,9 +123,7 @@ fn hostile_requests(dir: &str) -> Vec<Vec<u8>> {
     for step in STEPS {
         for separator in SEPARATORS {
             targets.push(format!("/files/{step}{separator}canary"));
-            targets.push(format!(
-                "/files/a{separator}{step}{separator}{step}{separator}canary"
-            ));
+            targets.push(format!("/files/a{separator}{step}{separator}{step}{separator}canary"));
         }
     }
     for prefix in [
@@ -149,20 +137,16 @@ fn hostile_requests(dir: &str) -> Vec<Vec<u8>> {
         "",
         "/files/a%00",
     ] {
-        for path in [
-            format!("{dir}/canary"),
-            dir.replace('/', "%2f") + "%2fcanary",
-            "canary".to_owned(),
-        ] {
+        for path in
+            [format!("{dir}/canary"), dir.replace('/', "%2f") + "%2fcanary", "canary".to_owned()]
+        {
             targets.push(format!("{prefix}{path}"));
         }
     }
     targets.extend(ODD.map(str::to_owned));
     let head = "HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let mut requests: Vec<Vec<u8>> = targets
-        .iter()
-        .map(|target| format!("GET {target} {head}").into_bytes())
-        .collect();
+    let mut requests: Vec<Vec<u8>> =
+        targets.iter().map(|target| format!("GET {target} {head}").into_bytes()).collect();
     for raw in [
         &b"/files/\xff/canary"[..],
         b"/files/..\0/canary",
@@ -184,15 +168,8 @@ async fn no_request_leads_outside() {
     for request in requests {
         let shown = String::from_utf8_lossy(&request).into_owned();
         let answer = exchange(service.address, &request).await;
-        assert!(
-            matches!(answer.status, 400 | 404),
-            "{} to {shown}",
-            answer.status
-        );
-        let leaked = answer
-            .body
-            .windows(CANARY.len())
-            .any(|window| window == CANARY);
+        assert!(matches!(answer.status, 400 | 404), "{} to {shown}", answer.status);
+        let leaked = answer.body.windows(CANARY.len()).any(|window| window == CANARY);
         assert!(!leaked, "{shown}");
     }
     // The service is as it was.

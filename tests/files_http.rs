@@ -1,9 +1,5 @@
 //! The file service as download tools see it: the real actor and server, real files, plain HTTP.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "common/http.rs"]
 #[allow(dead_code, reason = "each test uses its own part of it")]
@@ -25,18 +21,13 @@ async fn a_file_comes_whole_with_all_that_a_client_needs_to_know() {
     let service = Service::start();
     let bytes = content(300_000);
     let shared = service.share("a.html", &bytes).await;
-    let answer = service
-        .get("/files/a.html?x=1", &["Accept-Encoding: gzip"])
-        .await;
+    let answer = service.get("/files/a.html?x=1", &["Accept-Encoding: gzip"]).await;
     assert_eq!((answer.status, answer.body == bytes), (200, true));
     let entity_tag = format!("\"{}\"", shared.verified.hash());
     for (name, value) in [
         ("ETag", Some(entity_tag.as_str())),
         ("Content-Length", Some("300000")),
-        (
-            "Content-Disposition",
-            Some("attachment; filename=\"a.html\""),
-        ),
+        ("Content-Disposition", Some("attachment; filename=\"a.html\"")),
         ("X-Content-Type-Options", Some("nosniff")),
         ("Accept-Ranges", Some("bytes")),
         ("Content-Type", Some("text/html")),
@@ -45,13 +36,7 @@ async fn a_file_comes_whole_with_all_that_a_client_needs_to_know() {
     ] {
         assert_eq!(answer.header(name), value, "{name}");
     }
-    let head = ask(
-        service.address,
-        "HEAD",
-        "/files/a.html",
-        &["Range: bytes=0-1"],
-    )
-    .await;
+    let head = ask(service.address, "HEAD", "/files/a.html", &["Range: bytes=0-1"]).await;
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert_eq!(head.header("Content-Length"), Some("300000"));
     assert_eq!(head.header("ETag"), Some(entity_tag.as_str()));
@@ -86,9 +71,7 @@ async fn ranges_are_what_rfc_9110_says() {
         ("90000-200000", 90_000, 99_999),
         ("0-99999999999999999999999", 0, 99_999),
     ] {
-        let answer = service
-            .get("/files/r", &[&format!("Range: bytes={range}")])
-            .await;
+        let answer = service.get("/files/r", &[&format!("Range: bytes={range}")]).await;
         assert_eq!(answer.status, 206, "{range}");
         assert!(answer.body == bytes[first..=last], "{range}");
         let expected = format!("bytes {first}-{last}/100000");
@@ -97,25 +80,13 @@ async fn ranges_are_what_rfc_9110_says() {
         assert_eq!(answer.header("Content-Length"), Some(length.as_str()));
     }
     for range in ["100000-", "200000-300000", "-0", "99999999999999999999999-"] {
-        let answer = service
-            .get("/files/r", &[&format!("Range: bytes={range}")])
-            .await;
+        let answer = service.get("/files/r", &[&format!("Range: bytes={range}")]).await;
         assert_eq!((answer.status, answer.body.len()), (416, 0), "{range}");
         assert_eq!(answer.header("Content-Range"), Some("bytes */100000"));
     }
-    for range in [
-        "bytes=5-4",
-        "bytes=0-1,5-6",
-        "bytes=x",
-        "lines=0-1",
-        "bytes=-",
-    ] {
+    for range in ["bytes=5-4", "bytes=0-1,5-6", "bytes=x", "lines=0-1", "bytes=-"] {
         let answer = service.get("/files/r", &[&format!("Range: {range}")]).await;
-        assert_eq!(
-            (answer.status, answer.body == bytes),
-            (200, true),
-            "{range}"
-        );
+        assert_eq!((answer.status, answer.body == bytes), (200, true), "{range}");
         assert_eq!(answer.header("Content-Range"), None);
     }
     service.stop().await;
@@ -138,20 +109,11 @@ async fn the_hash_is_the_validator() {
         (vec!["If-Match: *".to_owned()], 200),
         (vec!["If-Match: \"x\"".to_owned()], 412),
         (vec![format!("If-Match: W/{own}")], 412),
-        (
-            vec![format!("If-Match: {own}"), format!("If-None-Match: {own}")],
-            304,
-        ),
+        (vec![format!("If-Match: {own}"), format!("If-None-Match: {own}")], 304),
         (vec![format!("If-Range: {own}"), range.clone()], 206),
         (vec!["If-Range: \"x\"".to_owned(), range.clone()], 200),
         (vec![format!("If-Range: W/{own}"), range.clone()], 200),
-        (
-            vec![
-                "If-Range: Sat, 29 Oct 1994 19:43:31 GMT".to_owned(),
-                range.clone(),
-            ],
-            200,
-        ),
+        (vec!["If-Range: Sat, 29 Oct 1994 19:43:31 GMT".to_owned(), range.clone()], 200),
         (vec![format!("If-Match: {own}"), range.clone()], 206),
         (vec!["If-Match: \"x\"".to_owned(), range], 412),
     ] {
@@ -162,11 +124,7 @@ async fn the_hash_is_the_validator() {
             206 => b"234",
             _ => b"",
         };
-        assert_eq!(
-            (answer.status, &*answer.body),
-            (status, body),
-            "{headers:?}"
-        );
+        assert_eq!((answer.status, &*answer.body), (status, body), "{headers:?}");
         assert_eq!(answer.header("ETag"), Some(own.as_str()), "{headers:?}");
     }
     service.stop().await;
@@ -175,33 +133,16 @@ async fn the_hash_is_the_validator() {
 #[actix::test]
 async fn names_of_all_kinds_are_reached_by_their_published_url() {
     let service = Service::start();
-    for name in [
-        "año nuevo 日本.txt",
-        "100%",
-        "a+b&c=d;e?f#g",
-        "%2e%2e%2f",
-        "quo\"te",
-        "a:b",
-        "🚀",
-    ] {
+    for name in ["año nuevo 日本.txt", "100%", "a+b&c=d;e?f#g", "%2e%2e%2f", "quo\"te", "a:b", "🚀"]
+    {
         let shared = service.share(name, name.as_bytes()).await;
         let (path, fragment) = shared.url_path.split_once('#').unwrap();
-        assert_eq!(
-            fragment,
-            format!("blake3={}", blake3::hash(name.as_bytes()).to_hex())
-        );
+        assert_eq!(fragment, format!("blake3={}", blake3::hash(name.as_bytes()).to_hex()));
         let answer = service.get(path, &[]).await;
-        assert_eq!(
-            (answer.status, &*answer.body),
-            (200, name.as_bytes()),
-            "{path}"
-        );
+        assert_eq!((answer.status, &*answer.body), (200, name.as_bytes()), "{path}");
         let encoded = path.strip_prefix("/files/").unwrap();
         let disposition = answer.header("Content-Disposition").unwrap();
-        assert!(
-            disposition.ends_with(&format!("filename*=UTF-8''{encoded}")),
-            "{disposition}"
-        );
+        assert!(disposition.ends_with(&format!("filename*=UTF-8''{encoded}")), "{disposition}");
         assert!(disposition.is_ascii());
     }
     // The decomposed form of a name is the same name.

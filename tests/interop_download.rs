@@ -1,10 +1,6 @@
 //! Files between kad-actor and programs that know nothing of it: plain URLs in both directions.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -45,17 +41,11 @@ fn a_published_url_is_downloaded_by_python_curl_and_wget() {
     commands[0].args(["-c", urllib, url]);
     if have("curl") {
         commands.push(Command::new("curl"));
-        commands
-            .last_mut()
-            .unwrap()
-            .args(["--silent", "--show-error", "--fail", url]);
+        commands.last_mut().unwrap().args(["--silent", "--show-error", "--fail", url]);
     }
     if have("wget") {
         commands.push(Command::new("wget"));
-        commands
-            .last_mut()
-            .unwrap()
-            .args(["--quiet", "--output-document=-", url]);
+        commands.last_mut().unwrap().args(["--quiet", "--output-document=-", url]);
     }
     for mut command in commands {
         let finished = run(&mut command);
@@ -80,9 +70,7 @@ fn a_plain_url_from_python_is_downloaded() {
 
     let target = home.path().join("downloaded.bin");
     let output = target.to_str().unwrap();
-    let downloaded = node
-        .cli(&["download", "plain file.bin", "-o", output])
-        .json();
+    let downloaded = node.cli(&["download", "plain file.bin", "-o", output]).json();
     assert!(std::fs::read(&target).unwrap() == content, "other bytes");
     let hash = blake3::hash(&content).to_hex();
     assert_eq!(downloaded["hash"], hash.as_str());
@@ -105,17 +93,10 @@ impl PythonServer {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let port = line
-            .split_once(" port ")
-            .and_then(|(_, rest)| rest.split(' ').next());
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.split_once(" port ").and_then(|(_, rest)| rest.split(' ').next());
         let port = port.and_then(|port| port.parse().ok());
-        Self {
-            process,
-            port: port.unwrap_or_else(|| panic!("no port in {line:?}")),
-        }
+        Self { process, port: port.unwrap_or_else(|| panic!("no port in {line:?}")) }
     }
 }
 

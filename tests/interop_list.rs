@@ -2,11 +2,7 @@
 //!
 //! Always holds: the Python nodes are real, and answer over real sockets.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -46,18 +42,10 @@ fn several_values_set_from_both_sides_are_all_found() {
     }
     for node in &network.nodes {
         for key in &keys {
-            let got = node
-                .connect()
-                .ask(&json!({"op": "get", "key": key}))
-                .unwrap();
+            let got = node.connect().ask(&json!({"op": "get", "key": key})).unwrap();
             let mut found = texts(&got);
             found.sort();
-            assert_eq!(
-                found,
-                ["a", "b", "c", "d", "shared"],
-                "{key} from {}",
-                node.ready.dht
-            );
+            assert_eq!(found, ["a", "b", "c", "d", "shared"], "{key} from {}", node.ready.dht);
         }
     }
 }

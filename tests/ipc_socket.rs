@@ -1,10 +1,6 @@
 //! The Unix socket as its clients meet it: a real socket, a real actor, and a stand-in for the
 //! node that carries commands out at the speed a test asks for.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -72,10 +68,7 @@ impl Handler<Execute> for Node {
                     tokio::task::yield_now().await;
                 }
             }
-            Ok(Reply::Values(KeyValues {
-                key,
-                values: Vec::new(),
-            }))
+            Ok(Reply::Values(KeyValues { key, values: Vec::new() }))
         })
     }
 }
@@ -91,17 +84,9 @@ fn start() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data/node.sock");
     let counts = Rc::new(Counts::default());
-    let node = Node {
-        counts: Rc::clone(&counts),
-    }
-    .start();
+    let node = Node { counts: Rc::clone(&counts) }.start();
     let socket = IpcSocket::bind(&path).unwrap();
-    Bench {
-        _folder: folder,
-        path,
-        counts,
-        ipc: IpcActor::new(socket, node.recipient()).start(),
-    }
+    Bench { _folder: folder, path, counts, ipc: IpcActor::new(socket, node.recipient()).start() }
 }
 
 struct Client(BufReader<UnixStream>);
@@ -118,10 +103,7 @@ impl Client {
     /// The next line; none at the end of the connection.
     async fn line(&mut self) -> Option<Value> {
         let mut line = String::new();
-        match timeout(PATIENCE, self.0.read_line(&mut line))
-            .await
-            .unwrap()
-        {
+        match timeout(PATIENCE, self.0.read_line(&mut line)).await.unwrap() {
             Ok(0) => None,
             Ok(_) => Some(serde_json::from_str(&line).unwrap()),
             Err(error) => {
@@ -146,9 +128,7 @@ fn get(key: &str) -> String {
 }
 
 fn code(line: &Value) -> &str {
-    line["error"]["code"]
-        .as_str()
-        .unwrap_or_else(|| panic!("no error: {line}"))
+    line["error"]["code"].as_str().unwrap_or_else(|| panic!("no error: {line}"))
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -157,9 +137,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, waiting)
-        .await
-        .unwrap_or_else(|_| panic!("never: {what}"));
+    timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[actix_rt::test]
@@ -174,18 +152,12 @@ async fn requests_are_answered_one_after_another_and_side_by_side() {
         assert_eq!(client.ask(key).await["ok"]["key"], key);
     }
     // Two at once, and the last one ended by the end of file alone.
-    client
-        .send(format!("{}\r\n{}", get("c"), get("d").trim_end()))
-        .await;
+    client.send(format!("{}\r\n{}", get("c"), get("d").trim_end())).await;
     client.0.get_mut().shutdown().await.unwrap();
     assert_eq!(client.line().await.unwrap()["ok"]["key"], "c");
     assert_eq!(client.line().await.unwrap()["ok"]["key"], "d");
     assert_eq!(client.line().await, None);
-    assert_eq!(
-        bench.counts.running.get(),
-        1,
-        "and all that time the slow one ran on"
-    );
+    assert_eq!(bench.counts.running.get(), 1, "and all that time the slow one ran on");
 }
 
 #[actix_rt::test]
@@ -200,16 +172,9 @@ async fn a_client_that_leaves_cancels_its_command_and_one_that_half_closes_does_
     drop(leaving);
     until("one is cancelled", || bench.counts.cancelled.get() == 1).await;
     sleep(Duration::from_millis(500)).await;
-    assert_eq!(
-        bench.counts.running.get(),
-        1,
-        "the half-closed one still waits"
-    );
+    assert_eq!(bench.counts.running.get(), 1, "the half-closed one still waits");
     drop(staying);
-    until("the other is cancelled", || {
-        bench.counts.cancelled.get() == 2
-    })
-    .await;
+    until("the other is cancelled", || bench.counts.cancelled.get() == 2).await;
 }
 
 #[actix_rt::test]
@@ -258,11 +223,7 @@ async fn the_longest_line_is_served_and_a_longer_one_is_not() {
     let bench = start();
     let padded = |length: usize| {
         let line = get("x");
-        format!(
-            "{}{}\n",
-            line.trim_end(),
-            " ".repeat(length - line.len() + 1)
-        )
+        format!("{}{}\n", line.trim_end(), " ".repeat(length - line.len() + 1))
     };
     let mut client = Client::connect(&bench.path).await;
     client.send(padded(MAX_LINE_BYTES)).await;
@@ -279,20 +240,14 @@ async fn a_line_without_end_is_cut_and_the_next_client_served() {
     let chunk = vec![b'{'; 64 * 1024];
     let mut sent = 0;
     let refused = loop {
-        match timeout(PATIENCE, bomber.0.get_mut().write_all(&chunk))
-            .await
-            .unwrap()
-        {
+        match timeout(PATIENCE, bomber.0.get_mut().write_all(&chunk)).await.unwrap() {
             Ok(()) => sent += chunk.len(),
             Err(error) => break error,
         }
         assert!(sent < 10 * 1024 * 1024, "it reads on and on");
     };
     assert!(
-        matches!(
-            refused.kind(),
-            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
-        ),
+        matches!(refused.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset),
         "{refused}"
     );
     assert_eq!(code(&bomber.line().await.unwrap()), "usage");
@@ -335,13 +290,7 @@ async fn when_all_places_are_busy_the_next_client_is_told() {
     let mut late = Client::connect(&bench.path).await;
     let line = late.line().await.unwrap();
     assert_eq!(code(&line), "failed");
-    assert!(
-        line["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("64 clients"),
-        "{line}"
-    );
+    assert!(line["error"]["message"].as_str().unwrap().contains("64 clients"), "{line}");
     assert_eq!(late.line().await, None);
 
     drop(busy.pop());
@@ -364,11 +313,7 @@ async fn idle_and_half_open_connections_lock_nobody_out() {
         idle.push(client);
     }
     assert!(Client::connect(&bench.path).await.is_served().await);
-    assert_eq!(
-        code(&first.line().await.unwrap()),
-        "failed",
-        "whoever idled longest is told"
-    );
+    assert_eq!(code(&first.line().await.unwrap()), "failed", "whoever idled longest is told");
     assert_eq!(first.line().await, None);
 }
 
@@ -390,10 +335,7 @@ async fn finishing_tells_who_waits_and_removes_the_socket() {
     let mut idle = Client::connect(&bench.path).await;
     assert!(idle.is_served().await);
     until("it runs", || bench.counts.running.get() == 1).await;
-    timeout(PATIENCE, bench.ipc.send(Finish))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(PATIENCE, bench.ipc.send(Finish)).await.unwrap().unwrap();
     assert_eq!(code(&slow.line().await.unwrap()), "interrupted");
     assert_eq!(stop.line().await.unwrap()["ok"]["stopping"], true);
     for mut client in [slow, stop, idle] {
@@ -422,14 +364,8 @@ async fn only_a_dead_socket_is_replaced() {
     let bench = start();
     let error = IpcSocket::bind(&bench.path).unwrap_err();
     assert!(matches!(error, IpcError::InUse { .. }), "{error}");
-    assert!(
-        error.to_string().contains(bench.path.to_str().unwrap()),
-        "{error}"
-    );
-    assert!(
-        Client::connect(&bench.path).await.is_served().await,
-        "the live one is untouched"
-    );
+    assert!(error.to_string().contains(bench.path.to_str().unwrap()), "{error}");
+    assert!(Client::connect(&bench.path).await.is_served().await, "the live one is untouched");
 
     let folder = tempfile::tempdir().unwrap();
     let stale = folder.path().join("stale.sock");

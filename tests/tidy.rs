@@ -4,11 +4,7 @@
 //! Always holds: each rule is also shown a bad sample, so that it is known to be able to fail.
 //! Never: judges test code by the rules of the program.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,19 +26,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &["kademlia"]),
     ("config", &["kademlia", "command"]),
     ("cli", &["command", "config", "clock"]),
-    (
-        "actors",
-        &[
-            "kademlia", "content", "transfer", "command", "clock", "config",
-        ],
-    ),
+    ("actors", &["kademlia", "content", "transfer", "command", "clock", "config"]),
     ("http", &["command", "clock", "config", "actors::messages"]),
-    (
-        "app",
-        &[
-            "kademlia", "content", "command", "clock", "config", "actors", "http",
-        ],
-    ),
+    ("app", &["kademlia", "content", "command", "clock", "config", "actors", "http"]),
     ("main", &["cli", "app", "sim", "command", "config", "clock"]),
     ("lib", &[]),
 ];
@@ -52,18 +38,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("kademlia", WORLD),
     ("sim", WORLD),
     ("transfer", WORLD),
-    (
-        "content",
-        &[
-            "actix",
-            "actix_web",
-            "awc",
-            "tokio",
-            "SystemTime",
-            "Instant",
-            "UdpSocket",
-        ],
-    ),
+    ("content", &["actix", "actix_web", "awc", "tokio", "SystemTime", "Instant", "UdpSocket"]),
 ];
 
 const WORLD: &[&str] = &[
@@ -148,11 +123,7 @@ fn files_below(folder: &str, extension: &str) -> Vec<File> {
 fn rule(files: &[File], bad: &[File], check: impl Fn(&File) -> Vec<String>) {
     for sample in bad {
         let text = &sample.text;
-        assert!(
-            !check(sample).is_empty(),
-            "the rule can't fail: {}: {text}",
-            sample.path
-        );
+        assert!(!check(sample).is_empty(), "the rule can't fail: {}: {text}", sample.path);
     }
     assert!(!files.is_empty(), "nothing was checked");
     let objections: Vec<String> = files.iter().flat_map(check).collect();
@@ -166,10 +137,7 @@ fn program() -> Vec<File> {
 
 fn against_the_arrows(file: &File) -> Vec<String> {
     let Some((room, allowed)) = ARROWS.iter().find(|(room, _)| *room == file.room()) else {
-        return vec![format!(
-            "{}: a room without a rule; add it to ARROWS",
-            file.path
-        )];
+        return vec![format!("{}: a room without a rule; add it to ARROWS", file.path)];
     };
     let used = crate_paths(&file.code(), &file.module());
     let strays = used.into_iter().filter(|path| {
@@ -177,15 +145,10 @@ fn against_the_arrows(file: &File) -> Vec<String> {
             && ARROWS.iter().any(|(other, _)| *other == path[0])
             && !allowed.iter().any(|prefix| {
                 let prefix: Vec<&str> = prefix.split("::").collect();
-                path.iter()
-                    .map(String::as_str)
-                    .take(prefix.len())
-                    .eq(prefix)
+                path.iter().map(String::as_str).take(prefix.len()).eq(prefix)
             })
     });
-    strays
-        .map(|path| format!("{}: {room} may not use {}", file.path, path.join("::")))
-        .collect()
+    strays.map(|path| format!("{}: {room} may not use {}", file.path, path.join("::"))).collect()
 }
 
 #[test]
@@ -194,16 +157,10 @@ fn rooms_use_each_other_one_way_only() {
         File::sample("kademlia/node.rs", "use crate::clock::Clock;"),
         File::sample("kademlia/node.rs", "use super::super::content::FileName;"),
         File::sample("kademlia/mod.rs", "fn f() { crate::actors::go() }"),
-        File::sample(
-            "sim/world.rs",
-            "use crate::{command::Event, kademlia::Node};",
-        ),
+        File::sample("sim/world.rs", "use crate::{command::Event, kademlia::Node};"),
         File::sample("transfer/plan.rs", "use crate::command::Command;"),
         File::sample("http/api.rs", "use crate::actors::routing::RoutingActor;"),
-        File::sample(
-            "http/api.rs",
-            "use crate::actors::{messages::Execute, files::Files};",
-        ),
+        File::sample("http/api.rs", "use crate::actors::{messages::Execute, files::Files};"),
         File::sample("cli/run.rs", "use crate::app::run;"),
         File::sample("cellar/wine.rs", ""),
     ];
@@ -216,9 +173,7 @@ fn against_purity(file: &File) -> Vec<String> {
     };
     let code = file.code();
     let found = words(&code).filter(|word| banned.contains(word));
-    found
-        .map(|word| format!("{}: no {word} in {room}", file.path))
-        .collect()
+    found.map(|word| format!("{}: no {word} in {room}", file.path)).collect()
 }
 
 #[test]
@@ -226,14 +181,8 @@ fn the_core_is_told_everything_from_outside() {
     let bad = [
         File::sample("kademlia/node.rs", "use std::collections::HashMap;"),
         File::sample("kademlia/node.rs", "let now = std::time::Instant::now();"),
-        File::sample(
-            "kademlia/node.rs",
-            "use std::net::{SocketAddrV4, UdpSocket};",
-        ),
-        File::sample(
-            "sim/world.rs",
-            "async fn f() { tokio::time::sleep(x).await }",
-        ),
+        File::sample("kademlia/node.rs", "use std::net::{SocketAddrV4, UdpSocket};"),
+        File::sample("sim/world.rs", "async fn f() { tokio::time::sleep(x).await }"),
         File::sample("transfer/policy.rs", "std::fs::read(path)"),
         File::sample("content/shares.rs", "use actix::prelude::*;"),
     ];
@@ -243,9 +192,7 @@ fn the_core_is_told_everything_from_outside() {
 /// The actor module that an actor's file belongs to; none for the messages and the module itself.
 fn actor_of<'a>(file: &'a File, actors: &[String]) -> Option<&'a str> {
     let module = file.module();
-    let name = (module[0] == "actors")
-        .then(|| module.get(1).copied())
-        .flatten()?;
+    let name = (module[0] == "actors").then(|| module.get(1).copied()).flatten()?;
     actors.iter().any(|actor| actor == name).then_some(name)
 }
 
@@ -260,35 +207,20 @@ fn against_the_supervisor(file: &File, actors: &[String]) -> Vec<String> {
                 name != own && !SHARED_BY_ACTORS.contains(&name.as_str()) && actors.contains(name)
             })
     });
-    strays
-        .map(|path| format!("{}: {own} may not know {}", file.path, path.join("::")))
-        .collect()
+    strays.map(|path| format!("{}: {own} may not know {}", file.path, path.join("::"))).collect()
 }
 
 #[test]
 fn only_the_supervisor_names_the_actors() {
-    let actors = [
-        "routing", "storage", "ipc", "files", "fetcher", "flows", SUPERVISOR,
-    ];
+    let actors = ["routing", "storage", "ipc", "files", "fetcher", "flows", SUPERVISOR];
     let actors = actors.map(str::to_owned).to_vec();
     let bad = [
         File::sample("actors/routing.rs", "use super::storage::StorageActor;"),
-        File::sample(
-            "actors/routing/udp.rs",
-            "use super::super::storage::StorageActor;",
-        ),
-        File::sample(
-            "actors/flows.rs",
-            "use crate::actors::{files::FilesActor, messages};",
-        ),
-        File::sample(
-            "actors/ipc.rs",
-            "let s = crate::actors::supervisor::Supervisor;",
-        ),
+        File::sample("actors/routing/udp.rs", "use super::super::storage::StorageActor;"),
+        File::sample("actors/flows.rs", "use crate::actors::{files::FilesActor, messages};"),
+        File::sample("actors/ipc.rs", "let s = crate::actors::supervisor::Supervisor;"),
     ];
-    rule(&program(), &bad, |file| {
-        against_the_supervisor(file, &actors)
-    });
+    rule(&program(), &bad, |file| against_the_supervisor(file, &actors));
 }
 
 fn opens_without_docs(file: &File) -> Vec<String> {
@@ -299,10 +231,7 @@ fn opens_without_docs(file: &File) -> Vec<String> {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let bad = [
-        File::sample("a.rs", "use std::fs;"),
-        File::sample("b.rs", "\n//! late"),
-    ];
+    let bad = [File::sample("a.rs", "use std::fs;"), File::sample("b.rs", "\n//! late")];
     let mut files = Vec::new();
     for folder in ["src", "tests", "benches", "examples"] {
         files.extend(files_below(folder, "rs"));
@@ -313,10 +242,7 @@ fn every_file_says_what_it_is_for() {
 fn too_long(file: &File) -> Vec<String> {
     let lines = file.text.lines().count();
     let objection = format!("{}: {lines} lines, more than {MAX_LINES}", file.path);
-    (lines > MAX_LINES)
-        .then_some(objection)
-        .into_iter()
-        .collect()
+    (lines > MAX_LINES).then_some(objection).into_iter().collect()
 }
 
 #[test]
@@ -346,12 +272,8 @@ fn machine_paths() -> [String; 3] {
 
 fn names_a_machine(file: &File) -> Vec<String> {
     let paths = machine_paths();
-    let found = paths
-        .iter()
-        .filter(|path| file.text.contains(path.as_str()));
-    found
-        .map(|path| format!("{}: names {path}", file.path))
-        .collect()
+    let found = paths.iter().filter(|path| file.text.contains(path.as_str()));
+    found.map(|path| format!("{}: names {path}", file.path)).collect()
 }
 
 #[test]

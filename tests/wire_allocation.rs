@@ -1,11 +1,7 @@
 //! Reading a datagram takes no memory of its own, whatever the datagram claims.
 //!
 //! Counted by a global allocator, of this thread alone; hence a file of its own.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use kad_actor::kademlia::wire::{
     Datagram, FindValueAnswer, HEADER_BYTES, MAX_DATAGRAM, MAX_VALUES, Request, StoredValue,
@@ -22,16 +18,9 @@ fn allocated(work: impl FnOnce()) -> u64 {
 /// Reads the datagram, its body as every kind of answer, and hands over each stored value.
 fn read(datagram: &[u8], mut found: impl FnMut(StoredValue<'_>)) {
     match decode(datagram) {
-        Ok(Datagram::Request {
-            request: Request::Store { value, .. },
-            ..
-        }) => found(value),
+        Ok(Datagram::Request { request: Request::Store { value, .. }, .. }) => found(value),
         Ok(Datagram::Response { body, .. }) => {
-            let _ = (
-                decode_pong(body),
-                decode_stun(body),
-                decode_store_answer(body),
-            );
+            let _ = (decode_pong(body), decode_stun(body), decode_store_answer(body));
             let _ = decode_nodes(body);
             if let Ok(FindValueAnswer::Value(value)) = decode_find_value(body) {
                 found(value);
@@ -52,12 +41,7 @@ fn check(datagram: &[u8]) -> usize {
     let len = datagram.len() as u64;
     let mut values = 0;
     let reading = allocated(|| read(datagram, |value| walk(value, |_| values += 1)));
-    assert_eq!(
-        reading,
-        0,
-        "{}",
-        hex::encode(&datagram[..datagram.len().min(64)])
-    );
+    assert_eq!(reading, 0, "{}", hex::encode(&datagram[..datagram.len().min(64)]));
 
     // A copy of each value, in both dialects, so each twice.
     let copying = allocated(|| {
@@ -122,10 +106,7 @@ fn lengths_that_lie_take_no_memory() {
         for claim in claims {
             for (byte, count) in [(0xc0, 40), (0x91, 40_000), (0xdd, 40_000), (0xa0, 60_000)] {
                 for direction in [0, 1] {
-                    check(&framed(
-                        direction,
-                        &[prefix, claim, &vec![byte; count]].concat(),
-                    ));
+                    check(&framed(direction, &[prefix, claim, &vec![byte; count]].concat()));
                 }
             }
         }
@@ -134,14 +115,7 @@ fn lengths_that_lie_take_no_memory() {
 
 #[test]
 fn the_largest_lists_take_no_more_than_their_copies() {
-    for element in [
-        &b"\x00"[..],
-        b"\xa0",
-        b"\xa1x",
-        b"\x90",
-        b"\xc4\x01x",
-        b"\x81\xa1a\x01",
-    ] {
+    for element in [&b"\x00"[..], b"\xa0", b"\xa1x", b"\x90", b"\xc4\x01x", b"\x81\xa1a\x01"] {
         // As many as fit, then few: there the slots weigh most.
         let many = 60_000 / element.len();
         let header = [&b"\x81\xa5value\xdc"[..], &(many as u16).to_be_bytes()].concat();

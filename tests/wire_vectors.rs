@@ -4,11 +4,7 @@
 //! (`{"bytes": HEX}` stands for bytes); `raw` entries are requests made by hand, many of them
 //! hostile, with the answer of a Python node, null for silence. `dialect` tells which kind of node:
 //! `list` the multi-value fork, `scalar` the `kademlia` package of `PyPI`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -199,19 +195,11 @@ fn check_response(vector: &Vector, method: &str) {
                 // We never answer with types that are mixed, as one captured list is. The scalar
                 // dialect hands it on whole, since there it is one value.
                 let mixed = vector.name.ends_with("list mixed");
-                let dialect = if mixed {
-                    Dialect::Scalar
-                } else {
-                    vector.dialect()
-                };
+                let dialect = if mixed { Dialect::Scalar } else { vector.dialect() };
                 let values: Vec<Value> = value.stored(dialect).to_vec();
                 encode_values(&mut again, id, values.iter(), dialect);
                 let values: Json = value.stored(dialect).map(value_json).collect();
-                let value = if dialect == Dialect::List {
-                    &values
-                } else {
-                    &values[0]
-                };
+                let value = if dialect == Dialect::List { &values } else { &values[0] };
                 json!({ "value": value })
             }
         },
@@ -219,13 +207,7 @@ fn check_response(vector: &Vector, method: &str) {
     };
     let meant = vector.decoded.as_ref().unwrap_or(&Json::Null);
     assert_eq!(&meaning, meant, "{} of {}", vector.name, vector.dialect);
-    assert_eq!(
-        hex::encode(again),
-        vector.hex,
-        "{} of {}",
-        vector.name,
-        vector.dialect
-    );
+    assert_eq!(hex::encode(again), vector.hex, "{} of {}", vector.name, vector.dialect);
 }
 
 #[test]
@@ -249,12 +231,7 @@ fn of_hostile_requests_we_answer_all_that_python_answers_but_ids_that_are_not_20
         ("find_node target 4 bytes", DecodeError::IdLength(4)),
         ("find_value of that 3-byte key", DecodeError::IdLength(3)),
     ];
-    assert_eq!(
-        refused,
-        exceptions
-            .map(|(name, error)| (name.to_owned(), error))
-            .into()
-    );
+    assert_eq!(refused, exceptions.map(|(name, error)| (name.to_owned(), error)).into());
 }
 
 #[test]
@@ -290,15 +267,11 @@ fn block_hex(block: &str) -> String {
 
 #[test]
 fn the_datagrams_in_the_document_are_captures() {
-    let captured: Vec<_> = vectors("rpc")
-        .into_iter()
-        .map(|vector| vector.hex)
-        .collect();
+    let captured: Vec<_> = vectors("rpc").into_iter().map(|vector| vector.hex).collect();
     let document = include_str!("../docs/wire.md");
     let blocks = document.split("```hex\n").skip(1);
-    let shown: Vec<_> = blocks
-        .map(|block| block_hex(block.split("```").next().unwrap_or("")))
-        .collect();
+    let shown: Vec<_> =
+        blocks.map(|block| block_hex(block.split("```").next().unwrap_or(""))).collect();
     assert_eq!(shown.len(), 12);
     for datagram in shown {
         assert!(captured.contains(&datagram), "{datagram}");

@@ -58,31 +58,17 @@ impl Client {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.connect(server).unwrap();
         socket.set_read_timeout(Some(LOST_AFTER)).unwrap();
-        Self {
-            socket,
-            buffer: vec![0; 65_536],
-            counter: 0,
-            refused: 0,
-            lost: 0,
-        }
+        Self { socket, buffer: vec![0; 65_536], counter: 0, refused: 0, lost: 0 }
     }
 
     /// Gets verified by the node, stores what will be asked for, and measures one exchange.
     pub(crate) fn prepare(&mut self, method: Method) -> Sizes {
         for first in [Method::Ping, Method::Store] {
-            assert!(
-                self.exchange(first).is_some(),
-                "no answer to {}",
-                first.name()
-            );
+            assert!(self.exchange(first).is_some(), "no answer to {}", first.name());
         }
         if method == Method::FindValue {
             let stored = self.ask(&message(Method::Store, 0, &hit_key()));
-            assert_eq!(
-                stored.map(|reply| reply[HEADER_BYTES]),
-                Some(TRUE),
-                "stored"
-            );
+            assert_eq!(stored.map(|reply| reply[HEADER_BYTES]), Some(TRUE), "stored");
         }
         let request = self.next_request(method).len();
         let reply = self.exchange(method).expect("an answer").len();

@@ -45,10 +45,7 @@ fn main() {
     let node = NodeProcess::start(home.path());
     let peers = Peers::join(node.address(), CONTACTS);
     let known = node.wait_for_contacts(CONTACTS.min(100));
-    println!(
-        "node {} knows {known} contacts; {seconds:?} a measurement",
-        node.address()
-    );
+    println!("node {} knows {known} contacts; {seconds:?} a measurement", node.address());
     assert!(known >= K, "too few contacts for full answers");
     measure(home.path(), &node, seconds, rounds);
     drop(peers);
@@ -58,12 +55,7 @@ fn main() {
 fn measure(home: &Path, node: &NodeProcess, seconds: Duration, rounds: usize) {
     println!("\n                      a second          ratio    CPU µs a request     bytes");
     println!("                    node     floor               node     floor     in/out");
-    for method in [
-        Method::Ping,
-        Method::FindNode,
-        Method::FindValue,
-        Method::Store,
-    ] {
+    for method in [Method::Ping, Method::FindNode, Method::FindValue, Method::Store] {
         let mut client = Client::connect(node.address());
         let sizes = client.prepare(method);
         let floor = Floor::start(home, sizes.reply);
@@ -83,10 +75,7 @@ fn measure(home: &Path, node: &NodeProcess, seconds: Duration, rounds: usize) {
             sizes.reply,
         );
         if client.refused > 0 || client.lost > 0 {
-            println!(
-                "{:<12} {} refused, {} lost",
-                "", client.refused, client.lost
-            );
+            println!("{:<12} {} refused, {} lost", "", client.refused, client.lost);
         }
     }
 }
@@ -97,10 +86,7 @@ fn run(server: &impl Server, client: &mut Client, method: Method, span: Duration
     let (answered, took) = client.load(method, span);
     let cpu = server.cpu_time().saturating_sub(cpu_before);
     let answered = answered as f64;
-    (
-        answered / took.as_secs_f64(),
-        cpu.as_secs_f64() * 1e6 / answered,
-    )
+    (answered / took.as_secs_f64(), cpu.as_secs_f64() * 1e6 / answered)
 }
 
 /// The round with the median rate.

@@ -26,10 +26,8 @@ impl Peers {
         let stop = Arc::new(Notify::new());
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 for seed in 0..count as u64 {
                     tokio::spawn(answer(node, spread(FIRST_SEED + seed)));
@@ -37,10 +35,7 @@ impl Peers {
                 stopped.notified().await;
             });
         });
-        Self {
-            stop,
-            thread: Some(thread),
-        }
+        Self { stop, thread: Some(thread) }
     }
 }
 

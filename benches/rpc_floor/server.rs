@@ -20,10 +20,7 @@ pub(crate) trait Server {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process().id())).unwrap();
         // The name, in parentheses, may hold spaces: fields are counted after it.
         let fields = stat.rsplit_once(')').unwrap().1;
-        let mut ticks = fields
-            .split_whitespace()
-            .skip(11)
-            .map(|t| t.parse::<f64>().unwrap());
+        let mut ticks = fields.split_whitespace().skip(11).map(|t| t.parse::<f64>().unwrap());
         let both = ticks.next().unwrap() + ticks.next().unwrap();
         Duration::from_secs_f64(both / TICKS_PER_SECOND)
     }
@@ -40,14 +37,7 @@ impl NodeProcess {
     pub(crate) fn start(home: &Path) -> Self {
         let data_dir = home.join("data");
         let mut process = on_first_core(NODE)
-            .args([
-                "node",
-                "--json",
-                "--listen",
-                "127.0.0.1:0",
-                "--admin-listen",
-                "off",
-            ])
+            .args(["node", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "off"])
             // New keys are stored by the hundred thousand: the quota is not what is measured.
             .args(["--store-quota", "4GiB", "--data-dir"])
             .arg(&data_dir)
@@ -59,11 +49,7 @@ impl NodeProcess {
         let ready: serde_json::Value =
             serde_json::from_str(&first_line(&mut process)).expect("the node is ready");
         let address = ready["dht"].as_str().unwrap().parse().unwrap();
-        Self {
-            process,
-            address,
-            data_dir,
-        }
+        Self { process, address, data_dir }
     }
 
     pub(crate) const fn address(&self) -> SocketAddrV4 {
@@ -157,8 +143,6 @@ fn on_first_core(program: &str) -> Command {
 
 fn first_line(process: &mut Child) -> String {
     let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
     line
 }

@@ -148,9 +148,7 @@ struct DownloadWorker {
 impl DownloadWorker {
     fn new(config: &FetcherConfig) -> Self {
         let http = Http::new(config.policy.clone(), config.limits);
-        Self {
-            http: Rc::new(http),
-        }
+        Self { http: Rc::new(http) }
     }
 }
 

@@ -91,9 +91,7 @@ async fn answer(links: &Links, mut request: ServiceRequest) -> ServiceResponse {
             response.headers_mut().insert(header::ALLOW, allowed);
             response
         }
-        Some(name) => send(links, &name, &mut request)
-            .await
-            .unwrap_or_else(std::convert::identity),
+        Some(name) => send(links, &name, &mut request).await.unwrap_or_else(std::convert::identity),
     };
     request.into_response(response)
 }
@@ -109,9 +107,7 @@ async fn send(
     name: &FileName,
     request: &mut ServiceRequest,
 ) -> Result<HttpResponse, HttpResponse> {
-    let find = FindShare {
-        name: name.as_str().to_owned(),
-    };
+    let find = FindShare { name: name.as_str().to_owned() };
     let entry = match links.find.send(find).await {
         Ok(Some(entry)) => entry,
         Ok(None) => return Err(refusal(StatusCode::NOT_FOUND, "not found")),
@@ -136,10 +132,9 @@ async fn send(
         .disable_content_disposition();
     let mut response = file.into_response(request.request());
     let headers = response.headers_mut();
-    for (name, value) in [
-        (header::ETAG, entity_tag.to_string()),
-        (header::CONTENT_DISPOSITION, attachment(name)),
-    ] {
+    for (name, value) in
+        [(header::ETAG, entity_tag.to_string()), (header::CONTENT_DISPOSITION, attachment(name))]
+    {
         // Hexadecimal digits and escaped names are always valid in a header.
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
@@ -174,10 +169,7 @@ async fn open(links: &Links, entry: ShareEntry) -> Result<NamedFile, HttpRespons
         Ok((entry, Err(error))) if error.is_final() => {
             // Without the actor there is nothing left to withdraw it from.
             let _ = links.withdraw.send(Withdraw { entry }).await;
-            Err(refusal(
-                StatusCode::GONE,
-                "the file has changed or gone away",
-            ))
+            Err(refusal(StatusCode::GONE, "the file has changed or gone away"))
         }
         Ok((entry, Err(error))) => {
             log::debug!("{} cannot be served for now: {error}", entry.name);
@@ -293,11 +285,7 @@ mod tests {
             request = request.append_header(header.clone());
         }
         let mut request = request.to_srv_request();
-        narrow_range(
-            &mut request,
-            &EntityTag::new_strong("hash".to_owned()),
-            size,
-        );
+        narrow_range(&mut request, &EntityTag::new_strong("hash".to_owned()), size);
         assert!(!request.headers().contains_key(header::IF_RANGE));
         let range = request.headers().get(header::RANGE)?;
         Some(range.to_str().unwrap().to_owned())
@@ -309,10 +297,7 @@ mod tests {
             ("bytes=0-9", Some("bytes=0-9")),
             ("BYTES=5-", Some("bytes=5-")),
             ("bytes= -5 ", Some("bytes=-5")),
-            (
-                "bytes=0-99999999999999999999999",
-                Some("bytes=0-18446744073709551615"),
-            ),
+            ("bytes=0-99999999999999999999999", Some("bytes=0-18446744073709551615")),
             ("bytes=9-0", None),
             ("bytes=0-1,3-4", None),
             ("bytes=0-1,", None),
@@ -324,11 +309,7 @@ mod tests {
             ("bytes=1--2", None),
             ("items=0-1", None),
         ] {
-            assert_eq!(
-                narrowed(&[(header::RANGE, range)], 10).as_deref(),
-                expected,
-                "{range}"
-            );
+            assert_eq!(narrowed(&[(header::RANGE, range)], 10).as_deref(), expected, "{range}");
         }
         assert_eq!(narrowed(&[(header::RANGE, "bytes=0-")], 0), None);
         let twice = [(header::RANGE, "bytes=0-1"), (header::RANGE, "bytes=0-1")];
@@ -355,18 +336,9 @@ mod tests {
         let header = |name| attachment(&FileName::parse(name).unwrap());
         for (name, expected) in [
             ("a-b.txt", r#"attachment; filename="a-b.txt""#),
-            (
-                "a\"b",
-                r#"attachment; filename="a_b"; filename*=UTF-8''a%22b"#,
-            ),
-            (
-                "a%41",
-                r#"attachment; filename="a_41"; filename*=UTF-8''a%2541"#,
-            ),
-            (
-                "ñ;x=1",
-                r#"attachment; filename="_;x=1"; filename*=UTF-8''%C3%B1%3Bx%3D1"#,
-            ),
+            ("a\"b", r#"attachment; filename="a_b"; filename*=UTF-8''a%22b"#),
+            ("a%41", r#"attachment; filename="a_41"; filename*=UTF-8''a%2541"#),
+            ("ñ;x=1", r#"attachment; filename="_;x=1"; filename*=UTF-8''%C3%B1%3Bx%3D1"#),
         ] {
             assert_eq!(header(name), expected);
         }

@@ -137,15 +137,9 @@ impl Handler<Register> for FilesActor {
     fn handle(&mut self, Register(entry): Register, _: &mut Self::Context) -> Self::Result {
         let (name, verified, url_path) = (entry.name.clone(), entry.verified, entry.url_path());
         let replaced = self.shares.insert(entry)?;
-        let replaced_url_path = replaced
-            .map(|entry| entry.url_path())
-            .filter(|replaced| *replaced != url_path);
-        Ok(Shared {
-            name,
-            verified,
-            url_path,
-            replaced_url_path,
-        })
+        let replaced_url_path =
+            replaced.map(|entry| entry.url_path()).filter(|replaced| *replaced != url_path);
+        Ok(Shared { name, verified, url_path, replaced_url_path })
     }
 }
 
@@ -233,12 +227,7 @@ impl Job {
             Some(verified) => (verified, self.stamp_of(&path, verified)?),
             None => self.hash(&path)?,
         };
-        Ok(ShareEntry {
-            name: self.name.clone(),
-            path,
-            verified,
-            stamp,
-        })
+        Ok(ShareEntry { name: self.name.clone(), path, verified, stamp })
     }
 
     /// The stamp of a file whose content a download has just verified.
@@ -300,10 +289,7 @@ impl Job {
     }
 
     fn coded(&self, code: ErrorCode, reason: &str) -> CommandError {
-        CommandError {
-            code,
-            ..self.refuse(reason)
-        }
+        CommandError { code, ..self.refuse(reason) }
     }
 }
 
@@ -319,12 +305,7 @@ struct Pace {
 impl Pace {
     fn new(clock: Clock) -> Self {
         let now = clock.now();
-        Self {
-            clock,
-            reported: now,
-            mark: (now, 0),
-            bytes_per_s: 0,
-        }
+        Self { clock, reported: now, mark: (now, 0), bytes_per_s: 0 }
     }
 
     fn progress(&mut self, name: &FileName, bytes: u64, size: u64) -> Option<Event> {

@@ -246,8 +246,7 @@ async fn set(links: &Links, key: String, value: String) -> Result<Reply, Command
         );
         return Err(CommandError::new(ErrorCode::Usage, message));
     }
-    let put =
-        Put { key: Key::of_name(&key), value: Value::Text(value), replaces: Vec::new() };
+    let put = Put { key: Key::of_name(&key), value: Value::Text(value), replaces: Vec::new() };
     let Acknowledged { stored, of } = ask(&links.put, put).await??;
     if stored == 0 {
         return Err(CommandError::failed(format!(

@@ -151,18 +151,13 @@ impl Listening {
         }
         let occupancy = Rc::new(Occupancy::idle());
         let connection = Connection::new(stream, self.execute.clone(), self.stopping.clone());
-        let task = self
-            .tasks
-            .spawn_local(connection.serve(Rc::clone(&occupancy)));
+        let task = self.tasks.spawn_local(connection.serve(Rc::clone(&occupancy)));
         self.clients.insert(task.id(), occupancy);
     }
 
     /// Makes room by closing the connection that has been idle longest; false if all are busy.
     fn displace_idle(&mut self) -> bool {
-        let idle = self
-            .clients
-            .iter()
-            .filter_map(|(id, client)| Some((client.idle_since()?, *id)));
+        let idle = self.clients.iter().filter_map(|(id, client)| Some((client.idle_since()?, *id)));
         let Some((_, id)) = idle.min_by_key(|(since, _)| *since) else {
             return false;
         };
@@ -191,10 +186,7 @@ fn check_peer(stream: &UnixStream) -> Result<(), CommandError> {
         Ok(peer) if peer.uid() == own || peer.uid() == 0 => Ok(()),
         Ok(peer) => Err(CommandError::new(
             ErrorCode::Denied,
-            format!(
-                "this node serves user {own} and root only, not user {}",
-                peer.uid()
-            ),
+            format!("this node serves user {own} and root only, not user {}", peer.uid()),
         )),
         Err(error) => Err(CommandError::new(
             ErrorCode::Denied,

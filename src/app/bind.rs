@@ -24,9 +24,8 @@ pub(super) fn dht_and_files(
     let mut tries = if wanted.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
-        let failed = |what| {
-            move |error| StartError::Listen { what, address: SocketAddr::V4(wanted), error }
-        };
+        let failed =
+            |what| move |error| StartError::Listen { what, address: SocketAddr::V4(wanted), error };
         let udp = udp(wanted).map_err(failed("UDP"))?;
         let port = udp.local_addr().map_err(failed("UDP"))?.port();
         let bound = SocketAddrV4::new(*wanted.ip(), port);

@@ -28,8 +28,10 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn listen() -> Result<Self, StartError> {
-        let refused =
-            |error: std::io::Error| StartError::System { what: "signals", error: error.to_string() };
+        let refused = |error: std::io::Error| StartError::System {
+            what: "signals",
+            error: error.to_string(),
+        };
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(refused)?,
             terminate: signal(SignalKind::terminate()).map_err(refused)?,

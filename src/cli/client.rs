@@ -42,9 +42,7 @@ impl Client {
             _ => CommandError::failed(format!("cannot connect to {path}: {error}")),
         })?;
         check_owner(&stream, socket)?;
-        Ok(Self {
-            lines: Framed::new(stream, LinesCodec::new_with_max_length(MAX_ANSWER_BYTES)),
-        })
+        Ok(Self { lines: Framed::new(stream, LinesCodec::new_with_max_length(MAX_ANSWER_BYTES)) })
     }
 
     /// Has one command carried out. Events are handed over as they come, and as they were written.
@@ -54,10 +52,7 @@ impl Client {
         mut on_event: impl FnMut(Event, &str) -> Result<(), super::Failure>,
     ) -> Result<Value, super::Failure> {
         let request = serde_json::to_string(command).map_err(|error| {
-            CommandError::new(
-                ErrorCode::Usage,
-                format!("cannot be asked of a node: {error}"),
-            )
+            CommandError::new(ErrorCode::Usage, format!("cannot be asked of a node: {error}"))
         })?;
         if request.len() > MAX_LINE_BYTES {
             let message = format!("the request is longer than {MAX_LINE_BYTES} bytes");
@@ -112,11 +107,7 @@ fn check_owner(stream: &UnixStream, socket: &Path) -> Result<(), CommandError> {
         Ok(peer) if own == 0 || peer.uid() == own || peer.uid() == 0 => Ok(()),
         Ok(peer) => Err(CommandError::new(
             ErrorCode::Denied,
-            format!(
-                "{} is answered by user {}, not by yours",
-                socket.display(),
-                peer.uid()
-            ),
+            format!("{} is answered by user {}, not by yours", socket.display(), peer.uid()),
         )),
         Err(error) => Err(CommandError::failed(format!(
             "the system does not say who answers on {}: {error}",

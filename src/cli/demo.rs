@@ -78,9 +78,7 @@ pub(super) async fn run(flags: &DemoFlags, console: Console) -> Result<(), Failu
         output::document(&report)?;
     } else {
         let seconds = render::span(report.seconds);
-        output::result(&format!(
-            "It works: every byte arrived, in {seconds} all told."
-        ))?;
+        output::result(&format!("It works: every byte arrived, in {seconds} all told."))?;
     }
     if flags.stay {
         for (member, admin) in demo.swarm.members().iter().zip(&report.admin) {
@@ -108,43 +106,25 @@ impl Demo {
     async fn start(flags: &DemoFlags, console: Console) -> Result<Self, Failure> {
         let began = Instant::now();
         let swarm = Swarm::start(usize::from(flags.nodes), flags.stay).await?;
-        Ok(Self {
-            console,
-            began,
-            start_s: began.elapsed().as_secs_f64(),
-            step: 0,
-            swarm,
-        })
+        Ok(Self { console, began, start_s: began.elapsed().as_secs_f64(), step: 0, swarm })
     }
 
     /// The whole story. The first node is everybody's bootstrap node and, in a swarm of three, the
     /// second downloader too.
     async fn play(&mut self, flags: &DemoFlags) -> Result<Report, Failure> {
-        let last = if flags.nodes == 3 {
-            0
-        } else {
-            usize::from(flags.nodes) - 1
-        };
-        self.tell(&format!(
-            "{} nodes started in {}",
-            flags.nodes,
-            render::span(self.start_s)
-        ))?;
+        let last = if flags.nodes == 3 { 0 } else { usize::from(flags.nodes) - 1 };
+        self.tell(&format!("{} nodes started in {}", flags.nodes, render::span(self.start_s)))?;
         let connect_s = self.connect().await?;
         let content = generate();
         let upload = self.upload(1, &content).await?;
         let first = self.download(2, &content).await?;
 
         let killed = self.swarm.kill(1);
-        self.tell(&format!(
-            "{killed} was killed (SIGKILL), with the file it had shared"
-        ))?;
+        self.tell(&format!("{killed} was killed (SIGKILL), with the file it had shared"))?;
         let second = self.download(last, &content).await?;
         if second.from.contains(&killed) {
-            let message = format!(
-                "{} claims to have the file from {killed}, which is dead",
-                second.node
-            );
+            let message =
+                format!("{} claims to have the file from {killed}, which is dead", second.node);
             return Err(CommandError::failed(message).into());
         }
         Ok(Report {
@@ -197,10 +177,7 @@ impl Demo {
             tokio::time::sleep(LOOK_EVERY).await;
         };
         let seconds = began.elapsed().as_secs_f64();
-        self.tell(&format!(
-            "each knows {fewest} peers or more after {}",
-            render::span(seconds)
-        ))?;
+        self.tell(&format!("each knows {fewest} peers or more after {}", render::span(seconds)))?;
         Ok(seconds)
     }
 
@@ -218,13 +195,7 @@ impl Demo {
             of: done.of,
         };
         let (size, time) = (render::size(done.size), render::span(upload.seconds));
-        let Upload {
-            node,
-            url,
-            stored,
-            of,
-            ..
-        } = &upload;
+        let Upload { node, url, stored, of, .. } = &upload;
         self.tell(&format!(
             "{node} uploaded {FILE_NAME} ({size}) in {time}, stored {stored}/{of}: {url}"
         ))?;
@@ -254,14 +225,9 @@ impl Demo {
             stored: done.stored,
             of: done.of,
         };
-        let Download {
-            node, stored, of, ..
-        } = &download;
+        let Download { node, stored, of, .. } = &download;
         let from = download.from.join(" and ");
-        let (time, rate) = (
-            render::span(done.seconds),
-            render::rate(done.size, done.seconds),
-        );
+        let (time, rate) = (render::span(done.seconds), render::rate(done.size, done.seconds));
         let text = format!(
             "{node} downloaded it from {from} in {time} ({rate}), the same byte by byte, and shares it: stored {stored}/{of}"
         );
@@ -293,10 +259,7 @@ async fn ask<T: serde::de::DeserializeOwned>(
 /// Bytes without a pattern, the same in every run.
 fn generate() -> Vec<u8> {
     let mut content = vec![0; FILE_BYTES];
-    blake3::Hasher::new()
-        .update(b"kad-actor demo")
-        .finalize_xof()
-        .fill(&mut content);
+    blake3::Hasher::new().update(b"kad-actor demo").finalize_xof().fill(&mut content);
     content
 }
 

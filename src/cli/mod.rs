@@ -269,9 +269,7 @@ impl EarlyFlags {
             Color::from_str(value, false).ok()
         });
         Self {
-            json: flags
-                .iter()
-                .any(|arg| *arg == "--json" || *arg == "--events"),
+            json: flags.iter().any(|arg| *arg == "--json" || *arg == "--events"),
             color: colors.next_back().unwrap_or_default(),
         }
     }
@@ -290,10 +288,7 @@ impl Color {
 
 /// Help and version are results; everything else is one line of what is wrong.
 fn usage(error: &clap::Error, json: bool) -> ExitCode {
-    let shown = matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    );
+    let shown = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let bare = matches!(
         error.kind(),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
@@ -308,11 +303,8 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
             ExitCode::from(ErrorCode::Usage.exit_code())
         };
     }
-    let message = if bare {
-        "no verb was given; see 'kad-actor --help'".to_owned()
-    } else {
-        one_line(error)
-    };
+    let message =
+        if bare { "no verb was given; see 'kad-actor --help'".to_owned() } else { one_line(error) };
     let failure = CommandError::new(ErrorCode::Usage, message);
     Console::bare(json).failure(&failure);
     ExitCode::from(failure.code.exit_code())
@@ -328,10 +320,7 @@ fn one_line(error: &clap::Error) -> String {
         .collect();
     let message = paragraphs.join("; ");
     let message = message.strip_prefix("error: ").unwrap_or(&message);
-    let usage = error
-        .get(ContextKind::Usage)
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
     // "Usage: kad-actor VERB …", or an option where no verb was recognised.
     let verb = usage
         .split_whitespace()

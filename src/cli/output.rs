@@ -38,20 +38,12 @@ pub(super) struct Console {
 
 impl Console {
     pub(super) fn new(globals: &Globals) -> Self {
-        Self {
-            json: globals.json || globals.events,
-            events: globals.events,
-            quiet: globals.quiet,
-        }
+        Self { json: globals.json || globals.events, events: globals.events, quiet: globals.quiet }
     }
 
     /// Before the flags are known.
     pub(super) const fn bare(json: bool) -> Self {
-        Self {
-            json,
-            events: false,
-            quiet: false,
-        }
+        Self { json, events: false, quiet: false }
     }
 
     /// Whether results are JSON.
@@ -91,15 +83,13 @@ impl Console {
 /// One line (or table) of results.
 pub(super) fn result(text: &dyn Display) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")
-        .and_then(|()| stdout.flush())
-        .map_err(|error| {
-            if error.kind() == ErrorKind::BrokenPipe {
-                Failure::ClosedPipe
-            } else {
-                CommandError::failed(format!("cannot write to stdout: {error}")).into()
-            }
-        })
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|error| {
+        if error.kind() == ErrorKind::BrokenPipe {
+            Failure::ClosedPipe
+        } else {
+            CommandError::failed(format!("cannot write to stdout: {error}")).into()
+        }
+    })
 }
 
 /// One JSON document, on one line.
@@ -111,10 +101,7 @@ pub(super) fn document(document: &impl Serialize) -> Result<(), Failure> {
 
 fn say(style: Style, text: &str) {
     let text = printable(text);
-    let _ = writeln!(
-        anstream::stderr().lock(),
-        "{style}kad-actor:{style:#} {text}"
-    );
+    let _ = writeln!(anstream::stderr().lock(), "{style}kad-actor:{style:#} {text}");
 }
 
 /// Text as it may go to a terminal: control characters and what reorders lines are escaped, since
@@ -129,11 +116,8 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        let written: fmt::Result = if harmful(c) {
-            write!(safe, "{}", c.escape_default())
-        } else {
-            safe.write_char(c)
-        };
+        let written: fmt::Result =
+            if harmful(c) { write!(safe, "{}", c.escape_default()) } else { safe.write_char(c) };
         debug_assert!(written.is_ok(), "a string takes everything");
     }
     Cow::Owned(safe)

@@ -30,9 +30,7 @@ impl Progress {
                 Some(bar) => bar.suspend(|| self.console.note(&message)),
                 None => self.console.note(&message),
             },
-            Event::Progress {
-                name, bytes, size, ..
-            } if self.console.watched() => {
+            Event::Progress { name, bytes, size, .. } if self.console.watched() => {
                 let bar = self.bar.get_or_insert_with(|| new_bar(&name));
                 if let Some(size) = size {
                     bar.set_length(size);

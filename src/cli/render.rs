@@ -33,11 +33,7 @@ pub(super) fn seconds(seconds: u64) -> String {
 
 /// A span that may be short: `0.03s`, `3m 20s`.
 pub(super) fn span(value: f64) -> String {
-    if value < 10.0 {
-        format!("{value:.2}s")
-    } else {
-        seconds(value as u64)
-    }
+    if value < 10.0 { format!("{value:.2}s") } else { seconds(value as u64) }
 }
 
 /// A size: `12.0 MiB`.
@@ -65,21 +61,13 @@ fn value(value: &Value) -> String {
 
 /// A line a value.
 pub(super) fn key_values(found: &KeyValues) -> String {
-    let lines: Vec<String> = found
-        .values
-        .iter()
-        .map(|entry| value(&entry.value))
-        .collect();
+    let lines: Vec<String> = found.values.iter().map(|entry| value(&entry.value)).collect();
     lines.join("\n")
 }
 
 /// What is worth telling of a finished download, besides its path.
 pub(super) fn downloaded(done: &Downloaded) -> String {
-    let used = done
-        .sources
-        .iter()
-        .filter(|source| source.bytes > 0)
-        .count();
+    let used = done.sources.iter().filter(|source| source.bytes > 0).count();
     let stored = match done.url {
         Some(_) => format!("; stored {}/{}", done.stored, done.of),
         None => String::new(),
@@ -105,8 +93,7 @@ fn peer_row(peer: &PeerEntry) -> [String; 6] {
         peer.address.clone(),
         peer.bucket.to_string(),
         format!("{} ago", seconds(peer.last_seen_s as u64)),
-        peer.rtt_ms
-            .map_or_else(|| "-".to_owned(), |rtt| format!("{rtt:.1} ms")),
+        peer.rtt_ms.map_or_else(|| "-".to_owned(), |rtt| format!("{rtt:.1} ms")),
         peer.failures.to_string(),
     ]
 }
@@ -116,28 +103,14 @@ pub(super) fn buckets(buckets: &Buckets) -> String {
     let rows = buckets.buckets.iter().map(|bucket| {
         [
             bucket.index.to_string(),
-            if bucket.prefix.is_empty() {
-                "-".to_owned()
-            } else {
-                bucket.prefix.clone()
-            },
+            if bucket.prefix.is_empty() { "-".to_owned() } else { bucket.prefix.clone() },
             bucket.depth.to_string(),
             bucket.contacts.len().to_string(),
             bucket.replacements.to_string(),
             format!("{} ago", seconds(bucket.last_lookup_s as u64)),
         ]
     });
-    table(
-        [
-            "BUCKET",
-            "PREFIX",
-            "DEPTH",
-            "CONTACTS",
-            "REPLACEMENTS",
-            "LOOKUP",
-        ],
-        rows,
-    )
+    table(["BUCKET", "PREFIX", "DEPTH", "CONTACTS", "REPLACEMENTS", "LOOKUP"], rows)
 }
 
 /// The values held.
@@ -169,37 +142,15 @@ pub(super) fn status(status: &Status) -> String {
         ("admin", status.admin.clone().unwrap_or_else(off)),
         ("socket", status.socket.display().to_string()),
         ("uptime", seconds(status.uptime_s)),
-        (
-            "ready",
-            if status.ready {
-                "yes"
-            } else {
-                "no: it knows no peer yet"
-            }
-            .to_owned(),
-        ),
-        (
-            "peers",
-            format!("{} in {} buckets", status.peers, status.buckets),
-        ),
-        (
-            "held",
-            format!("{} values of {} keys", status.values, status.keys),
-        ),
+        ("ready", if status.ready { "yes" } else { "no: it knows no peer yet" }.to_owned()),
+        ("peers", format!("{} in {} buckets", status.peers, status.buckets)),
+        ("held", format!("{} values of {} keys", status.values, status.keys)),
         ("shares", status.shares.to_string()),
         ("downloads", status.downloads.to_string()),
-        (
-            "dialect",
-            format!(
-                "{}, k = {}, alpha = {}",
-                status.dialect, status.k, status.alpha
-            ),
-        ),
+        ("dialect", format!("{}, k = {}, alpha = {}", status.dialect, status.k, status.alpha)),
     ];
-    let lines: Vec<String> = rows
-        .iter()
-        .map(|(name, text)| format!("{name:<10} {}", printable(text)))
-        .collect();
+    let lines: Vec<String> =
+        rows.iter().map(|(name, text)| format!("{name:<10} {}", printable(text))).collect();
     lines.join("\n")
 }
 
@@ -210,11 +161,7 @@ mod tests {
 
     #[test]
     fn values_of_peers_cannot_command_the_terminal_or_forge_a_line() {
-        let entry = |value: &str| ValueEntry {
-            value: Value::from(value),
-            age_s: None,
-            own: false,
-        };
+        let entry = |value: &str| ValueEntry { value: Value::from(value), age_s: None, own: false };
         let found = KeyValues {
             key: "k".to_owned(),
             values: vec![entry("grüße\u{1b}[2J"), entry("a\nb"), entry("\u{202e}x")],
@@ -235,15 +182,8 @@ mod tests {
         let text = peers(&Peers { peers: vec![peer] });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
-        assert_eq!(
-            lines[0].find("ADDRESS"),
-            lines[1].find("10.0.0.1"),
-            "{text}"
-        );
-        assert!(
-            lines[0].starts_with("ID") && lines[1].contains("3m 20s ago"),
-            "{text}"
-        );
+        assert_eq!(lines[0].find("ADDRESS"), lines[1].find("10.0.0.1"), "{text}");
+        assert!(lines[0].starts_with("ID") && lines[1].contains("3m 20s ago"), "{text}");
         assert!(lines[1].contains("0.2 ms"), "{text}");
     }
 
@@ -251,9 +191,6 @@ mod tests {
     fn sizes_and_rates_are_readable() {
         assert_eq!(size(8 * 1024 * 1024), "8.0 MiB");
         assert_eq!(rate(50_000_000, 0.5), "100.0 MB/s");
-        assert_eq!(
-            (span(0.031).as_str(), span(61.0).as_str()),
-            ("0.03s", "1m 1s")
-        );
+        assert_eq!((span(0.031).as_str(), span(61.0).as_str()), ("0.03s", "1m 1s"));
     }
 }

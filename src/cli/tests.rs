@@ -16,19 +16,12 @@ fn the_command_line_is_sound() {
 #[test]
 fn every_verb_has_an_example() {
     for verb in Cli::command().get_subcommands() {
-        let help = verb
-            .get_after_help()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
         let line = format!("kad-actor {}", verb.get_name());
         assert!(help.contains(&line), "{}", verb.get_name());
         let example = help.lines().last().unwrap_or_default().replace('\'', "");
         let words = example.replace("good morning", "good-morning");
-        assert!(
-            parse(&words).is_ok(),
-            "the example of {} is wrong: {words}",
-            verb.get_name()
-        );
+        assert!(parse(&words).is_ok(), "the example of {} is wrong: {words}", verb.get_name());
     }
 }
 
@@ -41,17 +34,9 @@ fn global_flags_stand_before_or_after_the_verb() {
     ] {
         let globals = parse(line).unwrap().globals;
         assert!(globals.json && !globals.quiet, "{line}");
-        assert_eq!(
-            globals.locations.data_dir,
-            Some(PathBuf::from("/d")),
-            "{line}"
-        );
+        assert_eq!(globals.locations.data_dir, Some(PathBuf::from("/d")), "{line}");
         assert_eq!(globals.timeout, Some(Duration::from_mins(2)), "{line}");
-        assert_eq!(
-            (globals.verbose, globals.color),
-            (2, Color::Never),
-            "{line}"
-        );
+        assert_eq!((globals.verbose, globals.color), (2, Color::Never), "{line}");
     }
 }
 
@@ -72,10 +57,7 @@ fn impossible_lines_are_refused_in_one_line() {
         assert_eq!(error.exit_code(), 2, "{line}");
         let message = one_line(&error);
         assert!(message.contains(part), "{message}");
-        assert!(
-            !message.contains('\n') && !message.starts_with("error"),
-            "{message}"
-        );
+        assert!(!message.contains('\n') && !message.starts_with("error"), "{message}");
     }
 }
 
@@ -87,13 +69,7 @@ fn flags_that_shape_errors_are_seen_before_parsing() {
         (early.json, early.color)
     };
     assert_eq!(early("kad-actor fly"), (false, Color::Auto));
-    assert_eq!(
-        early("kad-actor fly --json --color never"),
-        (true, Color::Never)
-    );
-    assert_eq!(
-        early("kad-actor --events --color=always fly"),
-        (true, Color::Always)
-    );
+    assert_eq!(early("kad-actor fly --json --color never"), (true, Color::Never));
+    assert_eq!(early("kad-actor --events --color=always fly"), (true, Color::Always));
     assert_eq!(early("kad-actor set -- k --json"), (false, Color::Auto));
 }

@@ -86,10 +86,7 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
     if let Verb::Demo(flags) = &cli.verb {
         return demo::run(flags, console).await;
     }
-    if let Verb::Upload {
-        paths,
-        name: Some(_),
-    } = &cli.verb
+    if let Verb::Upload { paths, name: Some(_) } = &cli.verb
         && paths.len() > 1
     {
         let message = format!("--name goes with one file, not with {}", paths.len());
@@ -103,16 +100,13 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
         Verb::Set { key, value } => {
             let (key, value) = (key.clone(), value.clone());
             let answer = session.ask(&Command::Set { key, value }).await?;
-            session.show(&answer, |stored: &Stored| {
-                format!("stored {}/{}", stored.stored, stored.of)
-            })
+            session
+                .show(&answer, |stored: &Stored| format!("stored {}/{}", stored.stored, stored.of))
         }
         Verb::Peers => session.look(&Command::Peers {}, render::peers).await,
         Verb::Buckets => session.look(&Command::Buckets {}, render::buckets).await,
         Verb::Values { key } => {
-            session
-                .look(&Command::Values { key: key.clone() }, render::held_values)
-                .await
+            session.look(&Command::Values { key: key.clone() }, render::held_values).await
         }
         Verb::Status { wait } => session.status(*wait).await,
         Verb::Stop => session.stop().await,
@@ -138,9 +132,7 @@ impl Session {
     /// One command, its events shown as they come.
     async fn ask(&mut self, command: &Command) -> Result<Value, Failure> {
         let mut progress = Progress::new(self.console);
-        self.client
-            .execute(command, |event, line| progress.event(event, line))
-            .await
+        self.client.execute(command, |event, line| progress.event(event, line)).await
     }
 
     /// The answer as JSON, or as `render` writes it.
@@ -189,18 +181,12 @@ impl Session {
                 "reading from stdin is not supported: name a file ('./-' for one called so)";
             return Err(CommandError::new(ErrorCode::Usage, message).into());
         }
-        let command = Command::Upload {
-            path: absolute(path)?,
-            name: name.map(ToOwned::to_owned),
-        };
+        let command = Command::Upload { path: absolute(path)?, name: name.map(ToOwned::to_owned) };
         let answer = self.ask(&command).await?;
         self.show(&answer, |done: &Uploaded| printable(&done.url).into_owned())?;
         if !self.console.json() {
             let done: Uploaded = typed(&answer)?;
-            self.console.note(&format!(
-                "{}: stored {}/{}",
-                done.name, done.stored, done.of
-            ));
+            self.console.note(&format!("{}: stored {}/{}", done.name, done.stored, done.of));
         }
         Ok(())
     }
@@ -229,19 +215,14 @@ impl Session {
             let done: Downloaded = typed(&answer)?;
             self.console.note(&render::downloaded(&done));
             if let Some(warning) = &done.warning {
-                self.console
-                    .note(&format!("the file is saved, but {warning}"));
+                self.console.note(&format!("the file is saved, but {warning}"));
             }
         }
         Ok(())
     }
 
     async fn get(&mut self, key: &str) -> Result<(), Failure> {
-        let answer = self
-            .ask(&Command::Get {
-                key: key.to_owned(),
-            })
-            .await?;
+        let answer = self.ask(&Command::Get { key: key.to_owned() }).await?;
         let found: KeyValues = typed(&answer)?;
         if found.values.is_empty() {
             let message = format!("the key '{key}' has no values");
@@ -263,17 +244,10 @@ impl Session {
     async fn stop(mut self) -> Result<(), Failure> {
         let answer = self.ask(&Command::Stop {}).await?;
         let Self { client, console } = self;
-        if tokio::time::timeout(STOP_WITHIN, client.closed())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(STOP_WITHIN, client.closed()).await.is_err() {
             console.note("the node is still finishing its work");
         }
-        if console.json() {
-            output::document(&answer)
-        } else {
-            Ok(())
-        }
+        if console.json() { output::document(&answer) } else { Ok(()) }
     }
 }
 
@@ -284,20 +258,15 @@ fn typed<T: DeserializeOwned>(answer: &Value) -> Result<T, CommandError> {
 
 fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
     std::path::absolute(path).map_err(|error| {
-        CommandError::failed(format!(
-            "'{}' cannot be made absolute: {error}",
-            path.display()
-        ))
+        CommandError::failed(format!("'{}' cannot be made absolute: {error}", path.display()))
     })
 }
 
 /// What starts the node that these flags mean.
 fn start_command(globals: &Globals) -> String {
     let mut words = vec!["kad-actor node".to_owned()];
-    let flags = [
-        ("--data-dir", &globals.locations.data_dir),
-        ("--socket", &globals.locations.socket),
-    ];
+    let flags =
+        [("--data-dir", &globals.locations.data_dir), ("--socket", &globals.locations.socket)];
     for (flag, path) in flags {
         if let Some(path) = path {
             words.push(format!("{flag} {}", path.display()));

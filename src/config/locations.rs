@@ -62,10 +62,7 @@ impl Surroundings {
             data_home: xdg.as_ref().map(BaseStrategy::data_dir),
             runtime_dir: xdg.as_ref().and_then(BaseStrategy::runtime_dir),
             temp_dir: std::env::temp_dir(),
-            hostname: rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned(),
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             uid: rustix::process::getuid().as_raw(),
         }
     }
@@ -100,13 +97,7 @@ fn default_data_dir(around: &Surroundings) -> Result<PathBuf, ConfigError> {
     let mut host: String = around
         .hostname
         .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
         .collect();
     if host.trim_matches('.').is_empty() {
         "localhost".clone_into(&mut host);

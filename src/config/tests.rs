@@ -19,10 +19,7 @@ fn flags() -> NodeFlags {
 fn build(change: impl FnOnce(&mut NodeFlags)) -> Result<Config, ConfigError> {
     let mut flags = flags();
     change(&mut flags);
-    let locations = LocationFlags {
-        data_dir: Some(PathBuf::from("/nowhere/data")),
-        socket: None,
-    };
+    let locations = LocationFlags { data_dir: Some(PathBuf::from("/nowhere/data")), socket: None };
     Config::new(&locations, &flags, false)
 }
 
@@ -32,10 +29,7 @@ fn the_defaults_are_the_contract() {
     assert_eq!(config.listen, "0.0.0.0:8468".parse().unwrap());
     assert_eq!(config.admin_listen, Some("127.0.0.1:8469".parse().unwrap()));
     assert_eq!(config.store_quota, 64 * 1024 * 1024);
-    assert_eq!(
-        (config.dialect, config.profile),
-        (Dialect::List, Profile::Lan)
-    );
+    assert_eq!((config.dialect, config.profile), (Dialect::List, Profile::Lan));
     assert_eq!(config.socket, Path::new("/nowhere/data/node.sock"));
     assert!(config.bootstrap.is_empty() && config.advertise.is_none());
 }
@@ -56,10 +50,7 @@ fn what_is_right_is_taken() {
     let bootstrap: Vec<_> = config.bootstrap.iter().map(ToString::to_string).collect();
     assert_eq!(bootstrap, ["node1.example:8468", "10.0.0.1:1"]);
     assert_eq!(config.store_quota, 1 << 30);
-    assert_eq!(
-        (config.dialect, config.profile),
-        (Dialect::Scalar, Profile::Public)
-    );
+    assert_eq!((config.dialect, config.profile), (Dialect::Scalar, Profile::Public));
     for (text, host, port) in [
         ("files.example", "files.example", None),
         ("files.example:80", "files.example", Some(80)),
@@ -68,11 +59,7 @@ fn what_is_right_is_taken() {
         ("[2001:db8::1]:80", "[2001:db8::1]", Some(80)),
     ] {
         let host = host.to_owned();
-        assert_eq!(
-            parse_advertise(text),
-            Ok(Advertise { host, port }),
-            "{text}"
-        );
+        assert_eq!(parse_advertise(text), Ok(Advertise { host, port }), "{text}");
     }
     for loopback in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:8469"] {
         assert!(parse_admin_listen(loopback).is_ok(), "{loopback}");
@@ -80,48 +67,13 @@ fn what_is_right_is_taken() {
 }
 
 const WRONG: [(&str, &[&str]); 7] = [
-    (
-        "listen",
-        &[
-            "",
-            "8468",
-            "localhost:8468",
-            "[::1]:8468",
-            "1.2.3.4:70000",
-            "224.0.0.1:1",
-        ],
-    ),
-    (
-        "admin-listen",
-        &[
-            "",
-            "on",
-            "0.0.0.0:8469",
-            "10.0.0.1:8469",
-            "[::]:1",
-            "[::ffff:1.2.3.4]:1",
-        ],
-    ),
+    ("listen", &["", "8468", "localhost:8468", "[::1]:8468", "1.2.3.4:70000", "224.0.0.1:1"]),
+    ("admin-listen", &["", "on", "0.0.0.0:8469", "10.0.0.1:8469", "[::]:1", "[::ffff:1.2.3.4]:1"]),
     (
         "bootstrap",
-        &[
-            "",
-            "host",
-            "host:",
-            "host:0",
-            "host:65536",
-            ":1",
-            "[::1]:1",
-            "0.0.0.0:1",
-            "a b:1",
-        ],
+        &["", "host", "host:", "host:0", "host:65536", ":1", "[::1]:1", "0.0.0.0:1", "a b:1"],
     ),
-    (
-        "advertise",
-        &[
-            "", "0.0.0.0", "[::]:80", "host:0", "host:x", "::1", "http://x", "a/b",
-        ],
-    ),
+    ("advertise", &["", "0.0.0.0", "[::]:80", "host:0", "host:x", "::1", "http://x", "a/b"]),
     ("dialect", &["", "List", "both"]),
     ("profile", &["", "wan"]),
     ("store-quota", &["", "lots", "-1", "1KiB"]),
@@ -147,10 +99,7 @@ fn what_is_wrong_is_named() {
         for value in values {
             let error = set(flag, value).expect_err(&format!("--{flag} {value:?}"));
             let message = error.to_string();
-            assert!(
-                message.starts_with(&format!("--{flag} '{value}': ")),
-                "{message}"
-            );
+            assert!(message.starts_with(&format!("--{flag} '{value}': ")), "{message}");
             assert!(!message.contains('\n'), "{message}");
         }
     }

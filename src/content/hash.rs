@@ -149,29 +149,17 @@ mod tests {
         });
         let verified = verified.unwrap().unwrap();
         let expected = ContentHash::new(*blake3::hash(&content).as_bytes());
-        assert_eq!(
-            (verified.hash(), verified.size()),
-            (expected, content.len() as u64)
-        );
+        assert_eq!((verified.hash(), verified.size()), (expected, content.len() as u64));
         assert_eq!(seen, [READ_BYTES as u64, content.len() as u64]);
-        assert_eq!(
-            file.read(&mut [0]).unwrap(),
-            0,
-            "the cursor is where it was"
-        );
+        assert_eq!(file.read(&mut [0]).unwrap(), 0, "the cursor is where it was");
     }
 
     #[test]
     fn the_hash_of_nothing_is_the_known_one() {
         let file = tempfile::tempfile().unwrap();
-        let verified = hash_file(&file, |_| ControlFlow::Continue(()))
-            .unwrap()
-            .unwrap();
+        let verified = hash_file(&file, |_| ControlFlow::Continue(())).unwrap().unwrap();
         let known = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
-        assert_eq!(
-            (verified.hash(), verified.size()),
-            (ContentHash::from_hex(known).unwrap(), 0)
-        );
+        assert_eq!((verified.hash(), verified.size()), (ContentHash::from_hex(known).unwrap(), 0));
     }
 
     #[test]

@@ -15,11 +15,7 @@ use unicode_normalization::UnicodeNormalization;
 pub const MAX_NAME_BYTES: usize = 255;
 
 /// All but the unreserved characters of RFC 3986: then every client asks for the right name.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Device names of Windows, in any case and with any extension; see Microsoft's "Naming Files,
 /// Paths, and Namespaces". The numbered ports stand in [`PORTS`].
@@ -49,10 +45,7 @@ impl FileName {
         let composed: String = name.nfc().collect();
         match fault(&composed) {
             None => Ok(Self(composed)),
-            Some(reason) => Err(NameError {
-                name: name.to_owned(),
-                reason,
-            }),
+            Some(reason) => Err(NameError { name: name.to_owned(), reason }),
         }
     }
 
@@ -60,10 +53,7 @@ impl FileName {
     pub fn from_url_segment(segment: &str) -> Result<Self, NameError> {
         match percent_decode_str(segment).decode_utf8() {
             Ok(name) => Self::parse(&name),
-            Err(_) => Err(NameError {
-                name: segment.to_owned(),
-                reason: "it is not UTF-8",
-            }),
+            Err(_) => Err(NameError { name: segment.to_owned(), reason: "it is not UTF-8" }),
         }
     }
 
@@ -142,19 +132,14 @@ fn char_fault(c: char) -> Option<&'static str> {
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ');
     let is_port = |prefix: &str| {
-        let number = stem
-            .get(..3)
-            .filter(|start| start.eq_ignore_ascii_case(prefix));
+        let number = stem.get(..3).filter(|start| start.eq_ignore_ascii_case(prefix));
         number.is_some()
             && matches!(
                 &stem[3..],
                 "¹" | "²" | "³" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9"
             )
     };
-    DEVICES
-        .iter()
-        .any(|device| stem.eq_ignore_ascii_case(device))
-        || PORTS.into_iter().any(is_port)
+    DEVICES.iter().any(|device| stem.eq_ignore_ascii_case(device)) || PORTS.into_iter().any(is_port)
 }
 
 #[cfg(test)]

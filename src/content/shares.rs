@@ -41,11 +41,7 @@ impl ShareEntry {
     /// Opens the file, if it is still the one that was shared.
     pub fn open(&self) -> Result<File, OpenError> {
         let (file, stamp) = open_regular(&self.path)?;
-        if stamp == self.stamp {
-            Ok(file)
-        } else {
-            Err(OpenError::Changed)
-        }
+        if stamp == self.stamp { Ok(file) } else { Err(OpenError::Changed) }
     }
 
     /// The path and fragment of its URL: `/files/NAME#blake3=HEX`.
@@ -110,11 +106,7 @@ pub fn hash_in_place(
         let hashed = hash_file(&file, |bytes| {
             // Longer than it was it has changed, and one that grows on would never end.
             outgrown = bytes > before.size;
-            if outgrown {
-                ControlFlow::Break(())
-            } else {
-                progress(bytes, before.size)
-            }
+            if outgrown { ControlFlow::Break(()) } else { progress(bytes, before.size) }
         })?;
         // By its path again: another file may have taken its place.
         let (_, after) = open_regular(path)?;
@@ -137,10 +129,7 @@ fn open_without_links(path: &Path) -> io::Result<File> {
         // path are followed then, but what they lead to has another stamp.
         Err(Errno::NOSYS | Errno::PERM) => {
             let flags = flags | OFlags::NOFOLLOW;
-            OpenOptions::new()
-                .read(true)
-                .custom_flags(flags.bits().cast_signed())
-                .open(path)
+            OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
         }
         Err(error) => Err(error.into()),
     }

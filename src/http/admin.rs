@@ -38,9 +38,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 fn look(path: &str, route: Route) -> Resource {
-    web::resource(path)
-        .route(route)
-        .default_service(web::to(only_reading))
+    web::resource(path).route(route).default_service(web::to(only_reading))
 }
 
 fn reading() -> Route {
@@ -95,11 +93,7 @@ async fn execute(executor: &Executor, command: Command) -> Result<Reply, Failure
     // Cancels when this future is dropped: the client has left.
     let cancel = CancellationToken::new();
     let _guard = cancel.clone().drop_guard();
-    let request = Execute {
-        command,
-        events: EventSink::none(),
-        cancel,
-    };
+    let request = Execute { command, events: EventSink::none(), cancel };
     match executor.send(request).await {
         Ok(reply) => reply.map_err(Failure),
         Err(_) => Err(failure(ErrorCode::NoDaemon, "the node is stopping")),
@@ -125,25 +119,16 @@ async fn peers(executor: Executor) -> Answer {
 
 async fn bucket(executor: Executor, index: web::Path<String>) -> Answer {
     let Ok(index) = index.parse::<usize>() else {
-        return Err(failure(
-            ErrorCode::Usage,
-            "the index of a bucket is a number",
-        ));
+        return Err(failure(ErrorCode::Usage, "the index of a bucket is a number"));
     };
     let Reply::Buckets(table) = execute(&executor, Command::Buckets {}).await? else {
-        return Err(failure(
-            ErrorCode::Failed,
-            "the node gave another answer than its buckets",
-        ));
+        return Err(failure(ErrorCode::Failed, "the node gave another answer than its buckets"));
     };
     match table.buckets.iter().find(|bucket| bucket.index == index) {
         Some(bucket) => Ok(HttpResponse::Ok().json(bucket)),
         None => Err(failure(
             ErrorCode::NotFound,
-            format!(
-                "there is no bucket {index}; the table has {}",
-                table.buckets.len()
-            ),
+            format!("there is no bucket {index}; the table has {}", table.buckets.len()),
         )),
     }
 }
@@ -174,10 +159,7 @@ async fn readyz(executor: Executor) -> Answer {
 }
 
 async fn not_found() -> Answer {
-    Err(failure(
-        ErrorCode::NotFound,
-        "there is nothing at this path",
-    ))
+    Err(failure(ErrorCode::NotFound, "there is nothing at this path"))
 }
 
 async fn only_reading() -> HttpResponse {

@@ -62,13 +62,10 @@ impl Bound {
     /// Whether a `Host` is this machine: on whatever port, since it may be forwarded.
     fn is_named_by(self, host: &str) -> bool {
         let name = without_port(host);
-        let literal = name
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .map_or_else(
-                || name.parse::<Ipv4Addr>().map(IpAddr::V4).ok(),
-                |inner| inner.parse::<Ipv6Addr>().map(IpAddr::V6).ok(),
-            );
+        let literal = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).map_or_else(
+            || name.parse::<Ipv4Addr>().map(IpAddr::V4).ok(),
+            |inner| inner.parse::<Ipv6Addr>().map(IpAddr::V6).ok(),
+        );
         match literal {
             // On all addresses at once, any literal will do: none can be rebound.
             Some(ip) => ip.is_loopback() || ip == self.0.ip() || self.0.ip().is_unspecified(),
@@ -124,11 +121,7 @@ mod tests {
             ("", false),
         ] {
             let headers = [(header::HOST, host)];
-            assert_eq!(
-                passes("127.0.0.1:8469", "/api/v1/node", &headers),
-                good,
-                "{host}"
-            );
+            assert_eq!(passes("127.0.0.1:8469", "/api/v1/node", &headers), good, "{host}");
         }
         assert!(!passes("127.0.0.1:8469", "/livez", &[]), "no host at all");
         let twice = [(header::HOST, "localhost"), (header::HOST, "localhost")];
@@ -149,11 +142,7 @@ mod tests {
             ("", false),
         ] {
             let headers = [(header::HOST, "127.0.0.1:8469"), (header::ORIGIN, origin)];
-            assert_eq!(
-                passes("127.0.0.1:8469", "/api/v1/node", &headers),
-                good,
-                "{origin}"
-            );
+            assert_eq!(passes("127.0.0.1:8469", "/api/v1/node", &headers), good, "{origin}");
         }
         let own = (header::ORIGIN, "http://localhost:1");
         let twice = [(header::HOST, "localhost:1"), own.clone(), own];
@@ -169,10 +158,6 @@ mod tests {
             assert!(!passes(bound, "/api/v1/node", &headers));
             assert!(!passes(bound, "/readyz/", &headers));
         }
-        assert!(!passes(
-            "0.0.0.0:1",
-            "/livez",
-            &[(header::HOST, "evil.example")]
-        ));
+        assert!(!passes("0.0.0.0:1", "/livez", &[(header::HOST, "evil.example")]));
     }
 }

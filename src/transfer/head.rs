@@ -43,11 +43,7 @@ impl ContentRange {
     pub fn parse(text: &str) -> Option<Self> {
         let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
         let (first, last) = range.split_once('-')?;
-        let parsed = Self {
-            first: digits(first)?,
-            last: digits(last)?,
-            total: digits(total)?,
-        };
+        let parsed = Self { first: digits(first)?, last: digits(last)?, total: digits(total)? };
         (parsed.first <= parsed.last && parsed.last < parsed.total).then_some(parsed)
     }
 }
@@ -86,10 +82,7 @@ mod tests {
 
     #[test]
     fn weak_tags_are_no_proof_of_equal_bytes() {
-        let tagged = |tag: &str| Head {
-            etag: Some(tag.to_owned()),
-            ..Head::default()
-        };
+        let tagged = |tag: &str| Head { etag: Some(tag.to_owned()), ..Head::default() };
         assert_eq!(tagged("\"a\"").strong_etag(), Some("\"a\""));
         assert_eq!(tagged("W/\"a\"").strong_etag(), None);
     }

@@ -175,17 +175,8 @@ impl Plan {
         let entry = &mut self.sources[source];
         entry.state = SourceState::Active;
         entry.tries += 1;
-        self.active = Some(Active {
-            source,
-            asked: offset,
-            end: None,
-            got: 0,
-        });
-        Attempt {
-            source,
-            offset,
-            if_range: entry.etag.clone().filter(|_| own && offset > 0),
-        }
+        self.active = Some(Active { source, asked: offset, end: None, got: 0 });
+        Attempt { source, offset, if_range: entry.etag.clone().filter(|_| own && offset > 0) }
     }
 
     /// The head of the response to the current attempt. Says at which offset its body begins
@@ -339,9 +330,8 @@ impl Plan {
         self.phase = Phase::Alone;
         let fresh: Vec<usize> = self.queue.drain(..).collect();
         let deferred = std::mem::take(&mut self.deferred);
-        let (whole, failed): (Vec<_>, Vec<_>) = suspects
-            .into_iter()
-            .partition(|index| self.sources[*index].state == SourceState::Done);
+        let (whole, failed): (Vec<_>, Vec<_>) =
+            suspects.into_iter().partition(|index| self.sources[*index].state == SourceState::Done);
         let mut order: Vec<usize> = Vec::new();
         for index in fresh.into_iter().chain(whole).chain(deferred).chain(failed) {
             if !order.contains(&index) {

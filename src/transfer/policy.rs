@@ -76,11 +76,7 @@ impl UrlPolicy {
     /// For a node that is itself on loopback, or is not. `admin` is where its admin API listens,
     /// `own` the addresses of this machine's interfaces.
     pub fn new(loopback: bool, admin: Option<SocketAddr>, own: Vec<IpAddr>) -> Self {
-        Self {
-            loopback,
-            admin,
-            own,
-        }
+        Self { loopback, admin, own }
     }
 
     /// Checks all that can be said of a URL before any name is resolved. Odd spellings of

@@ -70,11 +70,7 @@ impl ProviderUrl {
             None => None,
         };
         url.set_fragment(None);
-        Ok(Self {
-            published: value.to_owned(),
-            url,
-            hash,
-        })
+        Ok(Self { published: value.to_owned(), url, hash })
     }
 
     /// The text as published, with its fragment: what reports show.
@@ -105,10 +101,7 @@ mod tests {
         let provider = ProviderUrl::parse(&text).unwrap();
         assert_eq!(provider.published(), text);
         assert_eq!(provider.hash(), Some(ContentHash::from_hex(HEX).unwrap()));
-        assert_eq!(
-            provider.request_url().as_str(),
-            "http://10.0.0.1:8468/files/a%20b"
-        );
+        assert_eq!(provider.request_url().as_str(), "http://10.0.0.1:8468/files/a%20b");
     }
 
     #[test]
@@ -135,14 +128,8 @@ mod tests {
             ("http://:pw@h/x", "it holds credentials"),
             ("http://h/\u{1b}[2J", "it holds control characters"),
             ("http://h/x\ny", "it holds control characters"),
-            (
-                "http://h/x#blake3=",
-                "its blake3 fragment is not 64 hexadecimal digits",
-            ),
-            (
-                "http://h/x#blake3=abcd",
-                "its blake3 fragment is not 64 hexadecimal digits",
-            ),
+            ("http://h/x#blake3=", "its blake3 fragment is not 64 hexadecimal digits"),
+            ("http://h/x#blake3=abcd", "its blake3 fragment is not 64 hexadecimal digits"),
             (long.as_str(), "longer than any peer could publish"),
         ] {
             let error = ProviderUrl::parse(bad).unwrap_err();

@@ -133,13 +133,7 @@ pub struct Source {
 
 impl Source {
     pub(super) const fn new(provider: ProviderUrl) -> Self {
-        Self {
-            provider,
-            state: SourceState::Waiting,
-            bytes: 0,
-            tries: 0,
-            etag: None,
-        }
+        Self { provider, state: SourceState::Waiting, bytes: 0, tries: 0, etag: None }
     }
 
     /// Where it is.

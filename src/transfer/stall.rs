@@ -56,9 +56,7 @@ mod tests {
     /// Seconds until a source that brings so many bytes a second is given up; at most 60.
     fn given_up_after(bytes_per_s: u64) -> u32 {
         let mut meter = StallMeter::new(&Limits::default());
-        (1..=60)
-            .find(|_| meter.stalled(SECOND, bytes_per_s))
-            .unwrap_or(u32::MAX)
+        (1..=60).find(|_| meter.stalled(SECOND, bytes_per_s)).unwrap_or(u32::MAX)
     }
 
     #[test]
@@ -73,10 +71,6 @@ mod tests {
         let mut meter = StallMeter::new(&Limits::default());
         assert!(!meter.stalled(SECOND, 1 << 30));
         let after = (1..=60).find(|_| meter.stalled(SECOND, 0));
-        assert_eq!(
-            after,
-            Some(19),
-            "the first window was fine, the second is not"
-        );
+        assert_eq!(after, Some(19), "the first window was fine, the second is not");
     }
 }

@@ -78,17 +78,13 @@ impl Variants {
             if !seen.insert((provider.request_url().as_str(), provider.hash())) {
                 continue;
             }
-            let known = provider.hash().and_then(|hash| {
-                variants
-                    .iter_mut()
-                    .find(|variant| variant.hash == Some(hash))
-            });
+            let known = provider
+                .hash()
+                .and_then(|hash| variants.iter_mut().find(|variant| variant.hash == Some(hash)));
             match known {
                 Some(variant) => variant.providers.push(provider.clone()),
-                None => variants.push(Variant {
-                    hash: provider.hash(),
-                    providers: vec![provider.clone()],
-                }),
+                None => variants
+                    .push(Variant { hash: provider.hash(), providers: vec![provider.clone()] }),
             }
         }
         Self(variants)
@@ -129,11 +125,7 @@ impl Variants {
         if wanted.strict && self.0.len() > 1 {
             return Err(VariantError::Ambiguous(self.0.len()));
         }
-        let picked = if wanted.newest {
-            0
-        } else {
-            self.most_alive(alive)
-        };
+        let picked = if wanted.newest { 0 } else { self.most_alive(alive) };
         Ok(self.take(picked))
     }
 
@@ -204,9 +196,7 @@ mod tests {
     }
 
     fn hosts(list: &[ProviderUrl]) -> String {
-        list.iter()
-            .filter_map(|it| it.request_url().host_str())
-            .collect()
+        list.iter().filter_map(|it| it.request_url().host_str()).collect()
     }
 
     fn choose(list: &str, wanted: Wanted, alive: &str) -> Result<Choice, VariantError> {
@@ -217,36 +207,19 @@ mod tests {
     #[test]
     fn equal_hashes_are_one_variant_and_unknown_contents_are_each_their_own() {
         let variants = Variants::group(&providers("a1 b c2 d1 e a1"));
-        let groups: Vec<_> = variants
-            .all()
-            .iter()
-            .map(|it| hosts(&it.providers))
-            .collect();
+        let groups: Vec<_> = variants.all().iter().map(|it| hosts(&it.providers)).collect();
         assert_eq!(groups, ["ad", "b", "c", "e"], "doubles are dropped");
     }
 
     #[test]
     fn the_hash_names_the_variant() {
-        let wanted = |n| Wanted {
-            hash: Some(hash(n)),
-            strict: true,
-            ..Wanted::default()
-        };
+        let wanted = |n| Wanted { hash: Some(hash(n)), strict: true, ..Wanted::default() };
         let choice = choose("a1 b2 c d2", wanted(2), "").unwrap();
-        assert_eq!(
-            (hosts(&choice.sources), hosts(&choice.stand_ins)),
-            ("bd".into(), "c".into())
-        );
+        assert_eq!((hosts(&choice.sources), hosts(&choice.stand_ins)), ("bd".into(), "c".into()));
         let choice = choose("a1 c", wanted(2), "").unwrap();
-        assert_eq!(
-            (hosts(&choice.sources), hosts(&choice.stand_ins)),
-            (String::new(), "c".into())
-        );
+        assert_eq!((hosts(&choice.sources), hosts(&choice.stand_ins)), (String::new(), "c".into()));
         assert_eq!(choice.hash, Some(hash(2)), "a stand-in is checked too");
-        assert_eq!(
-            choose("a1 b3", wanted(2), ""),
-            Err(VariantError::NoSuchHash(hash(2)))
-        );
+        assert_eq!(choose("a1 b3", wanted(2), ""), Err(VariantError::NoSuchHash(hash(2))));
     }
 
     #[test]
@@ -269,24 +242,12 @@ mod tests {
 
     #[test]
     fn newest_and_strict_do_as_they_say() {
-        let newest = Wanted {
-            newest: true,
-            ..Wanted::default()
-        };
+        let newest = Wanted { newest: true, ..Wanted::default() };
         let choice = choose("a1 b2 c2", newest, "bc").unwrap();
         assert_eq!((hosts(&choice.sources).as_str(), choice.others), ("a", 1));
-        let strict = Wanted {
-            strict: true,
-            ..Wanted::default()
-        };
-        assert_eq!(
-            choose("a1 b2", strict, "ab"),
-            Err(VariantError::Ambiguous(2))
-        );
-        assert_eq!(
-            choose("a1 b", strict, "ab"),
-            Err(VariantError::Ambiguous(2))
-        );
+        let strict = Wanted { strict: true, ..Wanted::default() };
+        assert_eq!(choose("a1 b2", strict, "ab"), Err(VariantError::Ambiguous(2)));
+        assert_eq!(choose("a1 b", strict, "ab"), Err(VariantError::Ambiguous(2)));
         assert!(choose("a1 b1", strict, "").is_ok());
     }
 

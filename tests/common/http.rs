@@ -41,15 +41,8 @@ pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
     let (head, body) = bytes.split_at(end.map_or(bytes.len(), |end| end + 4));
     let head = String::from_utf8_lossy(head).into_owned();
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
-    Answer {
-        status: status.unwrap_or(0),
-        head,
-        body: body.to_vec(),
-    }
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Answer { status: status.unwrap_or(0), head, body: body.to_vec() }
 }
 
 /// One request on a connection of its own; headers as `Name: value`.

@@ -40,13 +40,7 @@ impl Service {
         let temporary = TempDir::new().unwrap();
         let dir = temporary.path().canonicalize().unwrap();
         fs::write(dir.join("canary"), CANARY).unwrap();
-        Self {
-            files,
-            address,
-            server: handle,
-            dir,
-            _dir: temporary,
-        }
+        Self { files, address, server: handle, dir, _dir: temporary }
     }
 
     pub(crate) async fn share(&self, name: &str, content: &[u8]) -> Shared {

@@ -64,11 +64,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let server = Self {
-            address,
-            stop: Arc::clone(&stop),
-            requests: Arc::clone(&requests),
-        };
+        let server = Self { address, stop: Arc::clone(&stop), requests: Arc::clone(&requests) };
         if kind == Kind::Refuses {
             return server;
         }
@@ -151,11 +147,7 @@ fn answer(
         .and_then(|rest| rest.split('-').next()?.parse::<usize>().ok());
     let from = from.filter(|_| *kind != Kind::NoRanges);
     if is_head && !matches!(kind, Kind::Silent | Kind::Status(_)) {
-        write!(
-            out,
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-            content.len()
-        )?;
+        write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len())?;
         return Ok(());
     }
     let request = Request { path, from, stop };
@@ -198,11 +190,7 @@ fn misbehave(
             out.write_all(content)?;
         }
         Kind::Drips => {
-            write!(
-                out,
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-                content.len()
-            )?;
+            write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len())?;
             while !stop.load(Ordering::SeqCst) {
                 out.write_all(b"d")?;
                 thread::sleep(Duration::from_millis(50));
@@ -239,18 +227,11 @@ fn hang(stop: &AtomicBool) {
 }
 
 fn redirect(out: &mut TcpStream, to: &str) -> std::io::Result<()> {
-    write!(
-        out,
-        "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n"
-    )
+    write!(out, "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n")
 }
 
 fn page(out: &mut TcpStream, headers: &str, body: &[u8]) -> std::io::Result<()> {
-    write!(
-        out,
-        "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n",
-        body.len()
-    )?;
+    write!(out, "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n", body.len())?;
     out.write_all(body)
 }
 
@@ -282,9 +263,5 @@ fn chunked(out: &mut TcpStream, content: &[u8], whole: bool) -> std::io::Result<
         out.write_all(piece)?;
         write!(out, "\r\n")?;
     }
-    if whole {
-        write!(out, "0\r\n\r\n")
-    } else {
-        Ok(())
-    }
+    if whole { write!(out, "0\r\n\r\n") } else { Ok(()) }
 }

@@ -26,9 +26,7 @@ fn without_comments(text: &str) -> String {
             length
         } else if first.is_alphanumeric() || first == '_' {
             // A whole word at once: the `r` that ends one opens no raw string.
-            let word = rest
-                .find(|c: char| !c.is_alphanumeric() && c != '_')
-                .unwrap_or(rest.len());
+            let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
             code.push_str(&rest[..word]);
             word
         } else {
@@ -79,10 +77,7 @@ fn raw_string(rest: &str) -> Option<usize> {
     let body = after[hashes..].strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
     let opened = rest.len() - body.len();
-    Some(
-        body.find(&end)
-            .map_or(rest.len(), |at| opened + at + end.len()),
-    )
+    Some(body.find(&end).map_or(rest.len(), |at| opened + at + end.len()))
 }
 
 /// A character literal; a lifetime is none.
@@ -117,8 +112,7 @@ fn without_tests(code: &str) -> String {
 
 /// Every identifier, one after the other.
 pub(crate) fn words(code: &str) -> impl Iterator<Item = &str> {
-    code.split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|word| !word.is_empty())
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
 /// Every path inside the crate that the code of a module names, from the crate's root on.
@@ -158,9 +152,7 @@ pub(crate) fn crate_paths(code: &str, module: &[&str]) -> Vec<Vec<String>> {
 /// Follows a path, into every branch of its braces; returns what comes after it.
 fn expand<'a>(rest: &'a str, base: &[String], paths: &mut Vec<Vec<String>>) -> &'a str {
     let Some(mut inside) = rest.strip_prefix('{') else {
-        let end = rest
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
         let mut path = base.to_vec();
         if !word.is_empty() {

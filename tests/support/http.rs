@@ -39,12 +39,7 @@ impl SlowServer {
                 thread::spawn(move || serve(&stream, &content, &stop, &count).unwrap_or_default());
             }
         });
-        Self {
-            url: format!("http://{address}/slow.bin"),
-            address,
-            stopped,
-            requests,
-        }
+        Self { url: format!("http://{address}/slow.bin"), address, stopped, requests }
     }
 
     /// Requests for the content so far.

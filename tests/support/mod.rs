@@ -8,11 +8,7 @@
     unreachable_pub,
     reason = "shared by test binaries, each of which uses its own part"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -40,10 +36,7 @@ pub fn skip(reason: &str) {
     );
     eprintln!("skipped: {reason}");
     let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/skipped.txt");
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(log);
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(log);
     if let Ok(mut file) = file {
         let _ = writeln!(file, "{reason}");
     }
@@ -91,11 +84,7 @@ impl Finished {
     pub fn json(&self) -> serde_json::Value {
         assert_eq!(self.code, Some(0), "{}", self.stderr);
         serde_json::from_slice(&self.stdout).unwrap_or_else(|error| {
-            panic!(
-                "{error}: {:?}, {}",
-                String::from_utf8_lossy(&self.stdout),
-                self.stderr
-            )
+            panic!("{error}: {:?}, {}", String::from_utf8_lossy(&self.stdout), self.stderr)
         })
     }
 
@@ -127,9 +116,7 @@ pub fn finish(mut child: std::process::Child, what: &str) -> Finished {
     let mut err = child.stderr.take().expect("stderr is piped");
     let read_all = |from: &mut dyn std::io::Read| {
         let mut bytes = Vec::new();
-        from.read_to_end(&mut bytes)
-            .map(|_| bytes)
-            .unwrap_or_default()
+        from.read_to_end(&mut bytes).map(|_| bytes).unwrap_or_default()
     };
     thread::scope(|scope| {
         let stdout = scope.spawn(move || read_all(&mut out));
@@ -138,11 +125,7 @@ pub fn finish(mut child: std::process::Child, what: &str) -> Finished {
         let stdout = stdout.join().unwrap();
         let stderr = String::from_utf8_lossy(&stderr.join().unwrap()).into_owned();
         let status = status.unwrap_or_else(|| panic!("hangs: {what}: {stderr}"));
-        Finished {
-            code: status.code(),
-            stdout,
-            stderr,
-        }
+        Finished { code: status.code(), stdout, stderr }
     })
 }
 

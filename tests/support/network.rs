@@ -66,9 +66,8 @@ impl Mixed {
     pub fn set_from_ours(&self, keys: &[String]) {
         for (index, node) in self.nodes.iter().enumerate() {
             let mine = keys.iter().skip(index).step_by(self.nodes.len());
-            let sets: Vec<Value> = mine
-                .map(|key| json!({"op": "set", "key": key, "value": value_of(key)}))
-                .collect();
+            let sets: Vec<Value> =
+                mine.map(|key| json!({"op": "set", "key": key, "value": value_of(key)})).collect();
             for (_, answer) in node.ask_all(&sets, CONNECTIONS) {
                 let stored = answer.unwrap();
                 assert!(stored["stored"].as_u64() > Some(1), "{stored}");
@@ -80,10 +79,7 @@ impl Mixed {
     pub fn python_finds(&mut self, keys: &[String]) {
         let mut gets = Vec::new();
         for node in 0..10 {
-            gets.extend(
-                keys.iter()
-                    .map(|key| json!({"op": "get", "node": node, "key": key})),
-            );
+            gets.extend(keys.iter().map(|key| json!({"op": "get", "node": node, "key": key})));
         }
         let clock = Clock::start();
         let count = gets.len();
@@ -102,28 +98,17 @@ impl Mixed {
 
     /// Every key is found from every living one of ours.
     pub fn ours_find(&self, keys: &[String]) {
-        let gets: Vec<Value> = keys
-            .iter()
-            .map(|k| json!({"op": "get", "key": k}))
-            .collect();
+        let gets: Vec<Value> = keys.iter().map(|k| json!({"op": "get", "key": k})).collect();
         let mut times = Vec::new();
         for node in &self.nodes {
             for (key, (took, answer)) in keys.iter().zip(node.ask_all(&gets, CONNECTIONS)) {
                 let got = answer.unwrap_or_else(|e| panic!("{} gets {key}: {e}", node.ready.dht));
-                assert_eq!(
-                    texts(&got),
-                    [value_of(key)],
-                    "{} gets {key}",
-                    node.ready.dht
-                );
+                assert_eq!(texts(&got), [value_of(key)], "{} gets {key}", node.ready.dht);
                 times.push(took);
             }
         }
         let (p50, p95) = (percentile(&times, 0.5), percentile(&times, 0.95));
-        println!(
-            "{} gets by ours: all found, p50 {p50:.1?}, p95 {p95:.1?}",
-            times.len()
-        );
+        println!("{} gets by ours: all found, p50 {p50:.1?}, p95 {p95:.1?}", times.len());
         assert!(p95 < GET_P95, "p95 {p95:?}");
     }
 
@@ -137,19 +122,11 @@ impl Mixed {
 
     /// For each key, how many living nodes of either kind hold it.
     pub fn living_holders(&mut self, keys: &[String]) -> Vec<usize> {
-        let asked = keys
-            .iter()
-            .map(|key| json!({"op": "holders", "key": key}))
-            .collect();
+        let asked = keys.iter().map(|key| json!({"op": "holders", "key": key})).collect();
         let answers = self.swarm.ask_all(asked);
-        let mut holders: Vec<usize> = answers
-            .into_iter()
-            .map(|a| a.unwrap().as_array().unwrap().len())
-            .collect();
-        let held: Vec<Value> = keys
-            .iter()
-            .map(|k| json!({"op": "values", "key": k}))
-            .collect();
+        let mut holders: Vec<usize> =
+            answers.into_iter().map(|a| a.unwrap().as_array().unwrap().len()).collect();
+        let held: Vec<Value> = keys.iter().map(|k| json!({"op": "values", "key": k})).collect();
         for node in &self.nodes {
             for (count, (_, answer)) in holders.iter_mut().zip(node.ask_all(&held, CONNECTIONS)) {
                 let values = answer.unwrap();
@@ -183,10 +160,7 @@ pub fn everything_is_found(python: &Path, kind: Kind) {
 
     network.kill_some();
     let holders = network.living_holders(&all);
-    assert!(
-        holders.iter().all(|count| *count > 0),
-        "k = 20 survives four deaths"
-    );
+    assert!(holders.iter().all(|count| *count > 0), "k = 20 survives four deaths");
     network.ours_find(&all);
 }
 
@@ -197,23 +171,10 @@ pub fn what_few_hold_is_found(python: &Path, kind: Kind) {
     network.set_from_python(&set);
     network.kill_some();
     let holders = network.living_holders(&set);
-    let few = holders
-        .iter()
-        .filter(|count| (1..=5).contains(*count))
-        .count();
-    assert!(
-        few >= 20,
-        "only {few} of 100 keys are rare: this would show nothing"
-    );
-    let alive: Vec<String> = set
-        .iter()
-        .zip(&holders)
-        .filter(|(_, n)| **n > 0)
-        .map(|(k, _)| k.clone())
-        .collect();
-    println!(
-        "{} of 100 keys have living holders, {few} of them at most five",
-        alive.len()
-    );
+    let few = holders.iter().filter(|count| (1..=5).contains(*count)).count();
+    assert!(few >= 20, "only {few} of 100 keys are rare: this would show nothing");
+    let alive: Vec<String> =
+        set.iter().zip(&holders).filter(|(_, n)| **n > 0).map(|(k, _)| k.clone()).collect();
+    println!("{} of 100 keys have living holders, {few} of them at most five", alive.len());
     network.ours_find(&alive);
 }

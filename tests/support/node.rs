@@ -96,13 +96,7 @@ impl Node {
         let ready: Ready =
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert_eq!(ready.event, "ready");
-        Self {
-            ready,
-            process,
-            data_dir,
-            home: home.to_owned(),
-            temporary: None,
-        }
+        Self { ready, process, data_dir, home: home.to_owned(), temporary: None }
     }
 
     /// Starts a node that joins through the UDP address of another.
@@ -139,10 +133,7 @@ impl Node {
     pub fn connect(&self) -> Client {
         let stream = UnixStream::connect(&self.ready.socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client {
-            lines: BufReader::new(stream.try_clone().unwrap()),
-            stream,
-        }
+        Client { lines: BufReader::new(stream.try_clone().unwrap()), stream }
     }
 
     /// Asks everything over several connections at once. Answers and how long each took, in the

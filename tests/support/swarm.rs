@@ -83,15 +83,8 @@ impl Swarm {
         answers.read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).expect("the swarm says when it is ready");
         let ports = ready["nodes"].as_array().unwrap().iter();
-        let addresses = ports
-            .map(|node| format!("127.0.0.1:{}", node["port"]))
-            .collect();
-        Self {
-            process,
-            requests,
-            answers,
-            addresses,
-        }
+        let addresses = ports.map(|node| format!("127.0.0.1:{}", node["port"])).collect();
+        Self { process, requests, answers, addresses }
     }
 
     /// Asks everything at once; the answers are in the order of the requests.

@@ -43,11 +43,7 @@ impl Destination {
             Some(path) if path.is_dir() => (path.to_owned(), OsString::from(name.as_str())),
             Some(path) => split(path)?,
         };
-        let place = Self {
-            folder,
-            name,
-            on_conflict,
-        };
+        let place = Self { folder, name, on_conflict };
         let path = place.folder.join(&place.name);
         let taken = path.symlink_metadata();
         match on_conflict {
@@ -173,10 +169,9 @@ pub(super) fn io_error(path: &Path, error: &io::Error) -> CommandError {
         Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
             (ErrorCode::NoSpace, "make room, or save elsewhere with -o")
         }
-        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => (
-            ErrorCode::Denied,
-            "the node may not write there: save elsewhere with -o",
-        ),
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
+            (ErrorCode::Denied, "the node may not write there: save elsewhere with -o")
+        }
         _ => (ErrorCode::Failed, "save elsewhere with -o"),
     };
     CommandError::new(code, format!("{}: {error}; {advice}", path.display()))
@@ -210,23 +205,14 @@ mod tests {
         fs::write(&partial, "new").unwrap();
         assert_eq!(error.place(&partial).unwrap_err().code, ErrorCode::Exists);
         assert_eq!(fs::read_to_string(&taken).unwrap(), "old");
-        assert_eq!(
-            place(OnConflict::Error).unwrap_err().code,
-            ErrorCode::Exists
-        );
-        assert!(
-            link_new(&partial, &taken).is_err(),
-            "nor where renames replace"
-        );
+        assert_eq!(place(OnConflict::Error).unwrap_err().code, ErrorCode::Exists);
+        assert!(link_new(&partial, &taken).is_err(), "nor where renames replace");
         assert_eq!(fs::read_to_string(&taken).unwrap(), "old");
 
         let beside = place(OnConflict::Rename).unwrap().place(&partial).unwrap();
         assert_eq!(beside, folder.path().join("x (1)"));
         fs::write(&partial, "new").unwrap();
-        place(OnConflict::Overwrite)
-            .unwrap()
-            .place(&partial)
-            .unwrap();
+        place(OnConflict::Overwrite).unwrap().place(&partial).unwrap();
         assert_eq!(fs::read_to_string(&taken).unwrap(), "new");
     }
 
@@ -234,12 +220,7 @@ mod tests {
     fn places_that_are_none_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let name = FileName::parse("x").unwrap();
-        for bad in [
-            "relative",
-            "/nowhere/at/all",
-            "/tmp/..",
-            "/tmp/no-such-folder-here/",
-        ] {
+        for bad in ["relative", "/nowhere/at/all", "/tmp/..", "/tmp/no-such-folder-here/"] {
             let path = Some(Path::new(bad));
             let result = Destination::resolve(&name, path, folder.path(), OnConflict::Error);
             match bad {

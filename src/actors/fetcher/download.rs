@@ -49,11 +49,7 @@ pub(super) async fn run(job: Job, http: &Http) -> Result<Fetched, CommandError> 
     let mut progress = Progress::new(job.fetch.events.clone(), job.fetch.name.as_str());
     let others = choice.others;
     if others > 0 {
-        let them = if others == 1 {
-            "one other variant"
-        } else {
-            "other variants"
-        };
+        let them = if others == 1 { "one other variant" } else { "other variants" };
         progress.notice(&format!("there is {them} ({others}); --hash names one"));
     }
     let mut plan = Plan::new(choice, &job.config.limits, job.seed);
@@ -114,11 +110,8 @@ async fn place(
 
 /// Picks the variant; asks who is alive when that matters.
 async fn choose(job: &Job, http: &Http) -> Result<Choice, CommandError> {
-    let wanted = Wanted {
-        hash: job.fetch.hash,
-        newest: job.fetch.newest,
-        strict: job.fetch.strict,
-    };
+    let wanted =
+        Wanted { hash: job.fetch.hash, newest: job.fetch.newest, strict: job.fetch.strict };
     let variants = Variants::group(&job.fetch.providers);
     let asked = variants.to_probe(&wanted);
     let probe = async |url: &url::Url| {
@@ -222,8 +215,7 @@ impl Download<'_> {
         };
         if let (SourceState::Failed(failure), Some(next)) = (left.state(), sources.get(next)) {
             let (left, next) = (left.provider().published(), next.provider().published());
-            self.progress
-                .notice(&format!("{left} {failure}, trying {next}"));
+            self.progress.notice(&format!("{left} {failure}, trying {next}"));
         }
     }
 
@@ -233,10 +225,7 @@ impl Download<'_> {
             return Ok(());
         };
         let url = source.provider().request_url().clone();
-        let ask = Ask {
-            offset: attempt.offset,
-            if_range: attempt.if_range.clone(),
-        };
+        let ask = Ask { offset: attempt.offset, if_range: attempt.if_range.clone() };
         let answer = self.http.get(&url, &ask).await;
         match answer {
             Err(failure) => self.plan.failed(failure),
@@ -307,12 +296,8 @@ impl Download<'_> {
             PlanFailure::AllWrong => (ErrorCode::Mismatch, "no source has the right content"),
             PlanFailure::AllFailed => (ErrorCode::SourcesFailed, "every source failed"),
         };
-        let message = format!(
-            "{:?}: {what} ({} asked): {}",
-            self.name,
-            sources.len(),
-            why.join("; ")
-        );
+        let message =
+            format!("{:?}: {what} ({} asked): {}", self.name, sources.len(), why.join("; "));
         CommandError::new(code, message)
     }
 }

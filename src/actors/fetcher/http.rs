@@ -75,11 +75,7 @@ impl Http {
                 concat!("kad-actor/", env!("CARGO_PKG_VERSION")),
             ))
             .finish();
-        Self {
-            client,
-            policy,
-            limits,
-        }
+        Self { client, policy, limits }
     }
 
     /// Asks for the content.
@@ -114,10 +110,7 @@ impl Http {
             let Some(location) = location else {
                 return Ok(response);
             };
-            url = self
-                .policy
-                .redirect(&url, &location)
-                .map_err(Failure::Denied)?;
+            url = self.policy.redirect(&url, &location).map_err(Failure::Denied)?;
         }
         Err(Failure::Redirects)
     }

@@ -82,10 +82,7 @@ impl Partial {
     pub(super) async fn open(name: PartialName, stop: CancellationToken) -> io::Result<Self> {
         let opening = spawn_blocking(move || {
             let (path, file) = create(&name)?;
-            let mut growing = Growing {
-                file,
-                hasher: ContentHasher::new(),
-            };
+            let mut growing = Growing { file, hasher: ContentHasher::new() };
             if name.resumes {
                 reread(&mut growing, &stop)?;
             } else {
@@ -136,10 +133,7 @@ impl Partial {
     pub(super) async fn verified(&mut self) -> io::Result<Verified> {
         self.hand_over().await?;
         self.settle().await?;
-        self.growing
-            .as_ref()
-            .map(|growing| growing.hasher.finish())
-            .ok_or_else(lost)
+        self.growing.as_ref().map(|growing| growing.hasher.finish()).ok_or_else(lost)
     }
 
     /// Removes it.
@@ -293,11 +287,7 @@ mod tests {
         let (two, _second) = create(&name).unwrap();
         assert_ne!(one, two);
         drop(first);
-        assert_eq!(
-            create(&name).unwrap().0,
-            one,
-            "the lock ends with its holder"
-        );
+        assert_eq!(create(&name).unwrap().0, one, "the lock ends with its holder");
     }
 
     #[test]

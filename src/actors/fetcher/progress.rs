@@ -28,13 +28,7 @@ impl Progress {
     /// Of the download of a name.
     pub(super) fn new(events: EventSink, name: &str) -> Self {
         let now = Instant::now();
-        Self {
-            events,
-            name: name.to_owned(),
-            next: now,
-            window: (now, 0),
-            rate: None,
-        }
+        Self { events, name: name.to_owned(), next: now, window: (now, 0), rate: None }
     }
 
     /// Something the user should know.

@@ -25,10 +25,7 @@ fn share(path: impl Into<PathBuf>) -> Share {
 }
 
 fn named(path: impl Into<PathBuf>, name: &str) -> Share {
-    Share {
-        name: Some(FileName::parse(name).unwrap()),
-        ..share(path)
-    }
+    Share { name: Some(FileName::parse(name).unwrap()), ..share(path) }
 }
 
 async fn find(files: &Addr<FilesActor>, name: &str) -> Option<ShareEntry> {
@@ -50,14 +47,8 @@ async fn a_shared_file_is_found_by_its_name() {
     let files = start();
     let shared = files.send(share(&path)).await.unwrap().unwrap();
     let hash = blake3::hash(b"content").to_hex();
-    assert_eq!(
-        shared.url_path,
-        format!("/files/a%C3%B1o%20nuevo.txt#blake3={hash}")
-    );
-    assert_eq!(
-        (shared.verified.size(), shared.replaced_url_path),
-        (7, None)
-    );
+    assert_eq!(shared.url_path, format!("/files/a%C3%B1o%20nuevo.txt#blake3={hash}"));
+    assert_eq!((shared.verified.size(), shared.replaced_url_path), (7, None));
     let entry = find(&files, "año nuevo.txt").await.unwrap();
     assert_eq!(entry.path, path.canonicalize().unwrap());
     assert_eq!(find(&files, "other").await, None);
@@ -75,10 +66,7 @@ async fn sharing_a_name_again_says_what_it_replaced() {
     let files = start();
     let first = files.send(named(&a, "x")).await.unwrap().unwrap();
     let again = files.send(named(&a, "x")).await.unwrap().unwrap();
-    assert_eq!(
-        (again.replaced_url_path, &again.url_path),
-        (None, &first.url_path)
-    );
+    assert_eq!((again.replaced_url_path, &again.url_path), (None, &first.url_path));
     let second = files.send(named(&b, "x")).await.unwrap().unwrap();
     assert_eq!(second.replaced_url_path, Some(first.url_path));
     assert_eq!(files.send(CountShares).await.unwrap(), 1);
@@ -90,11 +78,7 @@ async fn a_link_is_resolved_once_and_lends_its_name() {
     fs::write(dir.path().join("v3.iso"), "three").unwrap();
     symlink("v3.iso", dir.path().join("latest.iso")).unwrap();
     let files = start();
-    files
-        .send(share(dir.path().join("latest.iso")))
-        .await
-        .unwrap()
-        .unwrap();
+    files.send(share(dir.path().join("latest.iso"))).await.unwrap().unwrap();
     let entry = find(&files, "latest.iso").await.unwrap();
     assert!(entry.path.ends_with("v3.iso"));
 }
@@ -152,10 +136,7 @@ async fn verified_content_is_not_hashed_again() {
     fs::write(&path, "content").unwrap();
     let files = start();
     let verified = files.send(share(&path)).await.unwrap().unwrap().verified;
-    let trusted = |name| Share {
-        verified: Some(verified),
-        ..named(&path, name)
-    };
+    let trusted = |name| Share { verified: Some(verified), ..named(&path, name) };
     // Another content of equal length shows that nobody looked.
     fs::write(&path, "CONTENT").unwrap();
     let shared = files.send(trusted("b")).await.unwrap().unwrap();
@@ -190,14 +171,7 @@ async fn hashing_reports_progress_and_can_be_cancelled() {
         event
     };
     let (reply, event) = tokio::join!(request, watch);
-    let Some(Event::Progress {
-        name,
-        bytes,
-        size: total,
-        bytes_per_s,
-        ..
-    }) = event
-    else {
+    let Some(Event::Progress { name, bytes, size: total, bytes_per_s, .. }) = event else {
         panic!("{event:?}")
     };
     assert_eq!((name.as_str(), total), ("big", Some(size)));
@@ -213,34 +187,18 @@ async fn one_that_waits_for_its_turn_can_be_cancelled_too() {
     sparse(&path, 1 << 40);
     let files = start();
     let cancel = CancellationToken::new();
-    let busy = (0..MAX_HASHING).map(|_| {
-        files.send(Share {
-            cancel: cancel.clone(),
-            ..share(&path)
-        })
-    });
+    let busy =
+        (0..MAX_HASHING).map(|_| files.send(Share { cancel: cancel.clone(), ..share(&path) }));
     let busy: Vec<_> = busy.map(tokio::spawn).collect();
     let impatient = CancellationToken::new();
-    let waiting = tokio::spawn(files.send(Share {
-        cancel: impatient.clone(),
-        ..share(&path)
-    }));
+    let waiting = tokio::spawn(files.send(Share { cancel: impatient.clone(), ..share(&path) }));
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
     impatient.cancel();
-    assert_eq!(
-        waiting.await.unwrap().unwrap().unwrap_err().code,
-        ErrorCode::Interrupted
-    );
-    assert!(
-        busy.iter().all(|task| !task.is_finished()),
-        "the others go on"
-    );
+    assert_eq!(waiting.await.unwrap().unwrap().unwrap_err().code, ErrorCode::Interrupted);
+    assert!(busy.iter().all(|task| !task.is_finished()), "the others go on");
     cancel.cancel();
     for task in busy {
-        assert_eq!(
-            task.await.unwrap().unwrap().unwrap_err().code,
-            ErrorCode::Interrupted
-        );
+        assert_eq!(task.await.unwrap().unwrap().unwrap_err().code, ErrorCode::Interrupted);
     }
 }

@@ -40,10 +40,7 @@ pub(super) struct Occupancy {
 impl Occupancy {
     /// Waiting from now on.
     pub(super) fn idle() -> Self {
-        Self {
-            idle_since: Cell::new(Some(Instant::now())),
-            displaced: CancellationToken::new(),
-        }
+        Self { idle_since: Cell::new(Some(Instant::now())), displaced: CancellationToken::new() }
     }
 
     /// Since when no command runs; none while one does.
@@ -61,9 +58,8 @@ impl Occupancy {
 pub(super) fn turn_away(stream: UnixStream, error: CommandError) {
     // A fresh socket has room for a line; one that has not is closed without a word. The runtime
     // does not know yet that it can be written, so it is asked past the runtime.
-    let _ = stream
-        .into_std()
-        .and_then(|mut stream| stream.write_all(&encode(&Line::Error { error })));
+    let _ =
+        stream.into_std().and_then(|mut stream| stream.write_all(&encode(&Line::Error { error })));
 }
 
 /// Why a connection ends.
@@ -93,10 +89,7 @@ impl Connection {
     ) -> Self {
         let (reader, writer) = stream.into_split();
         Self {
-            reader: LineReader {
-                inner: BufReader::new(reader),
-                protocol_known: false,
-            },
+            reader: LineReader { inner: BufReader::new(reader), protocol_known: false },
             writer,
             execute,
             stopping,
@@ -122,10 +115,7 @@ impl Connection {
             let command = match String::from_utf8(line) {
                 Ok(line) if line.trim().is_empty() => continue,
                 Ok(line) => parse_line(&line),
-                Err(_) => Err(CommandError::new(
-                    ErrorCode::Usage,
-                    "bad request: not UTF-8",
-                )),
+                Err(_) => Err(CommandError::new(ErrorCode::Usage, "bad request: not UTF-8")),
             };
             occupancy.idle_since.set(None);
             match command {
@@ -207,11 +197,7 @@ impl LineReader {
         loop {
             let chunk = self.inner.fill_buf().await.map_err(|_| End::Left)?;
             let Some(first) = chunk.first() else {
-                return if line.is_empty() {
-                    Err(End::Left)
-                } else {
-                    Ok(line)
-                };
+                return if line.is_empty() { Err(End::Left) } else { Ok(line) };
             };
             if !self.protocol_known {
                 // The place where the Python scripts' protocol branches off.

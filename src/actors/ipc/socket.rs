@@ -70,26 +70,14 @@ impl IpcSocket {
     pub fn bind(path: &Path) -> Result<Self, IpcError> {
         prepare_folder(path)?;
         remove_stale(path)?;
-        let io = |doing| {
-            move |source| IpcError::Io {
-                doing,
-                path: path.to_owned(),
-                source,
-            }
-        };
+        let io = |doing| move |source| IpcError::Io { doing, path: path.to_owned(), source };
         let listener = UnixListener::bind(path).map_err(io("bind the socket"))?;
         // Whoever connects before this line is still asked for credentials.
         std::fs::set_permissions(path, Permissions::from_mode(0o600))
             .map_err(io("protect the socket"))?;
-        listener
-            .set_nonblocking(true)
-            .map_err(io("listen on the socket"))?;
+        listener.set_nonblocking(true).map_err(io("listen on the socket"))?;
         let identity = identity(&path.symlink_metadata().map_err(io("look at the socket"))?);
-        Ok(Self(Arc::new(Bound {
-            listener,
-            path: path.to_owned(),
-            identity,
-        })))
+        Ok(Self(Arc::new(Bound { listener, path: path.to_owned(), identity })))
     }
 
     /// Where it is.
@@ -105,10 +93,8 @@ impl IpcSocket {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        let ours = self
-            .path
-            .symlink_metadata()
-            .is_ok_and(|metadata| identity(&metadata) == self.identity);
+        let ours =
+            self.path.symlink_metadata().is_ok_and(|metadata| identity(&metadata) == self.identity);
         if ours && let Err(error) = std::fs::remove_file(&self.path) {
             log::warn!("the socket {} stays behind: {error}", self.path.display());
         }
@@ -120,19 +106,10 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 }
 
 fn prepare_folder(path: &Path) -> Result<(), IpcError> {
-    let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    else {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
         return Ok(());
     };
-    let io = |doing| {
-        move |source| IpcError::Io {
-            doing,
-            path: folder.to_owned(),
-            source,
-        }
-    };
+    let io = |doing| move |source| IpcError::Io { doing, path: folder.to_owned(), source };
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -140,10 +117,7 @@ fn prepare_folder(path: &Path) -> Result<(), IpcError> {
         .map_err(io("create the socket's folder"))?;
     // A predictable name among the temporary files may have been taken by somebody else, who could
     // put a socket of their own in our place.
-    let owner = folder
-        .metadata()
-        .map_err(io("look at the socket's folder"))?
-        .uid();
+    let owner = folder.metadata().map_err(io("look at the socket's folder"))?.uid();
     if owner != rustix::process::getuid().as_raw() && owner != 0 {
         let path = folder.to_owned();
         return Err(IpcError::ForeignFolder { path, owner });
@@ -152,11 +126,7 @@ fn prepare_folder(path: &Path) -> Result<(), IpcError> {
 }
 
 fn remove_stale(path: &Path) -> Result<(), IpcError> {
-    let io = |doing, source| IpcError::Io {
-        doing,
-        path: path.to_owned(),
-        source,
-    };
+    let io = |doing, source| IpcError::Io { doing, path: path.to_owned(), source };
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(io("look at the socket", error)),
@@ -175,9 +145,7 @@ fn remove_stale(path: &Path) -> Result<(), IpcError> {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
             Err(io("tell whether a node answers on the socket", error))
         }
-        _ => Err(IpcError::InUse {
-            path: path.to_owned(),
-        }),
+        _ => Err(IpcError::InUse { path: path.to_owned() }),
     }
 }
 

@@ -43,27 +43,17 @@ impl Swarm {
     /// Starts the nodes, and returns when all of them are ready.
     pub(super) async fn start(count: usize, with_admin: bool) -> Result<Self, CommandError> {
         let folder = Folder::create().map_err(failed("create a temporary folder"))?;
-        let first = Starting::spawn(&folder.0, 0, None, with_admin)?
-            .ready()
-            .await?;
+        let first = Starting::spawn(&folder.0, 0, None, with_admin)?.ready().await?;
         let bootstrap = first.ready.dht.clone();
         let mut starting = Vec::with_capacity(count);
         for index in 1..count {
-            starting.push(Starting::spawn(
-                &folder.0,
-                index,
-                Some(&bootstrap),
-                with_admin,
-            )?);
+            starting.push(Starting::spawn(&folder.0, index, Some(&bootstrap), with_admin)?);
         }
         let mut members = vec![first];
         for node in starting {
             members.push(node.ready().await?);
         }
-        Ok(Self {
-            members,
-            _folder: folder,
-        })
+        Ok(Self { members, _folder: folder })
     }
 
     pub(super) fn members(&self) -> &[Member] {
@@ -78,20 +68,17 @@ impl Swarm {
 
     /// Kills a node as a power cut would; its name.
     pub(super) fn kill(&mut self, index: usize) -> String {
-        self.members
-            .get_mut(index)
-            .map_or_else(String::new, |member| {
-                member.process.kill();
-                member.name.clone()
-            })
+        self.members.get_mut(index).map_or_else(String::new, |member| {
+            member.process.kill();
+            member.name.clone()
+        })
     }
 
     /// The node that serves a URL, or the URL itself.
     pub(super) fn whose(&self, url: &str) -> String {
         let serves = |member: &&Member| {
             let base = member.ready.files.trim_end_matches('/');
-            url.strip_prefix(base)
-                .is_some_and(|rest| rest.starts_with('/'))
+            url.strip_prefix(base).is_some_and(|rest| rest.starts_with('/'))
         };
         self.members
             .iter()
@@ -144,60 +131,35 @@ impl Starting {
             }
         }
         command
-            .args([
-                "node",
-                "--json",
-                "--listen",
-                "127.0.0.1:0",
-                "--admin-listen",
-            ])
+            .args(["node", "--json", "--listen", "127.0.0.1:0", "--admin-listen"])
             .arg(if with_admin { "127.0.0.1:0" } else { "off" })
             .arg("--data-dir")
             .arg(folder.join("data"));
         if let Some(bootstrap) = bootstrap {
             command.args(["--bootstrap", bootstrap]);
         }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut process = Process(command.spawn().map_err(failed("start a node"))?);
         let stdout = process
             .0
             .stdout
             .take()
             .ok_or_else(|| CommandError::failed("a node was started without a stdout"))?;
-        Ok(Self {
-            name: format!("n{index}"),
-            folder,
-            process,
-            first_line: first_line(stdout),
-        })
+        Ok(Self { name: format!("n{index}"), folder, process, first_line: first_line(stdout) })
     }
 
     async fn ready(self) -> Result<Member, CommandError> {
-        let Self {
-            name,
-            folder,
-            process,
-            first_line,
-        } = self;
+        let Self { name, folder, process, first_line } = self;
         let Ok(line) = tokio::time::timeout(READY_WITHIN, first_line).await else {
             let limit = humantime::format_duration(READY_WITHIN);
             let message = format!("{name} was not ready after {limit}");
             return Err(CommandError::failed(message));
         };
         match serde_json::from_str(&line.unwrap_or_default()) {
-            Ok(ready) => Ok(Member {
-                name,
-                folder,
-                ready,
-                process,
-            }),
-            Err(_) => Err(CommandError::failed(format!(
-                "{name} did not start: {}",
-                last_words(&folder)
-            ))),
+            Ok(ready) => Ok(Member { name, folder, ready, process }),
+            Err(_) => {
+                Err(CommandError::failed(format!("{name} did not start: {}", last_words(&folder))))
+            }
         }
     }
 }
@@ -222,9 +184,7 @@ fn last_words(folder: &Path) -> String {
     let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
     let last = log.lines().last().unwrap_or("it said nothing");
     let error = serde_json::from_str::<serde_json::Value>(last).ok();
-    let message = error
-        .as_ref()
-        .and_then(|line| line["error"]["message"].as_str());
+    let message = error.as_ref().and_then(|line| line["error"]["message"].as_str());
     message.unwrap_or(last).to_owned()
 }
 

@@ -18,35 +18,23 @@ fn the_data_folder_is_the_machines_own() {
     let found = Locations::among(&none, &around()).unwrap();
     assert_eq!(found.data_dir, Path::new("/nowhere/share/kad-actor/node7"));
     for (hostname, folder) in [("a/../b", "a_.._b"), ("..", "localhost"), ("", "localhost")] {
-        let odd = Surroundings {
-            hostname: hostname.to_owned(),
-            ..around()
-        };
+        let odd = Surroundings { hostname: hostname.to_owned(), ..around() };
         let found = Locations::among(&none, &odd).unwrap();
         assert_eq!(found.data_dir.file_name().unwrap(), folder, "{hostname}");
     }
-    let homeless = Surroundings {
-        data_home: None,
-        ..around()
-    };
+    let homeless = Surroundings { data_home: None, ..around() };
     assert_eq!(Locations::among(&none, &homeless), Err(ConfigError::NoHome));
 }
 
 #[test]
 fn a_long_path_falls_back_to_a_short_socket_of_its_own() {
     let at = |data_dir: &str, around: &Surroundings| {
-        let flags = LocationFlags {
-            data_dir: Some(PathBuf::from(data_dir)),
-            socket: None,
-        };
+        let flags = LocationFlags { data_dir: Some(PathBuf::from(data_dir)), socket: None };
         Locations::among(&flags, around).unwrap().socket
     };
     // "/nowhere/" + n + "/node.sock" has 19 bytes around the n.
     let longest = format!("/nowhere/{}", "d".repeat(MAX_SOCKET_PATH_BYTES - 19));
-    assert_eq!(
-        at(&longest, &around()),
-        Path::new(&longest).join("node.sock")
-    );
+    assert_eq!(at(&longest, &around()), Path::new(&longest).join("node.sock"));
 
     let (one, two) = (format!("{longest}1"), format!("{longest}2"));
     let short = at(&one, &around());
@@ -54,16 +42,11 @@ fn a_long_path_falls_back_to_a_short_socket_of_its_own() {
     assert_eq!(short, at(&one, &around()), "node and client agree");
     assert_ne!(short, at(&two, &around()), "two nodes do not meet");
 
-    let bare = Surroundings {
-        runtime_dir: None,
-        ..around()
-    };
+    let bare = Surroundings { runtime_dir: None, ..around() };
     assert!(at(&one, &bare).starts_with("/nowhere/tmp/kad-actor-1000"));
 
-    let flags = LocationFlags {
-        data_dir: None,
-        socket: Some(PathBuf::from(format!("{one}/node.sock"))),
-    };
+    let flags =
+        LocationFlags { data_dir: None, socket: Some(PathBuf::from(format!("{one}/node.sock"))) };
     let error = Locations::among(&flags, &around()).unwrap_err();
     assert!(
         matches!(error, ConfigError::SocketTooLong { .. }),
@@ -78,18 +61,11 @@ fn every_spelling_of_a_folder_is_the_same_folder() {
     std::fs::create_dir(real.join("home")).unwrap();
     std::os::unix::fs::symlink(real.join("home"), real.join("link")).unwrap();
     let find = |path: PathBuf| {
-        let flags = LocationFlags {
-            data_dir: Some(path),
-            socket: None,
-        };
+        let flags = LocationFlags { data_dir: Some(path), socket: None };
         Locations::among(&flags, &around()).unwrap()
     };
     let before = find(real.join("link/node"));
     assert_eq!(before.data_dir, real.join("home/node"));
     std::fs::create_dir(real.join("home/node")).unwrap();
-    assert_eq!(
-        find(real.join("link/../home/node/")),
-        before,
-        "and after it was created"
-    );
+    assert_eq!(find(real.join("link/../home/node/")), before, "and after it was created");
 }

@@ -41,10 +41,7 @@ fn a_name_leads_to_what_was_shared_last() {
     assert_eq!(shares.insert(first.clone()), Ok(None));
     assert_eq!(shares.insert(second.clone()), Ok(Some(first.clone())));
     assert_eq!((shares.find("x"), shares.len()), (Some(&second), 1));
-    assert!(
-        !shares.withdraw(&first),
-        "an outdated report takes nothing away"
-    );
+    assert!(!shares.withdraw(&first), "an outdated report takes nothing away");
     assert!(shares.withdraw(&second));
     assert!(shares.is_empty());
     assert!(!shares.withdraw(&second));
@@ -65,11 +62,7 @@ fn the_number_of_shares_is_bounded() {
         assert_eq!(shares.insert(named(number)), Ok(None));
     }
     assert_eq!(shares.insert(named(MAX_SHARES)), Err(SharesFull));
-    assert_eq!(
-        shares.insert(named(0)),
-        Ok(Some(named(0))),
-        "a replacement needs no room"
-    );
+    assert_eq!(shares.insert(named(0)), Ok(Some(named(0))), "a replacement needs no room");
 }
 
 #[test]
@@ -97,19 +90,13 @@ fn only_the_unchanged_file_opens() {
     let share = share_anew();
     fs::write(dir.join("b"), "content").unwrap();
     fs::rename(dir.join("b"), &path).unwrap();
-    assert!(
-        matches!(share.open(), Err(OpenError::Changed)),
-        "another file of equal content"
-    );
+    assert!(matches!(share.open(), Err(OpenError::Changed)), "another file of equal content");
 
     let share = share_anew();
     fs::remove_file(&path).unwrap();
     assert!(matches!(share.open(), Err(OpenError::Gone)), "deleted");
     fs::create_dir(&path).unwrap();
-    assert!(
-        matches!(share.open(), Err(OpenError::NotAFile)),
-        "now a folder"
-    );
+    assert!(matches!(share.open(), Err(OpenError::NotAFile)), "now a folder");
 }
 
 #[test]
@@ -141,17 +128,10 @@ fn what_is_no_regular_file_is_refused_at_once() {
     let _listener = UnixListener::bind(&socket).unwrap();
     for path in [&pipe, &socket, &dir, Path::new("/dev/null")] {
         let error = open_regular(path).unwrap_err();
-        assert!(
-            matches!(error, OpenError::NotAFile),
-            "{}: {error:?}",
-            path.display()
-        );
+        assert!(matches!(error, OpenError::NotAFile), "{}: {error:?}", path.display());
         assert!(error.is_final());
     }
-    assert!(matches!(
-        open_regular(&dir.join("none")),
-        Err(OpenError::Gone)
-    ));
+    assert!(matches!(open_regular(&dir.join("none")), Err(OpenError::Gone)));
 }
 
 #[test]
@@ -179,14 +159,8 @@ fn a_file_that_changes_once_while_it_is_hashed_is_hashed_again() {
         });
         let (verified, stamp) = hashed.unwrap().unwrap();
         let content = fs::read(&path).unwrap();
-        assert_eq!(
-            verified.hash().as_bytes(),
-            blake3::hash(&content).as_bytes()
-        );
-        assert_eq!(
-            (stamp, verified.size()),
-            (entry(&path, "a").stamp, content.len() as u64)
-        );
+        assert_eq!(verified.hash().as_bytes(), blake3::hash(&content).as_bytes());
+        assert_eq!((stamp, verified.size()), (entry(&path, "a").stamp, content.len() as u64));
     }
 }
 
@@ -205,8 +179,5 @@ fn a_file_that_keeps_changing_is_given_up() {
     });
     assert!(matches!(hashed, Err(OpenError::Changed)));
     assert_eq!(reads, HASH_ATTEMPTS);
-    assert!(matches!(
-        hash_in_place(&path, |_, _| ControlFlow::Break(())),
-        Ok(None)
-    ));
+    assert!(matches!(hash_in_place(&path, |_, _| ControlFlow::Break(())), Ok(None)));
 }

@@ -39,11 +39,8 @@ fn decode_request(body: &[u8]) -> Result<Request<'_>> {
     }
     let method = cursor.expect_text()?;
     let args = cursor.expect_array()?;
-    let arity = |wanted: usize, what| {
-        (args == wanted)
-            .then_some(())
-            .ok_or(DecodeError::Expected(what))
-    };
+    let arity =
+        |wanted: usize, what| (args == wanted).then_some(()).ok_or(DecodeError::Expected(what));
     match method {
         "find_node" => {
             arity(2, "a node id and a target")?;
@@ -61,9 +58,7 @@ fn decode_request(body: &[u8]) -> Result<Request<'_>> {
         }
         "ping" => {
             arity(1, "a node id")?;
-            Ok(Request::Ping {
-                sender: NodeId::new(cursor.expect_id()?),
-            })
+            Ok(Request::Ping { sender: NodeId::new(cursor.expect_id()?) })
         }
         "store" => {
             arity(3, "a node id, a key and a value")?;
@@ -149,9 +144,7 @@ pub fn decode_find_value(body: &[u8]) -> Result<FindValueAnswer<'_>> {
             return Err(DecodeError::Expected("the key `value` once"));
         }
     }
-    value
-        .map(FindValueAnswer::Value)
-        .ok_or(DecodeError::Expected("the key `value`"))
+    value.map(FindValueAnswer::Value).ok_or(DecodeError::Expected("the key `value`"))
 }
 
 /// The answer to `stun`: the address this node is seen from.

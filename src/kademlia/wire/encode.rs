@@ -78,11 +78,7 @@ pub fn encode_pong(out: &mut Vec<u8>, id: RpcId, node: NodeId) {
 /// Appends the answer to `store`. Python peers take any answer for a yes.
 pub fn encode_store_answer(out: &mut Vec<u8>, id: RpcId, accepted: bool) {
     header(out, 1, id);
-    let answer = if accepted {
-        Marker::True
-    } else {
-        Marker::False
-    };
+    let answer = if accepted { Marker::True } else { Marker::False };
     out.push(answer.to_u8());
 }
 
@@ -140,31 +136,22 @@ fn encode_list<'v>(
     values: impl DoubleEndedIterator<Item = &'v Value> + Clone,
 ) -> usize {
     let strings = values.clone().any(|value| value.as_text().is_some());
-    let family = if strings {
-        Some(Family::Text)
-    } else {
-        values.clone().rev().find_map(Family::of)
-    };
+    let family =
+        if strings { Some(Family::Text) } else { values.clone().rev().find_map(Family::of) };
     let Some(family) = family else {
         return 0;
     };
     let alike = values.filter(|value| Family::of(value) == Some(family));
     let mut bytes = 0;
-    let fitting = alike
-        .clone()
-        .rev()
-        .enumerate()
-        .take_while(|(before, value)| {
-            bytes += value.packed_len();
-            *before == 0 || bytes + array_header_len(before + 1) <= MAX_LIST_BYTES
-        });
+    let fitting = alike.clone().rev().enumerate().take_while(|(before, value)| {
+        bytes += value.packed_len();
+        *before == 0 || bytes + array_header_len(before + 1) <= MAX_LIST_BYTES
+    });
     let count = fitting.count();
     let older = alike.clone().count() - count;
     answer(out, id);
     write_array(out, count);
-    alike
-        .skip(older)
-        .for_each(|value| write_value(out, value.into()));
+    alike.skip(older).for_each(|value| write_value(out, value.into()));
     count
 }
 

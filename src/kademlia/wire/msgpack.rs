@@ -49,20 +49,14 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn take(&mut self, len: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or(DecodeError::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
     #[inline]
     fn array_of<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or(DecodeError::Truncated)?;
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -74,14 +68,12 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn len16(&mut self) -> Result<usize> {
-        self.array_of()
-            .map(|bytes| usize::from(u16::from_be_bytes(bytes)))
+        self.array_of().map(|bytes| usize::from(u16::from_be_bytes(bytes)))
     }
 
     #[inline]
     fn len32(&mut self) -> Result<usize> {
-        self.array_of()
-            .map(|bytes| u32::from_be_bytes(bytes) as usize)
+        self.array_of().map(|bytes| u32::from_be_bytes(bytes) as usize)
     }
 
     /// Reads the next object; of an array or a map only its header.
@@ -197,9 +189,7 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(super) fn expect_id(&mut self) -> Result<[u8; ID_BYTES]> {
         let bytes = self.expect_bin()?;
-        bytes
-            .try_into()
-            .map_err(|_| DecodeError::IdLength(bytes.len()))
+        bytes.try_into().map_err(|_| DecodeError::IdLength(bytes.len()))
     }
 
     /// Reads an object that lies within so many arrays and maps, as strictly as a value that is to
@@ -251,11 +241,7 @@ impl<'a> Cursor<'a> {
 }
 
 const fn signed<'a>(int: i64) -> Head<'a> {
-    if int < 0 {
-        Head::Negative
-    } else {
-        Head::Uint(int.cast_unsigned())
-    }
+    if int < 0 { Head::Negative } else { Head::Uint(int.cast_unsigned()) }
 }
 
 /// The keys of one map so far.
@@ -271,10 +257,7 @@ impl<'a> Keys<'a> {
         if self.seen.iter().take(self.len).any(|seen| *seen == key) {
             return Err(DecodeError::Unsupported);
         }
-        let slot = self
-            .seen
-            .get_mut(self.len)
-            .ok_or(DecodeError::Unsupported)?;
+        let slot = self.seen.get_mut(self.len).ok_or(DecodeError::Unsupported)?;
         *slot = key;
         self.len += 1;
         Ok(())
@@ -292,10 +275,7 @@ pub(super) const fn array_header_len(len: usize) -> usize {
 
 /// Begins an array of at most 65,535 elements: no datagram holds more.
 pub(super) fn write_array(out: &mut Vec<u8>, len: usize) {
-    debug_assert!(
-        u16::try_from(len).is_ok(),
-        "no datagram holds so many elements"
-    );
+    debug_assert!(u16::try_from(len).is_ok(), "no datagram holds so many elements");
     if len <= 15 {
         out.push(Marker::FixArray(len as u8).to_u8());
     } else {

@@ -82,17 +82,11 @@ impl<'a> StoredValue<'a> {
     /// the list dialect, where the receiver would take it apart.
     pub fn one(value: &'a Value, dialect: Dialect) -> Self {
         let object = ValueRef::from(value);
-        Self {
-            object,
-            in_list: dialect == Dialect::List && object.array_len().is_some(),
-        }
+        Self { object, in_list: dialect == Dialect::List && object.array_len().is_some() }
     }
 
     pub(super) const fn of_object(object: ValueRef<'a>) -> Self {
-        Self {
-            object,
-            in_list: false,
-        }
+        Self { object, in_list: false }
     }
 
     /// The object as it stands in the datagram.
@@ -129,14 +123,8 @@ impl<'a> StoredValue<'a> {
     /// since the `set` of the scalar dialect's Python peers takes no lists.
     pub fn answered(self, dialect: Dialect) -> Values<'a> {
         let several = self.stored(Dialect::List);
-        let strings = several
-            .clone()
-            .all(|value| matches!(value, ValueRef::Text(_)));
-        if strings && several.clone().next().is_some() {
-            several
-        } else {
-            self.stored(dialect)
-        }
+        let strings = several.clone().all(|value| matches!(value, ValueRef::Text(_)));
+        if strings && several.clone().next().is_some() { several } else { self.stored(dialect) }
     }
 }
 
@@ -156,17 +144,11 @@ enum Place<'a> {
 
 impl<'a> Values<'a> {
     const fn one(value: ValueRef<'a>) -> Self {
-        Self {
-            left: 1,
-            from: Place::One(value),
-        }
+        Self { left: 1, from: Place::One(value) }
     }
 
     const fn none() -> Self {
-        Self {
-            left: 0,
-            from: Place::List(Cursor::new(&[])),
-        }
+        Self { left: 0, from: Place::List(Cursor::new(&[])) }
     }
 
     fn newest(len: usize, mut elements: Cursor<'a>) -> Self {
@@ -176,10 +158,7 @@ impl<'a> Values<'a> {
                 return Self::none();
             }
         }
-        Self {
-            left,
-            from: Place::List(elements),
-        }
+        Self { left, from: Place::List(elements) }
     }
 
     /// Copies that stay: at most [`MAX_VALUES`] of them.

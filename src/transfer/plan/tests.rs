@@ -70,25 +70,14 @@ fn serve(
     }
     let (total, ranged) = (bytes.len() as u64, offset > 0 && kind != Kind::NoRanges);
     if ranged && offset >= total {
-        return Ok((
-            Head {
-                status: 416,
-                ..Head::default()
-            },
-            Vec::new(),
-            None,
-        ));
+        return Ok((Head { status: 416, ..Head::default() }, Vec::new(), None));
     }
     let from = if ranged { offset } else { 0 };
     let mut body = bytes[from as usize..].to_vec();
     let mut head = Head {
         status: if ranged { 206 } else { 200 },
         length: Some(body.len() as u64),
-        range: ranged.then(|| ContentRange {
-            first: from,
-            last: total - 1,
-            total,
-        }),
+        range: ranged.then(|| ContentRange { first: from, last: total - 1, total }),
         ..Head::default()
     };
     let mut end = None;
@@ -105,10 +94,7 @@ fn serve(
         Kind::Longer => body.extend([9; 40]),
         Kind::LyingSize(size) if !ranged => head.length = Some(size),
         Kind::WrongRange if ranged => {
-            head.range = head.range.map(|it| ContentRange {
-                first: it.first - 1,
-                ..it
-            });
+            head.range = head.range.map(|it| ContentRange { first: it.first - 1, ..it });
         }
         Kind::ShiftedRange => body.reverse(),
         _ => {}
@@ -151,11 +137,7 @@ fn run(mut plan: Plan, kinds: &dyn Fn(&str) -> Kind, truth: &[u8], mut file: Vec
         }
     };
     let states = plan.sources().iter().map(Source::state).collect();
-    Run {
-        result,
-        states,
-        requests,
-    }
+    Run { result, states, requests }
 }
 
 fn pour(
@@ -186,12 +168,8 @@ fn pour(
 
 fn plan(count: usize, hash: Option<ContentHash>, seed: u64) -> Plan {
     let url = |i| ProviderUrl::parse(&format!("http://h/{i}")).unwrap();
-    let choice = Choice {
-        hash,
-        sources: (0..count).map(url).collect(),
-        stand_ins: Vec::new(),
-        others: 0,
-    };
+    let choice =
+        Choice { hash, sources: (0..count).map(url).collect(), stand_ins: Vec::new(), others: 0 };
     Plan::new(choice, &Limits::default(), seed)
 }
 
@@ -277,12 +255,7 @@ proptest! {
 fn one_honest_source_beats_nine_liars() {
     let truth = content(350);
     for seed in 0..200 {
-        for liar in [
-            Kind::Wrong,
-            Kind::OtherSize(90),
-            Kind::LyingSize(90),
-            Kind::ShiftedRange,
-        ] {
+        for liar in [Kind::Wrong, Kind::OtherSize(90), Kind::LyingSize(90), Kind::ShiftedRange] {
             let mut kinds = vec![liar; 10];
             kinds[3] = Kind::Honest;
             let run = play(&kinds, &truth, true, Vec::new(), seed);
@@ -294,26 +267,13 @@ fn one_honest_source_beats_nine_liars() {
 #[test]
 fn a_broken_source_is_continued_not_repeated() {
     let truth = content(300);
-    let run = play(
-        &[Kind::Short(100), Kind::Honest],
-        &truth,
-        true,
-        Vec::new(),
-        0,
-    );
+    let run = play(&[Kind::Short(100), Kind::Honest], &truth, true, Vec::new(), 0);
     assert_eq!(run.result, Ok(truth.clone()));
     assert_eq!(run.requests, 2);
-    assert_eq!(
-        run.states,
-        [SourceState::Failed(Failure::Short), SourceState::Done]
-    );
+    assert_eq!(run.states, [SourceState::Failed(Failure::Short), SourceState::Done]);
 
     let alone = play(&[Kind::Short(100)], &truth, true, Vec::new(), 0);
-    assert_eq!(
-        (alone.result, alone.requests),
-        (Ok(truth), 3),
-        "it goes on by itself"
-    );
+    assert_eq!((alone.result, alone.requests), (Ok(truth), 3), "it goes on by itself");
 }
 
 #[test]
@@ -342,27 +302,15 @@ fn when_several_had_a_hand_in_it_only_the_liar_is_convicted() {
 fn the_failure_tells_lies_from_silence() {
     let truth = content(300);
     let failure = |kinds: &[Kind]| play(kinds, &truth, true, Vec::new(), 0).result.unwrap_err();
-    assert_eq!(
-        failure(&[Kind::Wrong, Kind::OtherSize(5)]),
-        PlanFailure::AllWrong
-    );
-    assert_eq!(
-        failure(&[Kind::Wrong, Kind::Refuses, Kind::Denied]),
-        PlanFailure::AllWrong
-    );
+    assert_eq!(failure(&[Kind::Wrong, Kind::OtherSize(5)]), PlanFailure::AllWrong);
+    assert_eq!(failure(&[Kind::Wrong, Kind::Refuses, Kind::Denied]), PlanFailure::AllWrong);
     assert_eq!(failure(&[Kind::Wrong, Kind::Stalls]), PlanFailure::AllWrong);
     assert_eq!(
         failure(&[Kind::Wrong, Kind::ShortUnsaid(9), Kind::Short(0)]),
         PlanFailure::AllWrong
     );
-    assert_eq!(
-        failure(&[Kind::Wrong, Kind::LyingSize(400)]),
-        PlanFailure::AllFailed
-    );
-    assert_eq!(
-        failure(&[Kind::Wrong, Kind::Status(404)]),
-        PlanFailure::AllFailed
-    );
+    assert_eq!(failure(&[Kind::Wrong, Kind::LyingSize(400)]), PlanFailure::AllFailed);
+    assert_eq!(failure(&[Kind::Wrong, Kind::Status(404)]), PlanFailure::AllFailed);
     assert_eq!(failure(&[Kind::Refuses]), PlanFailure::AllFailed);
     assert_eq!(failure(&[]), PlanFailure::AllFailed);
 }
@@ -377,25 +325,14 @@ fn an_entity_tag_guards_only_bytes_of_its_own_source() {
         etag: Some("\"v1\"".to_owned()),
         encoded: false,
     };
-    let Step::Try(first) = plan.next_step() else {
-        panic!("a source")
-    };
+    let Step::Try(first) = plan.next_step() else { panic!("a source") };
     assert_eq!((first.offset, first.if_range), (0, None));
     assert_eq!(plan.answered(&head(200, None)), Some(0));
     assert_eq!(plan.received(2), 2);
     plan.failed(Failure::Broken);
-    let Step::Try(second) = plan.next_step() else {
-        panic!("the same source")
-    };
-    assert_eq!(
-        (second.offset, second.if_range.as_deref()),
-        (2, Some("\"v1\""))
-    );
-    let range = ContentRange {
-        first: 2,
-        last: 3,
-        total: 4,
-    };
+    let Step::Try(second) = plan.next_step() else { panic!("the same source") };
+    assert_eq!((second.offset, second.if_range.as_deref()), (2, Some("\"v1\"")));
+    let range = ContentRange { first: 2, last: 3, total: 4 };
     assert_eq!(plan.answered(&head(206, Some(range))), Some(2));
 }
 

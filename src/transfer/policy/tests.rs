@@ -97,11 +97,7 @@ fn spellings(ip: [u8; 4]) -> Vec<String> {
         format!("0{a:o}.0{b:o}.0{c:o}.0{d:o}"),
         format!("{a}.{b}.{low}"),
         format!("{a}.{}", number & 0x00ff_ffff),
-        format!(
-            "%{:02x}{}",
-            b'0' + a / 100,
-            &format!("{a:03}.{b}.{c}.{d}")[1..]
-        ),
+        format!("%{:02x}{}", b'0' + a / 100, &format!("{a:03}.{b}.{c}.{d}")[1..]),
         format!("[::ffff:{a}.{b}.{c}.{d}]"),
         format!("[::ffff:{high:x}:{low:x}]"),
         format!("[0:0:0:0:0:ffff:{high:x}:{low:x}]"),
@@ -129,24 +125,9 @@ fn hostile_urls() -> BTreeSet<String> {
         urls.insert(format!("https://[{ip}]:8443/files/x"));
     }
     let full_width = ["http://127。0。0。1/", "http://①②⑦.0.0.1/", "http://０/"];
-    let schemes = [
-        "ftp://10.0.0.1/x",
-        "file:///etc/passwd",
-        "gopher://10.0.0.1:70/_x",
-        "unix:/x",
-    ];
-    let credentials = [
-        "http://a@10.0.0.1/",
-        "http://10.0.0.1:80@127.0.0.1/",
-        "http://:b@h/",
-    ];
-    let broken = [
-        "http://10.0.0.1:0/",
-        "http://",
-        "http://[::1",
-        "http://1.2.3.4.5/",
-        "//h/x",
-    ];
+    let schemes = ["ftp://10.0.0.1/x", "file:///etc/passwd", "gopher://10.0.0.1:70/_x", "unix:/x"];
+    let credentials = ["http://a@10.0.0.1/", "http://10.0.0.1:80@127.0.0.1/", "http://:b@h/"];
+    let broken = ["http://10.0.0.1:0/", "http://", "http://[::1", "http://1.2.3.4.5/", "//h/x"];
     let all = [&full_width[..], &schemes, &credentials, &broken];
     urls.extend(all.into_iter().flatten().map(|url| (*url).to_owned()));
     urls
@@ -156,10 +137,7 @@ fn hostile_urls() -> BTreeSet<String> {
 fn no_hostile_url_is_let_through() {
     let urls = hostile_urls();
     assert!(urls.len() >= 300, "only {} URLs", urls.len());
-    let through: Vec<_> = urls
-        .iter()
-        .filter(|url| lets_through(&lan(), url, &[]))
-        .collect();
+    let through: Vec<_> = urls.iter().filter(|url| lets_through(&lan(), url, &[])).collect();
     assert!(through.is_empty(), "let through: {through:?}");
 }
 
@@ -174,11 +152,7 @@ fn a_name_is_judged_by_what_it_resolves_to() {
     }
     for ip in FORBIDDEN_V6 {
         let ip: Ipv6Addr = ip.parse().unwrap();
-        assert!(!lets_through(
-            &lan(),
-            "http://h/",
-            &[SocketAddr::from((ip, 80))]
-        ));
+        assert!(!lets_through(&lan(), "http://h/", &[SocketAddr::from((ip, 80))]));
     }
     assert_eq!(lan().vet_all([]), Err(Denied::NoAddress));
     let mixed = [
@@ -224,11 +198,7 @@ fn legal_urls_work() {
 
 #[test]
 fn a_node_on_loopback_may_ask_loopback_but_nothing_else_more() {
-    for url in [
-        "http://127.0.0.1:9000/x",
-        "http://127.8.8.8:1/x",
-        "http://[::1]:9000/x",
-    ] {
+    for url in ["http://127.0.0.1:9000/x", "http://127.8.8.8:1/x", "http://[::1]:9000/x"] {
         assert!(lets_through(&local(), url, &[]), "{url}");
         assert!(!lets_through(&lan(), url, &[]), "{url}");
     }
@@ -242,28 +212,18 @@ fn a_node_on_loopback_may_ask_loopback_but_nothing_else_more() {
 
 #[test]
 fn the_admin_port_is_never_asked() {
-    for host in spellings([127, 0, 0, 1])
-        .iter()
-        .chain(&spellings([127, 3, 2, 1]))
-    {
+    for host in spellings([127, 0, 0, 1]).iter().chain(&spellings([127, 3, 2, 1])) {
         let url = format!("http://{host}:{ADMIN_PORT}/api/v1/files");
         assert!(!lets_through(&local(), &url, &[]), "{url}");
     }
-    assert!(!lets_through(
-        &local(),
-        "http://localhost:8469/",
-        &[admin()]
-    ));
+    assert!(!lets_through(&local(), "http://localhost:8469/", &[admin()]));
     let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, ADMIN_PORT));
     assert_eq!(local().vet(v6), Err(Denied::Admin));
 
     let own = IpAddr::from([192, 168, 1, 7]);
     let everywhere = SocketAddr::from(([0, 0, 0, 0], ADMIN_PORT));
     let open = UrlPolicy::new(false, Some(everywhere), vec![own]);
-    assert_eq!(
-        open.vet(SocketAddr::new(own, ADMIN_PORT)),
-        Err(Denied::Admin)
-    );
+    assert_eq!(open.vet(SocketAddr::new(own, ADMIN_PORT)), Err(Denied::Admin));
     assert_eq!(open.vet(SocketAddr::new(own, 8468)), Ok(()));
 }
 
@@ -271,10 +231,7 @@ fn the_admin_port_is_never_asked() {
 fn redirects_are_vetted_and_never_lose_their_cipher() {
     let secure = Url::parse("https://h/a").unwrap();
     let plain = Url::parse("http://10.0.0.1/a").unwrap();
-    assert_eq!(
-        lan().redirect(&secure, "http://h/b"),
-        Err(Denied::Downgrade)
-    );
+    assert_eq!(lan().redirect(&secure, "http://h/b"), Err(Denied::Downgrade));
     let to = lan().redirect(&plain, "/b#frag").unwrap();
     assert_eq!(to.as_str(), "http://10.0.0.1/b");
     assert!(lan().redirect(&plain, "https://h/b").is_ok());
@@ -284,9 +241,6 @@ fn redirects_are_vetted_and_never_lose_their_cipher() {
             assert!(lan().redirect(&plain, &location).is_err(), "{location}");
         }
     }
-    assert_eq!(
-        lan().redirect(&plain, "//127.0.0.1/"),
-        Err(Denied::Loopback)
-    );
+    assert_eq!(lan().redirect(&plain, "//127.0.0.1/"), Err(Denied::Loopback));
     assert_eq!(lan().redirect(&plain, "http://["), Err(Denied::BadRedirect));
 }

@@ -6,10 +6,7 @@ use super::*;
 fn a_stored_list_is_several_values_in_the_list_dialect_and_one_in_the_scalar() {
     let packed = pack(&list(["a".into(), 1.into()]));
     let stored = StoredValue::of_object(ValueRef::Foreign(&packed));
-    assert_eq!(
-        stored.stored(Dialect::List).to_vec(),
-        [text("a"), foreign(1)]
-    );
+    assert_eq!(stored.stored(Dialect::List).to_vec(), [text("a"), foreign(1)]);
     let whole = Value::Foreign(packed.clone().into());
     assert_eq!(stored.stored(Dialect::Scalar).to_vec(), [whole]);
 }
@@ -32,10 +29,7 @@ fn a_scalar_node_reads_the_strings_of_a_list_answer_but_takes_no_other_list_apar
     let body = value_answer(mixed.clone());
     assert_eq!(answered(&body, Dialect::Scalar), [foreign(mixed)]);
     assert_eq!(answered(&body, Dialect::List).len(), 2);
-    assert_eq!(
-        answered(&value_answer("a".into()), Dialect::List),
-        [text("a")]
-    );
+    assert_eq!(answered(&value_answer("a".into()), Dialect::List), [text("a")]);
 }
 
 #[test]
@@ -49,25 +43,13 @@ fn a_list_as_a_value_survives_a_store_between_list_nodes() {
         };
         let mut out = Vec::new();
         encode_request(&mut out, ID, &request).unwrap();
-        let Ok(Datagram::Request {
-            request: Request::Store { value, .. },
-            ..
-        }) = decode(&out)
+        let Ok(Datagram::Request { request: Request::Store { value, .. }, .. }) = decode(&out)
         else {
             panic!("{out:?}")
         };
-        assert_eq!(
-            value.stored(dialect).to_vec(),
-            std::slice::from_ref(&inner),
-            "{dialect:?}"
-        );
-        let ValueRef::Foreign(packed) = value.object() else {
-            panic!("{value:?}")
-        };
-        let lists = packed
-            .iter()
-            .take_while(|byte| **byte & 0xf0 == 0x90)
-            .count();
+        assert_eq!(value.stored(dialect).to_vec(), std::slice::from_ref(&inner), "{dialect:?}");
+        let ValueRef::Foreign(packed) = value.object() else { panic!("{value:?}") };
+        let lists = packed.iter().take_while(|byte| **byte & 0xf0 == 0x90).count();
         assert_eq!(lists, depth);
     }
 }
@@ -84,10 +66,7 @@ fn the_newest_values_of_one_type_go_into_a_list_and_strings_first() {
 fn the_scalar_answer_is_the_newest_value_that_does_not_read_as_absent() {
     let values = [text("old"), text("new"), foreign(Object::Nil)];
     let mut out = Vec::new();
-    assert_eq!(
-        encode_values(&mut out, ID, values.iter(), Dialect::Scalar),
-        1
-    );
+    assert_eq!(encode_values(&mut out, ID, values.iter(), Dialect::Scalar), 1);
     assert_eq!(&out[HEADER_BYTES..], value_answer("new".into()));
 }
 

@@ -16,31 +16,15 @@ fn what_is_no_frame_is_refused() {
     assert_eq!(decode(&[1; 21]), Err(DecodeError::TooShort));
     assert_eq!(decode(&[2; 22]), Err(DecodeError::Direction(2)));
     assert_eq!(request(&[0xc1]), Err(DecodeError::Reserved));
-    assert_eq!(
-        request(b"\x92\xa4fish\x90"),
-        Err(DecodeError::UnknownMethod)
-    );
-    assert_eq!(
-        request(b"\x92\xa4\xff\xff\xff\xff\x90"),
-        Err(DecodeError::NotUtf8)
-    );
-    assert_eq!(
-        request(b"\x92\xa4ping\x91\xc4\x13"),
-        Err(DecodeError::Truncated)
-    );
+    assert_eq!(request(b"\x92\xa4fish\x90"), Err(DecodeError::UnknownMethod));
+    assert_eq!(request(b"\x92\xa4\xff\xff\xff\xff\x90"), Err(DecodeError::NotUtf8));
+    assert_eq!(request(b"\x92\xa4ping\x91\xc4\x13"), Err(DecodeError::Truncated));
 }
 
 #[test]
 fn the_number_of_arguments_is_exact() {
-    for body in [
-        &b"\x92\xa4stun\x91\x01"[..],
-        b"\x93\xa4stun\x90\x90",
-        b"\x92\xa4ping\x90",
-    ] {
-        assert!(
-            matches!(request(body), Err(DecodeError::Expected(_))),
-            "{body:?}"
-        );
+    for body in [&b"\x92\xa4stun\x91\x01"[..], b"\x93\xa4stun\x90\x90", b"\x92\xa4ping\x90"] {
+        assert!(matches!(request(body), Err(DecodeError::Expected(_))), "{body:?}");
     }
 }
 
@@ -58,20 +42,13 @@ fn an_answer_to_a_store_is_yes_only_when_it_is_true() {
         assert_eq!(decode_store_answer(no), Ok(false));
     }
     assert_eq!(decode_store_answer(&[0x91]), Err(DecodeError::Truncated));
-    assert_eq!(
-        decode_store_answer(&[0xdd, 255, 255, 255, 255]),
-        Err(DecodeError::Truncated)
-    );
+    assert_eq!(decode_store_answer(&[0xdd, 255, 255, 255, 255]), Err(DecodeError::Truncated));
 }
 
 #[test]
 fn other_keys_beside_value_are_ignored_and_it_stands_there_once() {
     let map = |keys: &[&str]| {
-        pack(&Object::Map(
-            keys.iter()
-                .map(|key| ((*key).into(), (*key).into()))
-                .collect(),
-        ))
+        pack(&Object::Map(keys.iter().map(|key| ((*key).into(), (*key).into())).collect()))
     };
     let body = map(&["age", "value", "next"]);
     assert_eq!(answered(&body, Dialect::List), [text("value")]);

@@ -49,18 +49,10 @@ fn supported(value: &Value) -> bool {
 
 /// Everything the codec reads, on the same bytes.
 fn read_all(bytes: &[u8]) {
-    if let Ok(Datagram::Request {
-        request: Request::Store { value, .. },
-        ..
-    }) = decode(bytes)
-    {
+    if let Ok(Datagram::Request { request: Request::Store { value, .. }, .. }) = decode(bytes) {
         read_values(value);
     }
-    let _ = (
-        decode_pong(bytes),
-        decode_store_answer(bytes),
-        decode_stun(bytes),
-    );
+    let _ = (decode_pong(bytes), decode_store_answer(bytes), decode_stun(bytes));
     if let Ok(nodes) = decode_nodes(bytes) {
         assert!(nodes.len() <= MAX_NODES && !nodes.spilled());
     }
@@ -223,23 +215,14 @@ fn a_nest_of_any_depth_ends_without_recursion() {
     let mut whole = bomb.clone();
     whole.push(0xc0);
     assert_eq!(decode_store_answer(&whole), Ok(false));
-    assert_eq!(
-        answered(&[b"\x81\xa5value", &whole[..]].concat(), Dialect::Scalar),
-        []
-    );
+    assert_eq!(answered(&[b"\x81\xa5value", &whole[..]].concat(), Dialect::Scalar), []);
 }
 
 #[test]
 fn bytes_that_are_no_object_are_not_handed_on() {
-    let broken = [
-        Value::Foreign(Bytes::new()),
-        Value::Foreign(Bytes::from_static(&[0xc1])),
-    ];
+    let broken = [Value::Foreign(Bytes::new()), Value::Foreign(Bytes::from_static(&[0xc1]))];
     let mut out = Vec::new();
     assert_eq!(encode_values(&mut out, ID, broken.iter(), Dialect::List), 0);
-    assert_eq!(
-        encode_values(&mut out, ID, broken.iter(), Dialect::Scalar),
-        0
-    );
+    assert_eq!(encode_values(&mut out, ID, broken.iter(), Dialect::Scalar), 0);
     assert!(out.is_empty());
 }

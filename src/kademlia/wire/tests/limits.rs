@@ -19,13 +19,9 @@ fn the_longest_value_fits_a_store_and_one_byte_more_does_not() {
             assert!(decode(&out[4..]).is_ok());
             // Put together by hand, the longer one is refused by the receiver, too.
             let mut longer = pack(&Object::Binary(vec![0; 20]));
-            longer = [
-                b"\x92\xa5store\x93",
-                &longer[..],
-                &longer,
-                &pack(&"x".repeat(len + 1).into()),
-            ]
-            .concat();
+            longer =
+                [b"\x92\xa5store\x93", &longer[..], &longer, &pack(&"x".repeat(len + 1).into())]
+                    .concat();
             let longer = [&out[4..4 + HEADER_BYTES], &longer].concat();
             assert_eq!(decode(&longer), Err(DecodeError::Truncated));
         } else {
@@ -39,17 +35,11 @@ fn the_longest_value_fits_a_store_and_one_byte_more_does_not() {
 fn a_list_is_cut_to_what_a_peer_can_cache_and_keeps_the_newest() {
     let values: Vec<_> = (0..100).map(|i| text(&format!("{i:0>100}"))).collect();
     let (read, bytes) = list_answer(&values);
-    assert!(
-        bytes <= MAX_LIST_BYTES && bytes + 102 > MAX_LIST_BYTES,
-        "{bytes}"
-    );
+    assert!(bytes <= MAX_LIST_BYTES && bytes + 102 > MAX_LIST_BYTES, "{bytes}");
     assert_eq!(read, values[100 - read.len()..]);
     // Alone, the longest value goes in whole: a node that only reads can read it.
     let longest = [text("old"), text(&"x".repeat(MAX_VALUE_BYTES))];
-    assert_eq!(
-        list_answer(&longest),
-        (longest[1..].to_vec(), MAX_LIST_BYTES + 1)
-    );
+    assert_eq!(list_answer(&longest), (longest[1..].to_vec(), MAX_LIST_BYTES + 1));
 }
 
 #[test]
@@ -76,11 +66,7 @@ fn a_value_that_cannot_be_handed_on_is_left_out_and_spoils_no_other() {
     ];
     for object in odd {
         let body = value_answer(list(["a".into(), object.clone(), "b".into()]));
-        assert_eq!(
-            answered(&body, Dialect::List),
-            [text("a"), text("b")],
-            "{object}"
-        );
+        assert_eq!(answered(&body, Dialect::List), [text("a"), text("b")], "{object}");
         let packed = pack(&object);
         let scalar = StoredValue::of_object(ValueRef::Foreign(&packed));
         assert_eq!(scalar.stored(Dialect::Scalar).to_vec(), [], "{object}");
@@ -110,10 +96,7 @@ fn nodes_that_cannot_be_used_are_skipped_and_others_taken_in_order() {
         entry(&[8; 20], "10.0.0.1", 1),
         entry(&[9; 20], "10.0.0.9", 65_535),
     ]));
-    assert_eq!(
-        decode_nodes(&body).unwrap().as_slice(),
-        [node(1, 1), node(9, 65_535)]
-    );
+    assert_eq!(decode_nodes(&body).unwrap().as_slice(), [node(1, 1), node(9, 65_535)]);
 }
 
 #[test]
@@ -122,13 +105,9 @@ fn at_most_twenty_nodes_are_written_and_taken() {
     let mut out = Vec::new();
     encode_nodes(&mut out, ID, &many);
     assert_eq!(out[HEADER_BYTES..][..3], [0xdc, 0, MAX_NODES as u8]);
-    assert_eq!(
-        decode_nodes(&out[HEADER_BYTES..]).unwrap().as_slice(),
-        &many[..MAX_NODES]
-    );
-    let entries = many
-        .iter()
-        .map(|node| entry(node.id.as_bytes(), &node.address.ip().to_string(), 9));
+    assert_eq!(decode_nodes(&out[HEADER_BYTES..]).unwrap().as_slice(), &many[..MAX_NODES]);
+    let entries =
+        many.iter().map(|node| entry(node.id.as_bytes(), &node.address.ip().to_string(), 9));
     let body = pack(&Object::Array(entries.collect()));
     assert_eq!(decode_nodes(&body).unwrap().as_slice(), &many[..MAX_NODES]);
 }
@@ -142,18 +121,11 @@ fn another_structure_than_nodes_is_an_error() {
         list([list([Object::Binary(vec![1; 20]), "10.0.0.1".into()])]),
         list([list(["id".into(), "10.0.0.1".into(), 1.into()])]),
         list([list([Object::Binary(vec![1; 20]), 1.into(), 1.into()])]),
-        list([list([
-            Object::Binary(vec![1; 20]),
-            "10.0.0.1".into(),
-            (-1).into(),
-        ])]),
+        list([list([Object::Binary(vec![1; 20]), "10.0.0.1".into(), (-1).into()])]),
     ];
     for object in wrong {
         let error = decode_nodes(&pack(&object));
-        assert!(
-            matches!(error, Err(DecodeError::Expected(_))),
-            "{object}: {error:?}"
-        );
+        assert!(matches!(error, Err(DecodeError::Expected(_))), "{object}: {error:?}");
     }
 }
 
@@ -168,10 +140,6 @@ fn a_length_beyond_the_bytes_is_noticed_at_once() {
         b"\xc6\xff\xff\xff\xffx",
     ];
     for claim in claims {
-        assert_eq!(
-            Cursor::new(claim).head(),
-            Err(DecodeError::Truncated),
-            "{claim:?}"
-        );
+        assert_eq!(Cursor::new(claim).head(), Err(DecodeError::Truncated), "{claim:?}");
     }
 }
