@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["command", "config", "clock"]),
     ("actors", &["kademlia", "content", "transfer", "command", "clock", "config"]),
     ("http", &["command", "clock", "config", "actors::messages"]),
-    ("app", &["kademlia", "content", "command", "clock", "config", "actors", "http"]),
+    ("app", &["kademlia", "content", "transfer", "command", "clock", "config", "actors", "http"]),
     ("main", &["cli", "app", "sim", "command", "config", "clock"]),
     ("lib", &[]),
 ];

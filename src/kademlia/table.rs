@@ -89,7 +89,7 @@ impl RoutingTable {
 
     /// Every contact.
     pub fn contacts(&self) -> impl Iterator<Item = &Contact> {
-        self.leaves.iter().flat_map(|bucket| bucket.contacts())
+        self.leaves.iter().flat_map(KBucket::contacts)
     }
 
     /// The contact at an address.

@@ -4,12 +4,16 @@
 //! published is never displaced, and a value whose URL names its sender's own host is never
 //! displaced by one that doesn't. Never: lets a third party's repeats keep a value alive.
 
+mod exchange;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::bounded::BoundedMap;
 use super::{Key, Timestamp, Value};
+
+pub use exchange::{Held, HeldDetail, HeldKey, Source, StoreReply, StoreRequest};
 
 /// Values of one key: as many providers as a downloader could use, and they fit a few datagrams.
 pub const MAX_VALUES_PER_KEY: usize = 64;
@@ -32,96 +36,6 @@ const MAX_EXPIRED: usize = 65_536;
 /// Memory a held value takes besides its own bytes: key, times, source and map overhead.
 const OVERHEAD_BYTES: usize = 120;
 
-/// Who brought a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// This node's own user, who keeps it fresh until it is taken back.
-    Own,
-    /// A peer's plain `store`.
-    Peer {
-        /// Its UDP address.
-        address: SocketAddrV4,
-        /// Whether it is a verified contact among the k nearest to the key, and so may hand over
-        /// a whole key at once.
-        holder: bool,
-    },
-}
-
-/// What the routing node asks of the store.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StoreRequest {
-    /// Merge these values into a key.
-    Put {
-        /// The key.
-        key: Key,
-        /// Its new values.
-        values: Vec<Value>,
-        /// Who brought them.
-        source: Source,
-    },
-    /// Everything held under a key.
-    Get {
-        /// The key.
-        key: Key,
-    },
-    /// Give up an own publication: it is no longer kept fresh, and no longer held.
-    Forget {
-        /// The key.
-        key: Key,
-        /// The value.
-        value: Value,
-    },
-    /// A page of the keys held, in key order.
-    Keys {
-        /// Only keys after this one.
-        after: Option<Key>,
-        /// At most this many.
-        limit: usize,
-    },
-}
-
-/// A value that is held.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// The value.
-    pub value: Value,
-    /// Time since it was first known here.
-    pub age: Duration,
-    /// Time since it was last stored here.
-    pub refreshed: Duration,
-    /// Whether this node published it.
-    pub own: bool,
-}
-
-/// A key that is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeldKey {
-    /// The key.
-    pub key: Key,
-    /// Whether this node published one of its values.
-    pub own: bool,
-    /// Time since a peer last stored a value on it.
-    pub refreshed: Duration,
-}
-
-/// What the store answers.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StoreReply {
-    /// To `Put`: whether every value was taken.
-    Put {
-        /// False when at least one value was refused.
-        accepted: bool,
-    },
-    /// To `Forget`.
-    Forgotten,
-    /// To `Get`: the values, oldest first; none when the key is not held.
-    Values(Vec<Held>),
-    /// To `Keys`: in key order.
-    Keys(Vec<HeldKey>),
-    /// The store could not be asked; nothing is known.
-    Unavailable,
-}
-
 #[derive(Debug, Clone)]
 struct Stored {
     value: Value,
@@ -141,21 +55,6 @@ impl Stored {
     fn is_own(&self) -> bool {
         self.source == Source::Own
     }
-}
-
-/// A value with everything that is known of it, for people to look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldDetail {
-    /// The key.
-    pub key: Key,
-    /// The value.
-    pub value: Value,
-    /// The address that brought it; none for an own publication.
-    pub publisher: Option<SocketAddrV4>,
-    /// Time since it was first known here.
-    pub age: Duration,
-    /// Time until it is dropped; none for an own publication.
-    pub expires_in: Option<Duration>,
 }
 
 /// Everything a node holds.

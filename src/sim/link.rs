@@ -62,6 +62,6 @@ impl Link {
             .wrapping_add(a.max(b) as u64)
             .wrapping_mul(0xd6e8_feb8_6659_fd93);
         let share = f64::from((mixed >> 40) as u32) / f64::from(1_u32 << 24);
-        self.latency.0 + (self.latency.1 - self.latency.0).mul_f64(share)
+        self.latency.0 + self.latency.1.saturating_sub(self.latency.0).mul_f64(share)
     }
 }

@@ -27,12 +27,15 @@ pub(super) async fn published_base(links: &Links) -> Result<String, CommandError
         return Ok(format!("http://{}", info.listen));
     }
     let observed = ask(&links.observed, ObservedAddress).await?;
-    if let Some(ip) = observed.map(|address| *address.ip()).filter(presentable) {
+    if let Some(ip) = observed.map(|address| *address.ip()).filter(|ip| presentable(*ip)) {
         return Ok(format!("http://{ip}:{port}"));
     }
     let peers = ask(&links.view_routing, ViewRouting).await?.peers;
     let towards_peers = peers.iter().filter_map(|peer| peer.address.parse().ok());
-    let ip = towards_peers.filter_map(interface_towards).find(presentable).or_else(any_interface);
+    let ip = towards_peers
+        .filter_map(interface_towards)
+        .find(|ip| presentable(*ip))
+        .or_else(any_interface);
     match ip {
         Some(ip) => Ok(format!("http://{ip}:{port}")),
         None => Err(CommandError::failed(
@@ -41,7 +44,7 @@ pub(super) async fn published_base(links: &Links) -> Result<String, CommandError
     }
 }
 
-fn presentable(ip: &Ipv4Addr) -> bool {
+fn presentable(ip: Ipv4Addr) -> bool {
     !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast()
 }
 
@@ -61,5 +64,5 @@ fn any_interface() -> Option<Ipv4Addr> {
         IpAddr::V4(ip) => Some(ip),
         IpAddr::V6(_) => None,
     });
-    addresses.filter(|ip| !ip.is_link_local()).find(presentable)
+    addresses.filter(|ip| !ip.is_link_local()).find(|ip| presentable(*ip))
 }

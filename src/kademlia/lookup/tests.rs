@@ -1,1 +1,168 @@
+//! Laws of a lookup, with peers that answer, lag, or don't exist.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+const TARGET: Key = Key::new([0; 20]);
+const OWN: NodeId = NodeId::new([0xff; 20]);
+
+fn peer(n: u32) -> NodeEntry {
+    let mut id = [0; 20];
+    id[..4].copy_from_slice(&n.to_be_bytes());
+    id[19] = 1;
+    NodeEntry {
+        id: NodeId::new(id),
+        address: SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 + n), 8468),
+    }
+}
+
+fn lookup(goal: Goal, seeds: impl IntoIterator<Item = u32>) -> Lookup {
+    let settings = Settings::default();
+    Lookup::new(TARGET, goal, OWN, &settings, seeds.into_iter().map(peer))
+}
+
+fn asked(step: Step) -> Option<NodeEntry> {
+    match step {
+        Step::AskNodes(entry) | Step::AskValues(entry) => Some(entry),
+        Step::Wait | Step::Done => None,
+    }
+}
+
+#[test]
+fn three_at_once_and_a_straggler_frees_its_place() {
+    let mut lookup = lookup(Goal::Nodes, 1..10);
+    let first: Vec<_> = (0..3).filter_map(|_| asked(lookup.next())).collect();
+    assert_eq!(first, [peer(1), peer(2), peer(3)], "nearest first");
+    assert_eq!(lookup.next(), Step::Wait);
+    lookup.on_slow(&peer(1).id);
+    assert_eq!(lookup.next(), Step::AskNodes(peer(4)), "somebody else is asked beside it");
+    assert_eq!(lookup.next(), Step::Wait);
+}
+
+#[test]
+fn it_does_not_end_before_the_straggler_is_given_up_and_takes_its_late_answer() {
+    let mut lookup = lookup(Goal::Nodes, 1..3);
+    while asked(lookup.next()).is_some() {}
+    lookup.on_nodes(&peer(2).id, []);
+    lookup.on_slow(&peer(1).id);
+    assert_eq!(lookup.next(), Step::Wait);
+    lookup.on_gone(&peer(1).id);
+    assert_eq!(lookup.next(), Step::Done);
+    lookup.on_nodes(&peer(1).id, [peer(5)]);
+    assert_eq!(lookup.answered().collect::<Vec<_>>(), [peer(1), peer(2)]);
+}
+
+#[test]
+fn one_holder_is_not_enough_and_holders_are_asked_for_the_nodes_they_know() {
+    let mut lookup = lookup(Goal::Values, [1, 2]);
+    assert_eq!(lookup.next(), Step::AskValues(peer(1)));
+    assert_eq!(lookup.next(), Step::AskValues(peer(2)));
+    lookup.on_values(&peer(1).id);
+    lookup.on_values(&peer(2).id);
+    assert_eq!(lookup.next(), Step::AskNodes(peer(1)), "who else is there?");
+    lookup.on_nodes(&peer(1).id, [peer(3)]);
+    assert_eq!(lookup.next(), Step::AskValues(peer(3)));
+    lookup.on_nodes(&peer(3).id, []);
+    assert_eq!(lookup.next(), Step::AskNodes(peer(2)));
+    lookup.on_gone(&peer(2).id);
+    assert_eq!(lookup.next(), Step::Done);
+    assert_eq!(lookup.nearest_without_values(), Some(peer(3)));
+    assert_eq!(lookup.answered().count(), 3, "a holder that kept its nodes to itself still counts");
+}
+
+#[test]
+fn eight_of_the_nearest_that_hold_values_are_enough() {
+    let mut lookup = lookup(Goal::Values, 1..21);
+    let mut answers = 0;
+    while let Some(entry) = asked(lookup.next()) {
+        lookup.on_values(&entry.id);
+        answers += 1;
+    }
+    assert_eq!((answers, lookup.next()), (8, Step::Done));
+}
+
+#[test]
+fn a_victim_named_under_many_ids_is_asked_once() {
+    let victim = peer(0).address;
+    let mut lookup = lookup(Goal::Nodes, []);
+    lookup.on_found(peer(9));
+    assert_eq!(lookup.next(), Step::AskNodes(peer(9)));
+    let lies = (1..9).map(|n| NodeEntry { address: victim, ..peer(n) });
+    lookup.on_nodes(&peer(9).id, lies);
+    let mut datagrams = 0;
+    while let Some(entry) = asked(lookup.next()) {
+        assert_eq!(entry.address, victim);
+        lookup.on_gone(&entry.id);
+        datagrams += 1;
+    }
+    assert_eq!(datagrams, 1);
+}
+
+#[test]
+fn what_it_remembers_is_bounded() {
+    let mut lookup = lookup(Goal::Nodes, []);
+    for n in 0..2_000 {
+        lookup.on_found(peer(4_000 - n));
+    }
+    assert_eq!(lookup.candidates.len(), MAX_CANDIDATES);
+    assert_eq!(lookup.addresses.len(), MAX_CANDIDATES);
+    assert_eq!(lookup.next(), Step::AskNodes(peer(2_001)), "the nearest were kept");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Peers know their neighbours; some are dead, all answer in any order and at any pace.
+    #[test]
+    fn it_always_ends_with_the_nearest_that_live(seed: u64, count in 30usize..200, dead in 0.0..0.4) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let peers: Vec<NodeEntry> = (0..count).map(|n| peer(n as u32 + 1)).collect();
+        let lives: BTreeMap<_, _> =
+            peers.iter().map(|peer| (peer.id, !rng.random_bool(dead))).collect();
+        let seeds: Vec<_> = peers.iter().filter(|p| lives[&p.id]).take(150).collect();
+        prop_assume!(!seeds.is_empty());
+        let mut lookup = lookup(Goal::Nodes, []);
+        for _ in 0..3 {
+            lookup.on_found(**seeds.choose(&mut rng).unwrap());
+        }
+        let mut waiting: Vec<NodeEntry> = Vec::new();
+        let mut steps = 0;
+        loop {
+            steps += 1;
+            prop_assert!(steps < 10_000, "it ends");
+            match lookup.next() {
+                Step::AskNodes(entry) => waiting.push(entry),
+                Step::AskValues(_) => prop_assert!(false, "nobody wants values"),
+                Step::Done => break,
+                Step::Wait => {
+                    prop_assert!(!waiting.is_empty(), "it waits for nobody");
+                    let at = rng.random_range(0..waiting.len());
+                    let entry = waiting[at];
+                    if rng.random_bool(0.3) {
+                        lookup.on_slow(&entry.id);
+                    } else {
+                        waiting.remove(at);
+                        if lives[&entry.id] {
+                            // The 20 nearest to the target that it may know, and a few others.
+                            let known = peers.iter().take(20).copied();
+                            lookup.on_nodes(&entry.id, known.chain(peers.choose(&mut rng).copied()));
+                        } else {
+                            lookup.on_gone(&entry.id);
+                        }
+                    }
+                }
+            }
+        }
+        let nearest_living: Vec<_> =
+            peers.iter().take(20).filter(|peer| lives[&peer.id]).copied().collect();
+        let answered: Vec<_> = lookup.answered().take(nearest_living.len()).collect();
+        prop_assert_eq!(answered, nearest_living);
+    }
+}

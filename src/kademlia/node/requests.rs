@@ -79,6 +79,13 @@ impl Default for Requests {
     }
 }
 
+#[cfg(test)]
+impl Requests {
+    pub(super) fn held_count(&self) -> usize {
+        self.held.len()
+    }
+}
+
 impl Node {
     pub(super) fn receive(&mut self, now: Timestamp, from: SocketAddrV4, bytes: &[u8]) {
         match wire::decode(bytes) {

@@ -1,1 +1,357 @@
+//! A node against hand-made datagrams: who is believed, who is answered, who is kept waiting.
 
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::kademlia::values::MultiStore;
+use crate::kademlia::wire::{
+    Datagram, Request, RpcId, StoredValue, decode, decode_nodes, decode_pong, decode_store_answer,
+    decode_stun, encode_nodes, encode_pong, encode_request,
+};
+
+const NOW: Timestamp = Timestamp::from_micros(1_000_000_000);
+const RPC: RpcId = RpcId::new([7; 20]);
+
+/// A node, its store, and the means to talk to it by hand.
+struct Subject {
+    node: Node,
+    store: MultiStore,
+    now: Timestamp,
+    sent: Vec<(SocketAddrV4, Vec<u8>)>,
+    done: Vec<Outcome>,
+}
+
+impl Subject {
+    fn new() -> Self {
+        let node = Node::new(Settings::default(), NodeId::new([0; 20]), [3; 32], NOW);
+        let store = MultiStore::new(1_000_000, false);
+        Self { node, store, now: NOW, sent: Vec::new(), done: Vec::new() }
+    }
+
+    fn settle(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Send { to, datagram } => self.sent.push((to, datagram)),
+                Output::Store(ticket, request) => {
+                    let reply = self.store.handle(self.now, request);
+                    self.node.handle_store_reply(self.now, ticket, reply);
+                }
+                Output::Done(_, outcome) => self.done.push(outcome),
+            }
+        }
+    }
+
+    fn receive(&mut self, from: SocketAddrV4, bytes: &[u8]) -> Vec<(SocketAddrV4, Vec<u8>)> {
+        self.node.handle_datagram(self.now, from, bytes);
+        self.settle();
+        std::mem::take(&mut self.sent)
+    }
+
+    fn ask(&mut self, from: SocketAddrV4, request: &Request<'_>) -> Vec<(SocketAddrV4, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        encode_request(&mut bytes, RPC, request).unwrap();
+        self.receive(from, &bytes)
+    }
+
+    fn pass(&mut self, span: Duration) -> Vec<(SocketAddrV4, Vec<u8>)> {
+        let until = self.now + span;
+        while self.node.poll_timeout() <= until {
+            self.now = self.node.poll_timeout();
+            self.node.handle_timeout(self.now);
+            self.settle();
+        }
+        self.now = until;
+        std::mem::take(&mut self.sent)
+    }
+
+    /// The peer introduces itself and answers the reverse ping.
+    fn meet(&mut self, address: SocketAddrV4, id: NodeId) {
+        let sent = self.ask(address, &Request::Ping { sender: id });
+        let ping = sent.iter().find_map(|(_, bytes)| ping_in(bytes)).expect("a reverse ping");
+        self.receive(address, &pong(ping, id));
+        assert_eq!(self.node.table().at(address).map(|contact| contact.id), Some(id));
+    }
+}
+
+fn address(n: u8) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, n), 8468)
+}
+
+fn id(n: u8) -> NodeId {
+    NodeId::new([n; 20])
+}
+
+fn pong(rpc: RpcId, id: NodeId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_pong(&mut bytes, rpc, id);
+    bytes
+}
+
+fn ping_in(bytes: &[u8]) -> Option<RpcId> {
+    match decode(bytes) {
+        Ok(Datagram::Request { id, request: Request::Ping { .. } }) => Some(id),
+        _ => None,
+    }
+}
+
+fn answer_in(sent: &[(SocketAddrV4, Vec<u8>)]) -> Option<&[u8]> {
+    sent.iter().find_map(|(_, bytes)| match decode(bytes) {
+        Ok(Datagram::Response { id: RPC, body }) => Some(body),
+        _ => None,
+    })
+}
+
+fn text(value: &str) -> Value {
+    Value::Text(value.to_owned())
+}
+
+fn store<'a>(value: &'a Value) -> Request<'a> {
+    let value = StoredValue::one(value, crate::kademlia::Dialect::List);
+    Request::Store { sender: id(9), key: Key::of_name("k"), value }
+}
+
+#[test]
+fn a_newcomer_is_pinged_before_its_first_ping_is_answered() {
+    let mut subject = Subject::new();
+    let sent = subject.ask(address(1), &Request::Ping { sender: id(1) });
+    assert!(ping_in(&sent[0].1).is_some(), "our ping goes first");
+    assert_eq!(decode_pong(answer_in(&sent[1..]).unwrap()), Ok(NodeId::new([0; 20])));
+    assert!(subject.node.table().is_empty(), "a claim is no proof");
+    let again = subject.ask(address(1), &Request::Ping { sender: id(1) });
+    assert_eq!(again.len(), 1, "one reverse ping each, then quiet");
+}
+
+#[test]
+fn only_our_own_ping_brings_a_contact_in() {
+    let mut subject = Subject::new();
+    let sent = subject.ask(address(1), &Request::Ping { sender: id(1) });
+    let ping = ping_in(&sent[0].1).unwrap();
+    subject.receive(address(2), &pong(ping, id(1)));
+    assert!(subject.node.table().is_empty(), "an answer from elsewhere");
+    subject.receive(address(1), &pong(RpcId::new([1; 20]), id(1)));
+    assert!(subject.node.table().is_empty(), "an answer to nothing");
+    subject.receive(address(1), &pong(ping, id(2)));
+    assert!(subject.node.table().is_empty(), "another id than was claimed");
+    subject.receive(address(1), &pong(ping, id(1)));
+    assert!(subject.node.table().is_empty(), "an answer counts once");
+    subject.pass(Duration::from_secs(10));
+    subject.meet(address(1), id(1));
+}
+
+#[test]
+fn a_million_forged_sources_would_change_nothing() {
+    let mut subject = Subject::new();
+    let value = text("poison");
+    let mut bytes_in = 0;
+    let mut bytes_out = 0;
+    for n in 0..20_000_u32 {
+        let from = SocketAddrV4::new(Ipv4Addr::from(0x0b00_0000 + n), 1);
+        let mut bytes = Vec::new();
+        encode_request(&mut bytes, RPC, &store(&value)).unwrap();
+        bytes_in += bytes.len();
+        bytes_out += subject.receive(from, &bytes).iter().map(|(_, out)| out.len()).sum::<usize>();
+    }
+    assert!(subject.node.table().is_empty());
+    assert_eq!(subject.store.value_count(), 0);
+    assert!(subject.node.requests.held_count() <= 256);
+    let out_per_in = bytes_out as f64 / bytes_in as f64;
+    assert!(out_per_in < 1.0, "amplified {out_per_in} times");
+}
+
+#[test]
+fn a_question_of_an_unverified_peer_is_held_for_its_pong() {
+    let mut subject = Subject::new();
+    subject.meet(address(2), id(2));
+    let question = Request::FindNode { sender: id(1), target: id(5).as_key() };
+    let sent = subject.ask(address(1), &question);
+    assert!(answer_in(&sent).is_none());
+    let ping = ping_in(&sent[0].1).expect("it is asked who it is");
+    let sent = subject.receive(address(1), &pong(ping, id(1)));
+    let nodes = decode_nodes(answer_in(&sent).expect("answered on the pong")).unwrap();
+    assert_eq!(nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [id(2)], "and whole");
+}
+
+#[test]
+fn a_held_question_is_dropped_when_no_pong_comes() {
+    let mut subject = Subject::new();
+    subject.ask(address(1), &Request::FindNode { sender: id(1), target: id(5).as_key() });
+    assert_eq!(subject.node.requests.held_count(), 1);
+    subject.pass(Duration::from_secs(10));
+    assert_eq!(subject.node.requests.held_count(), 0);
+}
+
+#[test]
+fn stun_is_answered_to_anybody() {
+    let mut subject = Subject::new();
+    let sent = subject.ask(address(7), &Request::Stun);
+    assert_eq!(decode_stun(answer_in(&sent).unwrap()), Ok(address(7)));
+    assert_eq!(sent.len(), 1);
+}
+
+#[test]
+fn stores_are_acknowledged_once_kept_and_refused_with_false() {
+    let mut subject = Subject::new();
+    subject.meet(address(9), id(9));
+    for n in 0..20 {
+        let value = text(&format!("value {n}"));
+        let sent = subject.ask(address(9), &store(&value));
+        let accepted = decode_store_answer(answer_in(&sent).expect("never silence"));
+        assert_eq!(accepted, Ok(true), "a contact among the k nearest may hand over a key");
+    }
+    let long = text(&"x".repeat(8_000));
+    for n in 0..10 {
+        let value = text(&format!("{n}{}", long.as_text().unwrap()));
+        let sent = subject.ask(address(9), &store(&value));
+        let accepted = decode_store_answer(answer_in(&sent).unwrap()).unwrap();
+        assert_eq!(accepted, n < 8, "64 KiB a key, value {n}");
+    }
+}
+
+#[test]
+fn a_storm_of_one_store_meets_silence_and_ends_there() {
+    let mut subject = Subject::new();
+    subject.meet(address(9), id(9));
+    let value = text("v");
+    let answered: Vec<bool> =
+        (0..10).map(|_| answer_in(&subject.ask(address(9), &store(&value))).is_some()).collect();
+    assert_eq!(answered.iter().filter(|answered| **answered).count(), 4, "{answered:?}");
+    assert!(answer_in(&subject.ask(address(9), &store(&text("another")))).is_some());
+    subject.pass(Duration::from_secs(3));
+    assert!(answer_in(&subject.ask(address(9), &store(&value))).is_some(), "the storm is over");
+}
+
+#[test]
+fn an_answer_leaves_out_the_asker_the_target_and_who_is_failing() {
+    let mut subject = Subject::new();
+    for n in 1..=5 {
+        subject.meet(address(n), id(n));
+    }
+    subject.node.table.failed(address(5));
+    let question = Request::FindNode { sender: id(1), target: id(2).as_key() };
+    let sent = subject.ask(address(1), &question);
+    let nodes = decode_nodes(answer_in(&sent).unwrap()).unwrap();
+    let mut named: Vec<_> = nodes.iter().map(|node| node.id).collect();
+    named.sort();
+    assert_eq!(named, [id(3), id(4)]);
+}
+
+#[test]
+fn loopback_contacts_are_named_to_loopback_askers_only() {
+    let mut subject = Subject::new();
+    let local = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    subject.meet(local(1), id(1));
+    subject.meet(local(2), id(2));
+    subject.meet(address(3), id(3));
+    let question = |sender| Request::FindNode { sender, target: id(8).as_key() };
+    let afar = subject.ask(address(3), &question(id(3)));
+    assert_eq!(decode_nodes(answer_in(&afar).unwrap()).unwrap().len(), 0);
+    let near = subject.ask(local(1), &question(id(1)));
+    assert_eq!(decode_nodes(answer_in(&near).unwrap()).unwrap().len(), 2);
+}
+
+#[test]
+fn martians_in_an_answer_are_not_asked() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    subject.node.start_walk(NOW, id(0x40).as_key());
+    subject.settle();
+    let (_, question) = subject.sent.pop().expect("the contact is asked");
+    let Ok(Datagram::Request { id: rpc, .. }) = decode(&question) else { panic!("{question:?}") };
+    let entry =
+        |n: u8, ip: [u8; 4]| NodeEntry { id: id(n), address: SocketAddrV4::new(ip.into(), 8468) };
+    let mut answer = Vec::new();
+    let lies = [
+        entry(0x41, [127, 0, 0, 1]),
+        entry(0x42, [0, 0, 0, 0]),
+        entry(0x43, [224, 0, 0, 1]),
+        entry(0x44, [255, 255, 255, 255]),
+        entry(0x45, [240, 1, 2, 3]),
+        entry(0x46, [10, 0, 0, 46]),
+    ];
+    encode_nodes(&mut answer, rpc, &lies);
+    let sent = subject.receive(address(1), &answer);
+    let asked: Vec<_> = sent.iter().map(|(to, _)| *to.ip()).collect();
+    assert_eq!(asked, [Ipv4Addr::new(10, 0, 0, 46)]);
+}
+
+#[test]
+fn a_silent_contact_leaves_after_repeated_failures_not_after_one() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    let mut alive_after = Vec::new();
+    subject.node.start_walk(NOW, id(5).as_key());
+    for _ in 0..12 {
+        subject.pass(Duration::from_secs(5));
+        alive_after.push(subject.node.table().at(address(1)).is_some());
+    }
+    assert!(alive_after[0], "one unanswered request is no death");
+    assert!(!alive_after[11], "it was asked again and again in vain");
+}
+
+#[test]
+fn a_lonely_node_stores_on_itself_and_says_so() {
+    let mut subject = Subject::new();
+    let key = Key::of_name("k");
+    subject.node.start_put(NOW, key, text("v"));
+    subject.settle();
+    assert_eq!(subject.done.pop(), Some(Outcome::Put { stored: 1, of: 1 }));
+    subject.node.start_get(NOW, key);
+    subject.settle();
+    let Some(Outcome::Got { held, asked: 0, .. }) = subject.done.pop() else { panic!() };
+    assert!(held[0].own && held[0].value == text("v"));
+}
+
+#[test]
+fn a_put_that_nobody_acknowledges_counts_only_the_own_copy() {
+    let mut subject = Subject::new();
+    for n in 1..=3 {
+        subject.meet(address(n), id(n));
+    }
+    subject.node.start_put(subject.now, Key::of_name("k"), text("v"));
+    subject.settle();
+    subject.pass(Duration::from_secs(20));
+    assert_eq!(subject.done.pop(), Some(Outcome::Put { stored: 1, of: 1 }), "nobody is there");
+}
+
+#[test]
+fn operations_are_bounded() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let started =
+        (0..1_000).filter(|_| subject.node.start_get(NOW, Key::random(&mut rng)).is_some()).count();
+    assert_eq!(started, MAX_OPERATIONS);
+    subject.settle();
+    subject.pass(Duration::from_secs(30));
+    assert_eq!(subject.done.len(), MAX_OPERATIONS, "each ends");
+    assert!(subject.node.start_get(subject.now, Key::of_name("k")).is_some());
+}
+
+#[test]
+fn any_datagrams_in_any_order_do_no_harm() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let text = include_str!("../../../tests/vectors/wire.json");
+    let vectors: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+    let vectors: Vec<Vec<u8>> = vectors
+        .iter()
+        .map(|vector| hex::decode(vector["hex"].as_str().unwrap()).unwrap())
+        .collect();
+    assert!(vectors.len() > 300, "{}", vectors.len());
+    for _ in 0..30_000 {
+        let mut bytes = vectors[rng.random_range(0..vectors.len())].clone();
+        if rng.random_bool(0.7) {
+            let at = rng.random_range(0..bytes.len());
+            bytes[at] = rng.random();
+        }
+        let from = address(rng.random_range(1..20));
+        subject.receive(from, &bytes);
+        subject.pass(Duration::from_millis(10));
+    }
+    let sent = subject.ask(address(1), &Request::Ping { sender: id(1) });
+    assert!(answer_in(&sent).is_some(), "still alive");
+}

@@ -47,7 +47,8 @@ fn check(table: &RoutingTable) {
         }
     }
     assert_eq!(seen, table.len());
-    let area: f64 = table.buckets().iter().map(|b| 0.5_f64.powi(b.depth() as i32)).sum();
+    let area: f64 =
+        table.buckets().iter().map(|b| 0.5_f64.powi(i32::try_from(b.depth()).unwrap())).sum();
     assert!((area - 1.0).abs() < 1e-9, "leaves tile the key space");
 }
 
@@ -159,14 +160,14 @@ fn one_ip_gets_eight_places_and_loopback_has_no_such_limit_on_loopback() {
     let one_ip =
         |ip: [u8; 4], n: usize| SocketAddrV4::new(ip.into(), 1000 + u16::try_from(n).unwrap());
     let mut lan = table(all[0], 20);
-    for n in 1..30 {
-        lan.insert(Contact::new(all[n], one_ip([10, 0, 0, 1], n), NOW));
+    for (n, id) in all.iter().enumerate().take(30).skip(1) {
+        lan.insert(Contact::new(*id, one_ip([10, 0, 0, 1], n), NOW));
     }
     assert_eq!(lan.len(), MAX_IDS_PER_IP);
     let settings = Settings { on_loopback: true, ..Settings::default() };
     let mut local = RoutingTable::new(all[0], &settings, NOW);
-    for n in 1..15 {
-        local.insert(Contact::new(all[n], one_ip([127, 0, 0, 1], n), NOW));
+    for (n, id) in all.iter().enumerate().take(15).skip(1) {
+        local.insert(Contact::new(*id, one_ip([127, 0, 0, 1], n), NOW));
     }
     assert_eq!(local.len(), 14);
 }
@@ -176,9 +177,9 @@ fn the_public_profile_wants_many_networks() {
     let all = ids(6, 200);
     let settings = Settings { profile: Profile::Public, ..Settings::default() };
     let mut table = RoutingTable::new(all[0], &settings, NOW);
-    for n in 1..200 {
+    for (n, id) in all.iter().enumerate().skip(1) {
         let ip = [10, 0, 0, u8::try_from(n).unwrap()];
-        table.insert(Contact::new(all[n], SocketAddrV4::new(ip.into(), 8468), NOW));
+        table.insert(Contact::new(*id, SocketAddrV4::new(ip.into(), 8468), NOW));
     }
     assert!(table.len() <= MAX_PER_TABLE_AND_NET, "{}", table.len());
 }
