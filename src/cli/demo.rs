@@ -6,7 +6,7 @@
 
 mod swarm;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -62,7 +62,6 @@ struct Upload {
 struct Download {
     node: String,
     from: Vec<String>,
-    path: PathBuf,
     seconds: f64,
     megabytes_per_s: f64,
     stored: usize,
@@ -81,11 +80,13 @@ pub(super) async fn run(flags: &DemoFlags, console: Console) -> Result<(), Failu
         output::result(&format!("It works: every byte arrived, in {seconds} all told."))?;
     }
     if flags.stay {
-        for (member, admin) in demo.swarm.members().iter().zip(&report.admin) {
+        let alive = |member: &&Member| member.name != report.killed;
+        for member in demo.swarm.members().iter().filter(alive) {
+            let (name, ready) = (&member.name, &member.ready);
+            let admin = ready.admin.as_deref().unwrap_or("off");
             console.note(&format!(
-                "{} is at {admin}, --socket {}",
-                member.name,
-                member.ready.socket.display()
+                "{name}: admin {admin}, --socket {}",
+                ready.socket.display()
             ));
         }
         console.note("the swarm keeps running until Ctrl-C");
@@ -219,7 +220,6 @@ impl Demo {
         let download = Download {
             node: member.name.clone(),
             from: used.map(|source| self.swarm.whose(&source.url)).collect(),
-            path: done.path,
             seconds: done.seconds,
             megabytes_per_s: render::megabytes_per_second(done.size, done.seconds),
             stored: done.stored,

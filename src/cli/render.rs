@@ -31,9 +31,15 @@ pub(super) fn seconds(seconds: u64) -> String {
     humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 
-/// A span that may be short: `0.03s`, `3m 20s`.
+/// A span that may be short: `31 ms`, `1.25 s`, `3m 20s`.
 pub(super) fn span(value: f64) -> String {
-    if value < 10.0 { format!("{value:.2}s") } else { seconds(value as u64) }
+    if value < 1.0 {
+        format!("{:.0} ms", value * 1e3)
+    } else if value < 60.0 {
+        format!("{value:.2} s")
+    } else {
+        seconds(value as u64)
+    }
 }
 
 /// A size: `12.0 MiB`.
@@ -191,6 +197,7 @@ mod tests {
     fn sizes_and_rates_are_readable() {
         assert_eq!(size(8 * 1024 * 1024), "8.0 MiB");
         assert_eq!(rate(50_000_000, 0.5), "100.0 MB/s");
-        assert_eq!((span(0.031).as_str(), span(61.0).as_str()), ("0.03s", "1m 1s"));
+        let spans = [span(0.031), span(1.25), span(61.0)];
+        assert_eq!(spans, ["31 ms", "1.25 s", "1m 1s"]);
     }
 }

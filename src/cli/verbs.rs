@@ -52,6 +52,8 @@ async fn within(cli: &Cli, work: impl Future<Output = Result<(), Failure>>) -> R
     };
     let stopped = interrupted()?;
     tokio::select! {
+        // The work goes first, since `demo --stay` ends well by a signal.
+        biased;
         result = work => result,
         () = stopped => {
             Err(CommandError::new(ErrorCode::Interrupted, format!("interrupted{kept}")).into())

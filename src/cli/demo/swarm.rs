@@ -6,6 +6,7 @@
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -138,7 +139,13 @@ impl Starting {
         if let Some(bootstrap) = bootstrap {
             command.args(["--bootstrap", bootstrap]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command
+            // Ctrl-C in a terminal goes to the whole group: the story would end with a node's death
+            // instead of ours.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log);
         let mut process = Process(command.spawn().map_err(failed("start a node"))?);
         let stdout = process
             .0
