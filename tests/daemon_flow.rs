@@ -265,3 +265,11 @@ fn a_slow_download_blocks_nobody() {
     slow.kill().unwrap();
     slow.wait().unwrap();
 }
+
+#[test]
+fn the_demo_shows_the_main_job_and_ends() {
+    let home = tempfile::tempdir().unwrap();
+    let shown = run(clean_command(home.path()).args(["demo", "--nodes", "4"]));
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    assert!(!shown.stdout.is_empty(), "it says what it does");
+}

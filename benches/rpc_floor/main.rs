@@ -74,8 +74,13 @@ fn measure(home: &Path, node: &NodeProcess, seconds: Duration, rounds: usize) {
             sizes.request,
             sizes.reply,
         );
-        if client.refused > 0 || client.lost > 0 {
-            println!("{:<12} {} refused, {} lost", "", client.refused, client.lost);
+        for (who, client) in [("node", &client), ("floor", &floor_client)] {
+            if client.refused > 0 || client.lost > 0 {
+                println!(
+                    "{:<12} {who}: {} refused, {} lost",
+                    "", client.refused, client.lost
+                );
+            }
         }
     }
 }

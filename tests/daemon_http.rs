@@ -1,0 +1,133 @@
+//! What a real node says over HTTP: its files to everybody, itself to its own machine.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::Value;
+use support::http::request;
+use support::make_file;
+use support::node::Node;
+
+#[test]
+fn a_shared_file_is_served_whole_and_in_ranges() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, content) = make_file(home.path(), "served.bin", 100_003);
+    let node = Node::start(&[]);
+    let uploaded = node.cli(&["upload", path.to_str().unwrap()]).json();
+    let hash = uploaded["hash"].as_str().unwrap();
+
+    let (status, head, body) = request(&node.ready.files, "GET /files/served.bin HTTP/1.1");
+    assert_eq!(status, 200, "{head}");
+    assert!(body == content, "other bytes");
+    assert!(head.contains(&format!("etag: \"{hash}\"")), "{head}");
+    assert!(head.contains("content-disposition: attachment"), "{head}");
+    assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+
+    let ranged = "GET /files/served.bin HTTP/1.1\r\nRange: bytes=1000-1999";
+    let (status, head, body) = request(&node.ready.files, ranged);
+    assert_eq!(status, 206, "{head}");
+    assert!(
+        head.contains("content-range: bytes 1000-1999/100003"),
+        "{head}"
+    );
+    assert!(body == content[1000..2000], "other bytes");
+
+    let (status, head, body) = request(&node.ready.files, "HEAD /files/served.bin HTTP/1.1");
+    assert_eq!((status, body.len()), (200, 0), "{head}");
+    assert!(head.contains("content-length: 100003"), "{head}");
+}
+
+#[test]
+fn nothing_but_shares_is_served() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, content) = make_file(home.path(), "served.bin", 1_009);
+    let (secret, _) = make_file(home.path(), "secret.bin", 1_009);
+    let node = Node::start(&[]);
+    node.cli(&["upload", path.to_str().unwrap()]).json();
+    for target in [
+        "/",
+        "/files/",
+        "/files/secret.bin",
+        "/files/../secret.bin",
+        "/files/..%2fsecret.bin",
+        "/files/%2e%2e/secret.bin",
+        "/files//etc/passwd",
+        "/files/%2fetc%2fpasswd",
+        "/files/served.bin%00",
+        "/files/served.bin/",
+        "/api/v1/node",
+        "/livez",
+    ] {
+        let (status, head, _) = request(&node.ready.files, &format!("GET {target} HTTP/1.1"));
+        assert!((400..500).contains(&status), "{target}: {head}");
+    }
+
+    // Another file under the same path is not what was shared, however it got there.
+    fs::remove_file(&path).unwrap();
+    symlink(&secret, &path).unwrap();
+    let (status, head, body) = request(&node.ready.files, "GET /files/served.bin HTTP/1.1");
+    assert!(
+        status >= 400 && body != content,
+        "a symlink was followed: {head}"
+    );
+}
+
+#[test]
+fn the_admin_port_looks_into_the_node() {
+    let first = Node::start(&[]);
+    let second = Node::join(&first.ready.dht, &[]);
+    first.wait_for_peers(1);
+    first.cli(&["set", "key", "value"]).json();
+    let admin = first.ready.admin.as_deref().unwrap();
+    let get = |path: &str| {
+        let (status, head, body) = request(admin, &format!("GET {path} HTTP/1.1"));
+        assert_eq!(status, 200, "{path}: {head}");
+        body
+    };
+    let json = |path: &str| serde_json::from_slice::<Value>(&get(path)).unwrap();
+
+    assert_eq!(json("/api/v1/node")["id"], first.ready.id.as_str());
+    let peers = json("/api/v1/peers");
+    assert_eq!(peers["peers"][0]["id"], second.ready.id.as_str(), "{peers}");
+    let buckets = json("/api/v1/buckets");
+    assert_eq!(
+        buckets["buckets"][0]["contacts"][0]["id"],
+        second.ready.id.as_str()
+    );
+    assert!(json("/api/v1/buckets/0").is_object());
+    assert_eq!(
+        json("/api/v1/values?key=key")["values"][0]["value"],
+        "value"
+    );
+    get("/livez");
+    get("/readyz");
+
+    let (status, head, _) = request(admin, "GET /api/v1/buckets/999 HTTP/1.1");
+    assert_eq!(status, 404, "{head}");
+    // A page elsewhere whose name was pointed at loopback must not read it.
+    let mut stream = std::net::TcpStream::connect(admin.trim_start_matches("http://")).unwrap();
+    let rebound = b"GET /api/v1/node HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    std::io::Write::write_all(&mut stream, rebound).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+}
+
+#[test]
+fn a_node_that_waits_for_its_network_lives_but_is_not_ready() {
+    // Bound, but nobody reads from it.
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    let node = Node::start(&["--bootstrap", &address]);
+    let admin = node.ready.admin.as_deref().unwrap();
+    assert_eq!(request(admin, "GET /livez HTTP/1.1").0, 200);
+    assert_eq!(request(admin, "GET /readyz HTTP/1.1").0, 503);
+}
