@@ -277,10 +277,7 @@ fn results_alone_go_to_stdout() {
     assert_eq!(Path::new(stdout(&download).trim_end()), saved);
     let notes = stderr(&download);
     assert!(notes.contains("2 other variants\\u{7}\n"), "{notes}");
-    assert!(
-        notes.contains("1.0 MiB in 500 ms (2.1 MB/s) from 1 of 1 sources"),
-        "{notes}"
-    );
+    assert!(notes.contains("1.0 MiB in 500 ms (2.1 MB/s) from 1 of 1 sources"), "{notes}");
     let here = bench.run(&["download", "x"]);
     assert_eq!(
         Path::new(stdout(&here).trim_end()),

@@ -1,10 +1,6 @@
 //! What a real node says over HTTP: its files to everybody, itself to its own machine.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -34,10 +30,7 @@ fn a_shared_file_is_served_whole_and_in_ranges() {
     let ranged = "GET /files/served.bin HTTP/1.1\r\nRange: bytes=1000-1999";
     let (status, head, body) = request(&node.ready.files, ranged);
     assert_eq!(status, 206, "{head}");
-    assert!(
-        head.contains("content-range: bytes 1000-1999/100003"),
-        "{head}"
-    );
+    assert!(head.contains("content-range: bytes 1000-1999/100003"), "{head}");
     assert!(body == content[1000..2000], "other bytes");
 
     let (status, head, body) = request(&node.ready.files, "HEAD /files/served.bin HTTP/1.1");
@@ -74,10 +67,7 @@ fn nothing_but_shares_is_served() {
     fs::remove_file(&path).unwrap();
     symlink(&secret, &path).unwrap();
     let (status, head, body) = request(&node.ready.files, "GET /files/served.bin HTTP/1.1");
-    assert!(
-        status >= 400 && body != content,
-        "a symlink was followed: {head}"
-    );
+    assert!(status >= 400 && body != content, "a symlink was followed: {head}");
 }
 
 #[test]
@@ -98,15 +88,9 @@ fn the_admin_port_looks_into_the_node() {
     let peers = json("/api/v1/peers");
     assert_eq!(peers["peers"][0]["id"], second.ready.id.as_str(), "{peers}");
     let buckets = json("/api/v1/buckets");
-    assert_eq!(
-        buckets["buckets"][0]["contacts"][0]["id"],
-        second.ready.id.as_str()
-    );
+    assert_eq!(buckets["buckets"][0]["contacts"][0]["id"], second.ready.id.as_str());
     assert!(json("/api/v1/buckets/0").is_object());
-    assert_eq!(
-        json("/api/v1/values?key=key")["values"][0]["value"],
-        "value"
-    );
+    assert_eq!(json("/api/v1/values?key=key")["values"][0]["value"], "value");
     get("/livez");
     get("/readyz");
 

@@ -76,10 +76,7 @@ fn measure(home: &Path, node: &NodeProcess, seconds: Duration, rounds: usize) {
         );
         for (who, client) in [("node", &client), ("floor", &floor_client)] {
             if client.refused > 0 || client.lost > 0 {
-                println!(
-                    "{:<12} {who}: {} refused, {} lost",
-                    "", client.refused, client.lost
-                );
+                println!("{:<12} {who}: {} refused, {} lost", "", client.refused, client.lost);
             }
         }
     }

@@ -84,10 +84,7 @@ pub(super) async fn run(flags: &DemoFlags, console: Console) -> Result<(), Failu
         for member in demo.swarm.members().iter().filter(alive) {
             let (name, ready) = (&member.name, &member.ready);
             let admin = ready.admin.as_deref().unwrap_or("off");
-            console.note(&format!(
-                "{name}: admin {admin}, --socket {}",
-                ready.socket.display()
-            ));
+            console.note(&format!("{name}: admin {admin}, --socket {}", ready.socket.display()));
         }
         console.note("the swarm keeps running until Ctrl-C");
         stopped.await;

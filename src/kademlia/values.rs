@@ -7,7 +7,7 @@
 mod exchange;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::bounded::BoundedMap;

@@ -118,6 +118,11 @@ impl World {
         (0..self.machines.len()).filter(|n| self.machines[*n].alive).collect()
     }
 
+    /// Whether the node at an address lives.
+    pub fn is_alive(&self, address: SocketAddrV4) -> bool {
+        self.by_address.get(&address).is_some_and(|n| self.machines[*n].alive)
+    }
+
     /// A random node that lives.
     pub fn any_living(&mut self) -> Option<usize> {
         let living = self.living();

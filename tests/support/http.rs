@@ -94,24 +94,11 @@ pub fn request(base: &str, head: &str) -> (u16, String, Vec<u8>) {
     let address = base.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
-    write!(
-        stream,
-        "{head}\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "{head}\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    let end = answer
-        .windows(4)
-        .position(|bytes| bytes == b"\r\n\r\n")
-        .expect("a whole head");
-    let head = String::from_utf8(answer[..end].to_vec())
-        .unwrap()
-        .to_lowercase();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a whole head");
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase();
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    (
-        status.expect("a status line"),
-        head,
-        answer.split_off(end + 4),
-    )
+    (status.expect("a status line"), head, answer.split_off(end + 4))
 }
