@@ -110,7 +110,9 @@ impl Inflight {
         peer: Option<RoundTrip>,
         datagram: Vec<u8>,
     ) {
-        let expected = peer.or(self.network).map_or(FIRST_TIMEOUT, |rtt| rtt.expected_within());
+        // A stranger may have to ask who we are before it answers: a second round trip.
+        let stranger = self.network.map_or(FIRST_TIMEOUT, |rtt| rtt.expected_within() * 2);
+        let expected = peer.map_or(stranger, |rtt| rtt.expected_within());
         let timeout = expected.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
         let timer = now + timeout;
         let stage = Stage::Sent;

@@ -229,10 +229,12 @@ impl RoutingTable {
         self.leaves[leaf].touch(now);
     }
 
-    /// A random key of a bucket that had no lookup since then, if there is one.
+    /// A key of a bucket that had no lookup since then, if there is one: a random one, or the own
+    /// id, whose neighbours matter most.
     pub fn stale_key(&self, since: Timestamp, rng: &mut impl rand::Rng) -> Option<Key> {
         let stale = self.leaves.iter().find(|bucket| bucket.last_lookup() < since)?;
-        Some(stale.random_key(rng))
+        let own = self.own.as_key();
+        Some(if stale.covers(&own) { own } else { stale.random_key(rng) })
     }
 
     /// One random key in each bucket but the own one.

@@ -21,6 +21,9 @@ use crate::kademlia::{Dialect, Key, Settings, Timestamp, Value};
 
 /// How often the node looks whether something is due.
 const TICK: Duration = Duration::from_secs(5);
+/// A node that knows fewer than k others looks for its neighbours again after this, and then ever
+/// more seldom while it finds nobody new: on a lossy link the first search may have found few.
+const SETTLE_AFTER: Duration = Duration::from_secs(5);
 /// Keys a page holds.
 const PAGE: usize = 64;
 /// Newcomers that wait for a hand-over; more get theirs by replication.
@@ -38,6 +41,9 @@ pub(super) struct Upkeep {
     republish_at: Timestamp,
     refresh_queue: VecDeque<Key>,
     refreshing: bool,
+    settle_at: Timestamp,
+    settle_wait: Duration,
+    settled_with: usize,
     pass: Option<Pass>,
     newcomers: Vec<NodeEntry>,
     handover: Option<Handover>,
@@ -84,6 +90,9 @@ impl Upkeep {
             republish_at: now + jittered(settings.republish_every, rng),
             refresh_queue: VecDeque::new(),
             refreshing: false,
+            settle_at: now + SETTLE_AFTER,
+            settle_wait: SETTLE_AFTER,
+            settled_with: 0,
             pass: None,
             newcomers: Vec::new(),
             handover: None,
@@ -113,6 +122,7 @@ impl Node {
         for address in failing {
             self.check(now, address);
         }
+        self.settle_in(now);
         if self.upkeep.refresh_queue.is_empty() && !self.upkeep.refreshing {
             let since = now - self.settings.refresh_every;
             self.upkeep.refresh_queue.extend(self.table.stale_key(since, &mut self.rng));
@@ -125,6 +135,21 @@ impl Node {
         {
             self.start_pass(now);
         }
+    }
+
+    fn settle_in(&mut self, now: Timestamp) {
+        let known = self.table.len();
+        if known >= self.settings.k || now < self.upkeep.settle_at {
+            return;
+        }
+        self.upkeep.settle_wait = if known == self.upkeep.settled_with {
+            (self.upkeep.settle_wait * 2).min(self.settings.refresh_every)
+        } else {
+            SETTLE_AFTER
+        };
+        self.upkeep.settled_with = known;
+        self.upkeep.settle_at = now + jittered(self.upkeep.settle_wait, &mut self.rng);
+        self.upkeep.refresh_queue.push_front(self.id.as_key());
     }
 
     /// Asks a contact for a sign of life.
