@@ -131,15 +131,11 @@ fn char_fault(c: char) -> Option<&'static str> {
 /// trailing spaces.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ');
-    let is_port = |prefix: &str| {
-        let number = stem.get(..3).filter(|start| start.eq_ignore_ascii_case(prefix));
-        number.is_some()
-            && matches!(
-                &stem[3..],
-                "¹" | "²" | "³" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9"
-            )
-    };
-    DEVICES.iter().any(|device| stem.eq_ignore_ascii_case(device)) || PORTS.into_iter().any(is_port)
+    let one_of = |names: &[&str], part: &str| names.iter().any(|n| n.eq_ignore_ascii_case(part));
+    let is_port = stem.split_at_checked(3).is_some_and(|(port, number)| {
+        one_of(&PORTS, port) && number.chars().count() == 1 && "123456789¹²³".contains(number)
+    });
+    is_port || one_of(&DEVICES, stem)
 }
 
 #[cfg(test)]
