@@ -51,7 +51,7 @@ impl Failure {
         matches!(self, Self::WrongContent | Self::WrongSize | Self::TooLong)
     }
 
-    /// One word for scripts; see [`SourceReport`](crate::command::SourceReport).
+    /// One word for scripts.
     pub fn word(self) -> String {
         let word = match self {
             Self::Http(status) => return format!("http_{status}"),

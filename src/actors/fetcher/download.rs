@@ -54,6 +54,10 @@ pub(super) async fn run(job: Job, http: &Http) -> Result<Fetched, CommandError> 
     }
     let mut plan = Plan::new(choice, &job.config.limits, job.seed);
     let mut partial = open_partial(&job, &plan, &destination).await?;
+    // Before anything can interrupt: what the plan doesn't know of is not kept.
+    if let Ok(left) = partial.verified().await {
+        plan.resume(left.size(), left.hash());
+    }
 
     let mut download = Download {
         name: job.fetch.name.as_str(),
@@ -186,8 +190,6 @@ struct Download<'a> {
 impl Download<'_> {
     /// Carries out the plan to its end.
     async fn drive(&mut self) -> Result<Verified, CommandError> {
-        let left = self.verified().await?;
-        self.plan.resume(left.size(), left.hash());
         let mut last = None;
         loop {
             match self.plan.next_step() {

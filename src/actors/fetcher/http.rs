@@ -205,3 +205,34 @@ fn failure_of(error: &SendRequestError) -> Failure {
         _ => Failure::Broken,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// However a name resolves a moment later, the connection goes where the policy looked.
+    #[actix_rt::test]
+    async fn the_vetted_address_is_the_one_that_is_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .unwrap();
+            String::from_utf8_lossy(&head[..read]).into_owned()
+        });
+        let http = Http::new(UrlPolicy::default(), Limits::default());
+        let url = Url::parse("http://no-such-host.invalid:1/x").unwrap();
+        let ask = Ask::default();
+        let (mut response, _) = http.send(&Method::GET, &url, &ask, address).await.unwrap();
+        assert_eq!(response.next().await.unwrap().unwrap(), "ok");
+        let head = server.join().unwrap().to_lowercase();
+        assert!(head.contains("host: no-such-host.invalid:1\r\n"), "{head}");
+    }
+}

@@ -230,11 +230,10 @@ fn open_existing(path: &Path) -> io::Result<Option<File>> {
 fn reread(growing: &mut Growing, stop: &CancellationToken) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        if stop.is_cancelled() {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
         match growing.file.read(&mut chunk)? {
             0 => return Ok(()),
+            // Only a file that holds something is left behind for the next run.
+            _ if stop.is_cancelled() => return Err(io::ErrorKind::Interrupted.into()),
             read => growing.hasher.update(&chunk[..read]),
         }
     }
