@@ -59,11 +59,7 @@ impl Bench {
             seed: (0..10_000).find(in_order).unwrap(),
         };
         let fetcher = FetcherActor::new(config).start();
-        Self {
-            fetcher,
-            folder,
-            admin,
-        }
+        Self { fetcher, folder, admin }
     }
 
     pub(crate) fn fetch(urls: &[String]) -> Fetch {
@@ -106,10 +102,7 @@ pub(crate) fn states(fetched: &Fetched) -> Vec<&str> {
 
 pub(crate) fn assert_whole(bench: &Bench, fetched: &Fetched, content: &[u8], what: &str) {
     assert_eq!(fetched.path, bench.folder.path().join("song.mp3"), "{what}");
-    assert!(
-        fs::read(&fetched.path).unwrap() == content,
-        "{what}: the right bytes"
-    );
+    assert!(fs::read(&fetched.path).unwrap() == content, "{what}: the right bytes");
     assert_eq!(fetched.verified.hash(), hash_of(content), "{what}");
     assert_eq!(fetched.verified.size(), content.len() as u64, "{what}");
     assert_eq!(bench.names(), ["song.mp3"], "{what}: no partial is left");

@@ -33,31 +33,17 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
         }
     }
     cancel.cancel();
-    assert_eq!(
-        running.await.unwrap().unwrap_err().code,
-        ErrorCode::Interrupted
-    );
-    let [partial] = &bench.names()[..] else {
-        panic!("{:?}", bench.names())
-    };
+    assert_eq!(running.await.unwrap().unwrap_err().code, ErrorCode::Interrupted);
+    let [partial] = &bench.names()[..] else { panic!("{:?}", bench.names()) };
     let hex = hash_of(&content).to_string();
     assert_eq!(*partial, format!(".song.mp3.{}.partial", &hex[..16]));
-    let kept = fs::metadata(bench.folder.path().join(partial))
-        .unwrap()
-        .len();
+    let kept = fs::metadata(bench.folder.path().join(partial)).unwrap().len();
     assert_eq!(kept, half, "all that came is kept");
 
     let right = honest(&content);
-    let fetched = bench
-        .run(Bench::fetch(&[right.url_of(&content)]))
-        .await
-        .unwrap();
+    let fetched = bench.run(Bench::fetch(&[right.url_of(&content)])).await.unwrap();
     assert_whole(&bench, &fetched, &content, "resumed");
-    assert!(
-        right.requests()[0]
-            .to_lowercase()
-            .contains(&format!("bytes={half}-"))
-    );
+    assert!(right.requests()[0].to_lowercase().contains(&format!("bytes={half}-")));
     assert_eq!(fetched.sources[0].bytes, content.len() as u64 - half);
 }
 
@@ -74,10 +60,7 @@ async fn an_interrupted_download_of_unknown_content_leaves_nothing() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     cancel.cancel();
-    assert_eq!(
-        running.await.unwrap().unwrap_err().code,
-        ErrorCode::Interrupted
-    );
+    assert_eq!(running.await.unwrap().unwrap_err().code, ErrorCode::Interrupted);
     assert!(bench.names().is_empty(), "{:?}", bench.names());
 }
 
@@ -90,10 +73,7 @@ async fn a_rotten_partial_file_does_not_spoil_the_download() {
         let partial = format!(".song.mp3.{}.partial", &hex[..16]);
         fs::write(bench.folder.path().join(partial), vec![b'r'; rot]).unwrap();
         let right = honest(&content);
-        let fetched = bench
-            .run(Bench::fetch(&[right.url_of(&content)]))
-            .await
-            .unwrap();
+        let fetched = bench.run(Bench::fetch(&[right.url_of(&content)])).await.unwrap();
         assert_whole(&bench, &fetched, &content, "rotten");
     }
 }
@@ -105,15 +85,9 @@ async fn a_taken_name_is_an_error_unless_the_user_says_otherwise() {
     let right = honest(&content);
     let taken = bench.folder.path().join("song.mp3");
     fs::write(&taken, "mine").unwrap();
-    let error = bench
-        .run(Bench::fetch(&[right.url_of(&content)]))
-        .await
-        .unwrap_err();
+    let error = bench.run(Bench::fetch(&[right.url_of(&content)])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Exists);
-    assert!(
-        right.requests().is_empty(),
-        "it is known before anybody is asked"
-    );
+    assert!(right.requests().is_empty(), "it is known before anybody is asked");
     assert_eq!(fs::read(&taken).unwrap(), b"mine");
 
     let mut fetch = Bench::fetch(&[right.url_of(&content)]);
@@ -153,9 +127,7 @@ struct Tiny(PathBuf);
 impl Tiny {
     fn mount(folder: &Path) -> Result<Self, String> {
         let mut command = Command::new("mount");
-        command
-            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
-            .arg(folder);
+        command.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder);
         let output = command.output().map_err(|error| error.to_string())?;
         if output.status.success() {
             Ok(Self(folder.to_owned()))
@@ -187,10 +159,7 @@ fn again_in_a_namespace(test: &str) -> Result<(), String> {
     }
     let exe = std::env::current_exe().unwrap();
     let mut again = unshare();
-    again
-        .arg(exe)
-        .args(["--exact", test])
-        .env(IN_NAMESPACE, "1");
+    again.arg(exe).args(["--exact", test]).env(IN_NAMESPACE, "1");
     assert!(again.status().unwrap().success(), "the test in a namespace");
     Ok(())
 }

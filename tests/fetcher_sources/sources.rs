@@ -64,10 +64,7 @@ async fn without_a_hash_each_source_is_taken_whole_or_not_at_all() {
         assert_whole(&bench, &fetched, &content, &format!("{kind:?}"));
         assert_eq!(states(&fetched), [state, "done"], "{kind:?}");
         let head = &honest.requests()[0];
-        assert!(
-            !head.to_lowercase().contains("range:"),
-            "never spliced: {head}"
-        );
+        assert!(!head.to_lowercase().contains("range:"), "never spliced: {head}");
     };
     join_all(bad_sources().into_iter().map(case)).await;
 }
@@ -84,16 +81,8 @@ async fn bytes_of_a_broken_source_are_kept() {
         assert_whole(&bench, &fetched, &content, "relay");
         let half = CONTENT_BYTES / 2;
         let asked = other.requests()[0].to_lowercase();
-        assert_eq!(
-            asked.contains(&format!("range: bytes={half}-")),
-            ranges,
-            "{asked}"
-        );
-        let expected = if second == Kind::Honest {
-            CONTENT_BYTES - half
-        } else {
-            CONTENT_BYTES
-        };
+        assert_eq!(asked.contains(&format!("range: bytes={half}-")), ranges, "{asked}");
+        let expected = if second == Kind::Honest { CONTENT_BYTES - half } else { CONTENT_BYTES };
         assert_eq!(fetched.sources[1].bytes, expected as u64, "{second:?}");
     }
 }
@@ -104,18 +93,10 @@ async fn when_all_fail_the_error_says_how_and_nothing_is_left() {
     let case = async |(kind, state, with_hash): (Kind, &'static str, bool)| {
         let bench = Bench::new();
         let server = Server::start(kind.clone(), &content);
-        let url = if with_hash {
-            server.url_of(&content)
-        } else {
-            server.url()
-        };
+        let url = if with_hash { server.url_of(&content) } else { server.url() };
         let error = bench.run(Bench::fetch(&[url])).await.unwrap_err();
         let wrong = matches!(state, "wrong_content" | "too_long") && with_hash;
-        let code = if wrong {
-            ErrorCode::Mismatch
-        } else {
-            ErrorCode::SourcesFailed
-        };
+        let code = if wrong { ErrorCode::Mismatch } else { ErrorCode::SourcesFailed };
         assert_eq!(error.code, code, "{kind:?}: {error}");
         let address = server.address().to_string();
         assert!(error.message.contains(&address), "{error}");
@@ -125,28 +106,18 @@ async fn when_all_fail_the_error_says_how_and_nothing_is_left() {
             assert!(resumable && name.starts_with('.'), "{kind:?} left {name}");
         }
     };
-    let cases = bad_sources()
-        .into_iter()
-        .flat_map(|(kind, hashed, unhashed)| {
-            [(kind.clone(), hashed, true), (kind, unhashed, false)]
-        });
+    let cases = bad_sources().into_iter().flat_map(|(kind, hashed, unhashed)| {
+        [(kind.clone(), hashed, true), (kind, unhashed, false)]
+    });
     join_all(cases.map(case)).await;
 }
 
 #[actix_rt::test]
 async fn only_liars_is_a_mismatch_and_one_honest_among_nine_is_enough() {
     let content = content();
-    let kinds = [
-        Kind::WrongBytes,
-        Kind::ErrorPage,
-        Kind::Refuses,
-        Kind::WrongBytes,
-    ];
+    let kinds = [Kind::WrongBytes, Kind::ErrorPage, Kind::Refuses, Kind::WrongBytes];
     let bench = Bench::new();
-    let liars: Vec<_> = kinds
-        .into_iter()
-        .map(|kind| Server::start(kind, &content))
-        .collect();
+    let liars: Vec<_> = kinds.into_iter().map(|kind| Server::start(kind, &content)).collect();
     let mut urls: Vec<_> = liars.iter().map(|it| it.url_of(&content)).collect();
     let error = bench.run(Bench::fetch(&urls)).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Mismatch, "{error}");
@@ -165,30 +136,18 @@ async fn redirects_are_followed_but_never_to_the_admin_port() {
     let bench = Bench::new();
     let right = honest(&content);
     let legal = Server::start(Kind::Redirect(right.url()), &content);
-    let fetched = bench
-        .run(Bench::fetch(&[legal.url_of(&content)]))
-        .await
-        .unwrap();
+    let fetched = bench.run(Bench::fetch(&[legal.url_of(&content)])).await.unwrap();
     assert_whole(&bench, &fetched, &content, "redirected");
 
     for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0x7f.1"] {
         let bench = Bench::new();
-        let admin = format!(
-            "http://{host}:{}/api/v1/files",
-            bench.admin.address().port()
-        );
+        let admin = format!("http://{host}:{}/api/v1/files", bench.admin.address().port());
         let evil = Server::start(Kind::Redirect(admin.clone()), &content);
-        let urls = [
-            evil.url_of(&content),
-            format!("{admin}#blake3={}", hash_of(&content)),
-        ];
+        let urls = [evil.url_of(&content), format!("{admin}#blake3={}", hash_of(&content))];
         let error = bench.run(Bench::fetch(&urls)).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::SourcesFailed);
         assert_eq!(error.message.matches("admin port").count(), 2, "{error}");
-        assert!(
-            bench.admin.requests().is_empty(),
-            "{host} reached the admin port"
-        );
+        assert!(bench.admin.requests().is_empty(), "{host} reached the admin port");
     }
 }
 
@@ -236,36 +195,21 @@ async fn variants_are_picked_by_hash_by_life_or_by_age() {
     let bench = Bench::new();
     let mut strict = Bench::fetch(&urls);
     strict.strict = true;
-    assert_eq!(
-        bench.run(strict).await.unwrap_err().code,
-        ErrorCode::Ambiguous
-    );
+    assert_eq!(bench.run(strict).await.unwrap_err().code, ErrorCode::Ambiguous);
     let mut newest = Bench::fetch(&urls);
     newest.newest = true;
-    assert_eq!(
-        bench.run(newest).await.unwrap_err().code,
-        ErrorCode::SourcesFailed
-    );
+    assert_eq!(bench.run(newest).await.unwrap_err().code, ErrorCode::SourcesFailed);
     let mut named = Bench::fetch(&urls);
     named.hash = Some(hash_of(b"neither"));
-    assert_eq!(
-        bench.run(named).await.unwrap_err().code,
-        ErrorCode::NotFound
-    );
-    assert_eq!(
-        bench.run(Bench::fetch(&[])).await.unwrap_err().code,
-        ErrorCode::NotFound
-    );
+    assert_eq!(bench.run(named).await.unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(bench.run(Bench::fetch(&[])).await.unwrap_err().code, ErrorCode::NotFound);
     assert!(bench.names().is_empty());
 }
 
 #[actix_rt::test]
 async fn the_queue_is_bounded_and_a_waiting_download_can_be_cancelled() {
     let content = content();
-    let bench = Bench::with_limits(Limits {
-        head: Duration::from_mins(1),
-        ..Limits::default()
-    });
+    let bench = Bench::with_limits(Limits { head: Duration::from_mins(1), ..Limits::default() });
     let silent = Server::start(Kind::Silent, &content);
     let cancel = CancellationToken::new();
     let running: Vec<_> = (0..MAX_WORKERS + MAX_WAITING)
@@ -280,18 +224,12 @@ async fn the_queue_is_bounded_and_a_waiting_download_can_be_cancelled() {
     while bench.fetcher.send(CountDownloads).await.unwrap() < running.len() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let error = bench
-        .run(Bench::fetch(&[silent.url_of(&content)]))
-        .await
-        .unwrap_err();
+    let error = bench.run(Bench::fetch(&[silent.url_of(&content)])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Failed);
     assert!(error.message.contains("busy"), "{error}");
     cancel.cancel();
     for result in running {
-        assert_eq!(
-            result.await.unwrap().unwrap_err().code,
-            ErrorCode::Interrupted
-        );
+        assert_eq!(result.await.unwrap().unwrap_err().code, ErrorCode::Interrupted);
     }
     assert_eq!(bench.fetcher.send(CountDownloads).await.unwrap(), 0);
     assert!(bench.names().is_empty(), "{:?}", bench.names());
@@ -317,11 +255,8 @@ async fn progress_and_fallback_are_told() {
         }
     }
     assert!(sizes.contains(&Some(CONTENT_BYTES as u64)), "{sizes:?}");
-    let told = format!(
-        "{} ended early, trying {}",
-        broken.url_of(&content),
-        right.url_of(&content)
-    );
+    let told =
+        format!("{} ended early, trying {}", broken.url_of(&content), right.url_of(&content));
     assert_eq!(notices, [format!("\"song.mp3\": {told}")]);
 }
 
@@ -330,10 +265,7 @@ async fn chunked_bodies_are_taken_when_a_hash_can_vouch_for_them() {
     let content = content();
     let bench = Bench::new();
     let chunked = Server::start(Kind::Chunked, &content);
-    let fetched = bench
-        .run(Bench::fetch(&[chunked.url_of(&content)]))
-        .await
-        .unwrap();
+    let fetched = bench.run(Bench::fetch(&[chunked.url_of(&content)])).await.unwrap();
     assert_whole(&bench, &fetched, &content, "chunked");
     let address = chunked.address();
     assert!(fetched.sources[0].url.contains(&address.to_string()));

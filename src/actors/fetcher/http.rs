@@ -222,9 +222,7 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let mut head = [0; 4096];
             let read = stream.read(&mut head).unwrap();
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
             String::from_utf8_lossy(&head[..read]).into_owned()
         });
         let http = Http::new(UrlPolicy::default(), Limits::default());

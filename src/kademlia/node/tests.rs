@@ -108,7 +108,7 @@ fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
 }
 
-fn store<'a>(value: &'a Value) -> Request<'a> {
+fn store(value: &Value) -> Request<'_> {
     let value = StoredValue::one(value, crate::kademlia::Dialect::List);
     Request::Store { sender: id(9), key: Key::of_name("k"), value }
 }

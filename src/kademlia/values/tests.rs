@@ -1,5 +1,7 @@
 //! Laws and limits of the multi-value store.
 
+use std::net::SocketAddrV4;
+
 use proptest::prelude::*;
 
 use super::*;
