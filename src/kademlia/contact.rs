@@ -50,13 +50,15 @@ pub struct Contact {
     pub last_seen: Timestamp,
     /// Its round trips; none before the first one.
     pub round_trip: Option<RoundTrip>,
-    /// Requests in a row that it left unanswered.
+    /// Requests in a row that it left unanswered, each sent after the one before was given up.
     pub failures: u32,
+    /// When it last answered, or was last found silent: a request from before says nothing new.
+    pub(super) judged_at: Timestamp,
 }
 
 impl Contact {
     /// A peer that has just answered our ping.
     pub const fn new(id: NodeId, address: SocketAddrV4, now: Timestamp) -> Self {
-        Self { id, address, last_seen: now, round_trip: None, failures: 0 }
+        Self { id, address, last_seen: now, round_trip: None, failures: 0, judged_at: now }
     }
 }

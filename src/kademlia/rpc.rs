@@ -58,7 +58,7 @@ pub(super) struct Pending {
     pub(super) to: SocketAddrV4,
     pub(super) asked: Asked,
     pub(super) owner: Owner,
-    sent: Timestamp,
+    pub(super) sent: Timestamp,
     stage: Stage,
     timeout: Duration,
     timer: Timestamp,
@@ -79,7 +79,7 @@ pub(super) enum Due {
     Slow { to: SocketAddrV4, owner: Owner, datagram: Vec<u8> },
     /// Nobody should wait for it any more, though an answer still counts.
     Stalled { owner: Owner },
-    /// The peer left it unanswered.
+    /// The peer left it unanswered: it was [`Self::Stalled`] before.
     Expired(Pending),
 }
 

@@ -119,7 +119,7 @@ impl Node {
             return;
         };
         if self.is_verified(now, from, &sender) {
-            self.table.heard(from, now, None);
+            self.table.heard(from, now);
             self.serve(now, from, rpc, request);
             return;
         }

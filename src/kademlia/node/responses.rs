@@ -45,7 +45,7 @@ impl Node {
         let Some((pending, round_trip)) = self.inflight.answered(now, rpc, from) else {
             return;
         };
-        self.table.heard(from, now, round_trip);
+        self.table.answered(from, now, round_trip);
         if pending.owner == Owner::Push {
             self.push_ended(now);
         }
@@ -139,7 +139,9 @@ impl Node {
         let newcomer = !self.is_verified(now, peer.address, &peer.id);
         self.verified.insert(peer.address, Verified { id: peer.id, at: now });
         match self.table.insert(Contact::new(peer.id, peer.address, now)) {
-            Inserted::Added | Inserted::Known => self.table.heard(peer.address, now, round_trip),
+            Inserted::Added | Inserted::Known => {
+                self.table.answered(peer.address, now, round_trip);
+            }
             Inserted::Waiting { ping: Some(quiet) } | Inserted::Challenges { ping: quiet } => {
                 self.check(now, quiet);
             }
@@ -155,9 +157,12 @@ impl Node {
         if pending.owner == Owner::Push {
             self.push_ended(now);
         }
-        self.give_up(pending.owner);
-        if let Some(replacement) = self.table.failed(pending.to) {
+        for replacement in self.table.failed(pending.to, pending.sent, now) {
             self.check(now, replacement);
+        }
+        // Whoever left the table or never came in has to prove itself anew.
+        if self.table.at(pending.to).is_none() {
+            self.verified.remove(&pending.to);
         }
     }
 }

@@ -229,7 +229,7 @@ fn an_answer_leaves_out_the_asker_the_target_and_who_is_failing() {
     for n in 1..=5 {
         subject.meet(address(n), id(n));
     }
-    subject.node.table.failed(address(5));
+    subject.node.table.failed(address(5), subject.now, subject.now);
     let question = Request::FindNode { sender: id(1), target: id(2).as_key() };
     let sent = subject.ask(address(1), &question);
     let nodes = decode_nodes(answer_in(&sent).unwrap()).unwrap();
@@ -289,6 +289,22 @@ fn a_silent_contact_leaves_after_repeated_failures_not_after_one() {
     }
     assert!(alive_after[0], "one unanswered request is no death");
     assert!(!alive_after[11], "it was asked again and again in vain");
+    let question = Request::FindNode { sender: id(1), target: id(5).as_key() };
+    let sent = subject.ask(address(1), &question);
+    assert!(answer_in(&sent).is_none(), "whoever asks from there now has to prove itself anew");
+}
+
+#[test]
+fn a_short_outage_costs_no_contact() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    for _ in 0..10 {
+        subject.node.start_walk(subject.now, Key::random(&mut rng));
+    }
+    subject.pass(Duration::from_secs(4));
+    let contact = subject.node.table().at(address(1)).expect("ten unanswered at once are no death");
+    assert_eq!(contact.failures, 1);
 }
 
 #[test]
