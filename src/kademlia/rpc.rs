@@ -15,6 +15,8 @@ use super::{NodeId, Timestamp};
 
 /// Requests under way at once: a few hundred lookups' worth.
 pub(super) const MAX_INFLIGHT: usize = 4_096;
+/// Of those, pings that ask strangers who they are: a flood from forged addresses leaves the rest.
+pub(super) const MAX_VERIFYING: usize = 1_024;
 /// An answer is not missed sooner than this: a Python peer's event loop may be busy.
 const MIN_TIMEOUT: Duration = Duration::from_millis(50);
 /// A first retry never waits longer than this.
@@ -88,12 +90,18 @@ pub(super) enum Due {
 pub(super) struct Inflight {
     pending: BTreeMap<RpcId, Pending>,
     timers: BTreeSet<(Timestamp, RpcId)>,
+    verifying: usize,
     network: Option<RoundTrip>,
 }
 
 impl Inflight {
     pub(super) fn is_full(&self) -> bool {
         self.pending.len() >= MAX_INFLIGHT
+    }
+
+    /// Whether no more strangers can be asked who they are.
+    pub(super) const fn is_full_of_strangers(&self) -> bool {
+        self.verifying >= MAX_VERIFYING
     }
 
     /// When something will be due.
@@ -118,7 +126,14 @@ impl Inflight {
         let stage = Stage::Sent;
         let pending = Pending { to, asked, owner, sent: now, stage, timeout, timer, datagram };
         self.timers.insert((timer, id));
+        self.verifying += usize::from(pending.is_verification());
         self.pending.insert(id, pending);
+    }
+
+    fn remove(&mut self, id: RpcId) -> Option<Pending> {
+        let pending = self.pending.remove(&id)?;
+        self.verifying -= usize::from(pending.is_verification());
+        Some(pending)
     }
 
     /// Takes the request that a response from this address answers, with its round trip unless
@@ -132,7 +147,7 @@ impl Inflight {
         if self.pending.get(&id)?.to != from {
             return None;
         }
-        let pending = self.pending.remove(&id)?;
+        let pending = self.remove(id)?;
         self.timers.remove(&(pending.timer, id));
         let sample = (pending.stage == Stage::Sent).then(|| now.since(pending.sent));
         if let Some(sample) = sample {
@@ -163,7 +178,7 @@ impl Inflight {
                 let deadline = (pending.timeout * 8).clamp(MIN_DEADLINE, MAX_DEADLINE);
                 (Stage::Stalled, pending.sent + deadline, Due::Stalled { owner })
             }
-            Stage::Stalled => return self.pending.remove(&id).map(Due::Expired),
+            Stage::Stalled => return self.remove(id).map(Due::Expired),
         };
         pending.stage = stage;
         pending.timer = timer;
@@ -173,6 +188,10 @@ impl Inflight {
 }
 
 impl Pending {
+    const fn is_verification(&self) -> bool {
+        matches!(self.owner, Owner::Verify { .. })
+    }
+
     fn stall(&self) -> Duration {
         let patience = self.timeout * 3;
         if self.asked == Asked::Store { patience.max(MIN_STORE_STALL) } else { patience }

@@ -16,13 +16,15 @@ use crate::kademlia::bounded::BoundedMap;
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::{Source, StoreReply, StoreRequest};
 use crate::kademlia::wire::{
-    self, Datagram, NodeEntry, Request, RpcId, StoredValue, encode_nodes, encode_pong,
-    encode_store_answer, encode_stun, encode_values,
+    self, Datagram, HEADER_BYTES, MAX_REQUEST_BODY, NodeEntry, Request, RpcId, StoredValue,
+    encode_nodes, encode_pong, encode_store_answer, encode_stun, encode_values,
 };
 use crate::kademlia::{Contact, Key, NodeId, Timestamp, Value};
 
 /// Requests held for a pong.
 const MAX_HELD: usize = 256;
+/// Of those, from one IP, so that one machine can't crowd out all others.
+const MAX_HELD_PER_IP: usize = 64;
 /// A Python caller waits 5 s, so an answer after this would come too late.
 const HOLD_AT_MOST: Duration = Duration::from_secs(4);
 /// An address that does not answer our ping is not pinged again for this long.
@@ -55,6 +57,7 @@ enum Wants {
 #[derive(Debug)]
 struct Held {
     from: SocketAddrV4,
+    sender: NodeId,
     since: Timestamp,
     datagram: Vec<u8>,
 }
@@ -130,13 +133,15 @@ impl Node {
             encode_pong(&mut answer, rpc, self.id);
             self.send(from, answer);
         } else {
-            self.hold(now, from, rpc, request, bytes);
+            self.hold(now, (from, sender), rpc, request, bytes);
         }
     }
 
     fn reverse_ping(&mut self, now: Timestamp, to: SocketAddrV4, claimed: NodeId) {
         let last = self.requests.pinged.get(&to);
-        if last.is_some_and(|last| now.since(*last) < REVERSE_PING_EVERY) {
+        if last.is_some_and(|last| now.since(*last) < REVERSE_PING_EVERY)
+            || self.inflight.is_full_of_strangers()
+        {
             return;
         }
         self.requests.pinged.insert(to, now);
@@ -146,28 +151,37 @@ impl Node {
     fn hold(
         &mut self,
         now: Timestamp,
-        from: SocketAddrV4,
+        (from, sender): (SocketAddrV4, NodeId),
         rpc: RpcId,
         request: &Request<'_>,
         bytes: &[u8],
     ) {
-        if self.requests.held.len() < MAX_HELD {
-            let datagram = bytes.to_vec();
-            self.requests.held.push_back(Held { from, since: now, datagram });
+        let exempt = self.settings.on_loopback && from.ip().is_loopback();
+        let of_ip = self.requests.held.iter().filter(|held| held.from.ip() == from.ip()).count();
+        if self.requests.held.len() < MAX_HELD && (exempt || of_ip < MAX_HELD_PER_IP) {
+            // What follows the request's object has no meaning.
+            let datagram = bytes[..bytes.len().min(HEADER_BYTES + MAX_REQUEST_BODY)].to_vec();
+            self.requests.held.push_back(Held { from, sender, since: now, datagram });
         } else if matches!(request, Request::Store { .. }) {
             // A refusal is shorter than the request; silence would cost us a Python peer.
             self.acknowledge(from, rpc, false);
         }
     }
 
-    /// The address has answered with its id: what it asked before is answered now.
-    pub(super) fn release_held(&mut self, now: Timestamp, from: SocketAddrV4) {
+    /// Whether a request waits for proof that this id lives at this address.
+    pub(super) fn is_held_for(&self, from: SocketAddrV4, id: &NodeId) -> bool {
+        self.requests.held.iter().any(|held| held.from == from && held.sender == *id)
+    }
+
+    /// The address has answered with this id: what it asked before under it is answered now. What
+    /// was asked from there under another id was a lie, and asking again would go on for ever.
+    pub(super) fn release_held(&mut self, now: Timestamp, from: SocketAddrV4, id: &NodeId) {
         let held = std::mem::take(&mut self.requests.held);
-        let (released, kept) = held.into_iter().partition(|held| held.from == from);
+        let (released, kept): (VecDeque<_>, _) =
+            held.into_iter().partition(|held| held.from == from);
         self.requests.held = kept;
         self.requests.pinged.remove(&from);
-        let released: VecDeque<Held> = released;
-        for held in released {
+        for held in released.iter().filter(|held| held.sender == *id) {
             self.receive(now, from, &held.datagram);
         }
     }

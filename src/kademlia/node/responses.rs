@@ -65,7 +65,10 @@ impl Node {
         };
         self.events.push_back((op, event));
         // Whoever was useful may become a contact, once its id is proven.
-        if !self.is_verified(now, from, &peer) && self.table.would_accept(&peer) {
+        if !self.is_verified(now, from, &peer)
+            && self.table.would_accept(&peer)
+            && !self.inflight.is_full_of_strangers()
+        {
             self.verify(now, from, peer);
         }
     }
@@ -119,7 +122,11 @@ impl Node {
         let address = pending.to;
         match pending.owner {
             // The claim was false: nothing is known of who made it.
-            Owner::Verify { claimed } if claimed != id && self.table.at(address).is_none() => {
+            Owner::Verify { claimed }
+                if claimed != id
+                    && self.table.at(address).is_none()
+                    && !self.is_held_for(address, &id) =>
+            {
                 return;
             }
             Owner::Bootstrap { op } => {
@@ -150,7 +157,7 @@ impl Node {
         if newcomer {
             self.welcome(now, peer);
         }
-        self.release_held(now, peer.address);
+        self.release_held(now, peer.address, &peer.id);
     }
 
     pub(super) fn expired(&mut self, now: Timestamp, pending: &Pending) {

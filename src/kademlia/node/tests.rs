@@ -175,6 +175,63 @@ fn a_question_of_an_unverified_peer_is_held_for_its_pong() {
 }
 
 #[test]
+fn a_lie_about_a_contact_costs_it_one_ping_not_an_endless_exchange() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    let forged = Request::FindNode { sender: id(7), target: id(5).as_key() };
+    let mut sent = subject.ask(address(1), &forged);
+    let mut pings = 0;
+    while let Some(ping) = sent.iter().find_map(|(_, bytes)| ping_in(bytes)) {
+        pings += 1;
+        assert!(pings < 10, "pinged again at each pong");
+        sent = subject.receive(address(1), &pong(ping, id(1)));
+        assert!(answer_in(&sent).is_none());
+    }
+    assert_eq!((pings, subject.node.requests.held_count()), (1, 0));
+}
+
+#[test]
+fn a_forged_claim_does_not_delay_whoever_really_lives_there() {
+    let mut subject = Subject::new();
+    subject.meet(address(2), id(2));
+    let target = id(5).as_key();
+    let sent = subject.ask(address(1), &Request::FindNode { sender: id(7), target });
+    let ping = sent.iter().find_map(|(_, bytes)| ping_in(bytes)).expect("asked who it is");
+    subject.ask(address(1), &Request::FindNode { sender: id(1), target });
+    let sent = subject.receive(address(1), &pong(ping, id(1)));
+    let nodes = decode_nodes(answer_in(&sent).expect("answered")).unwrap();
+    assert_eq!(nodes.len(), 1);
+}
+
+#[test]
+fn a_flood_of_strangers_leaves_the_own_requests_alone() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    for n in 0..20_000_u32 {
+        let from = SocketAddrV4::new(Ipv4Addr::from(0x0b00_0000 + n), 1);
+        subject.ask(from, &Request::Ping { sender: id(7) });
+    }
+    subject.node.start_walk(subject.now, id(5).as_key());
+    subject.settle();
+    assert_eq!(subject.sent.iter().filter(|(to, _)| *to == address(1)).count(), 1);
+    subject.pass(Duration::from_secs(10));
+    subject.meet(address(2), id(2));
+}
+
+#[test]
+fn one_machine_does_not_fill_the_waiting_room() {
+    let mut subject = Subject::new();
+    for port in 1..1_000 {
+        let from = SocketAddrV4::new(Ipv4Addr::new(6, 6, 6, 6), port);
+        subject.ask(from, &Request::FindNode { sender: id(7), target: id(5).as_key() });
+    }
+    let sent =
+        subject.ask(address(1), &Request::FindNode { sender: id(1), target: id(5).as_key() });
+    let ping = sent.iter().find_map(|(_, bytes)| ping_in(bytes)).expect("asked who it is");
+    assert!(answer_in(&subject.receive(address(1), &pong(ping, id(1)))).is_some());
+}
+
+#[test]
 fn a_held_question_is_dropped_when_no_pong_comes() {
     let mut subject = Subject::new();
     subject.ask(address(1), &Request::FindNode { sender: id(1), target: id(5).as_key() });

@@ -192,8 +192,8 @@ fn an_id_that_is_in_the_table_moves_in_nowhere_else() {
 fn replacements_heed_the_limits_of_their_network_when_they_move_in() {
     let mut rng = ChaCha8Rng::seed_from_u64(9);
     let mut table = table(NodeId::new([0; 20]), 20);
-    let mut far = std::iter::repeat_with(|| NodeId::random(&mut rng))
-        .filter(|id| id.as_bytes()[0] >= 0x80);
+    let mut far =
+        std::iter::repeat_with(|| NodeId::random(&mut rng)).filter(|id| id.as_bytes()[0] >= 0x80);
     // Twenty near ones, so that the far bucket does not split.
     for n in 1..=20 {
         table.insert(Contact::new(NodeId::new([n; 20]), address(n.into()), NOW));
