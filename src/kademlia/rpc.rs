@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use super::contact::RoundTrip;
+use super::contact::{RoundTrip, Sample};
 use super::operation::OpId;
 use super::wire::RpcId;
 use super::{NodeId, Timestamp};
@@ -136,25 +136,28 @@ impl Inflight {
         Some(pending)
     }
 
-    /// Takes the request that a response from this address answers, with its round trip unless
-    /// it was sent twice (Karn's rule: nobody knows which one was answered).
+    /// Takes the request that a response from this address answers, with its round trip. Nobody
+    /// knows which copy of a request that was sent twice was answered (Karn's rule), so that only
+    /// says how long it took at least and at most.
     pub(super) fn answered(
         &mut self,
         now: Timestamp,
         id: RpcId,
         from: SocketAddrV4,
-    ) -> Option<(Pending, Option<Duration>)> {
+    ) -> Option<(Pending, Sample)> {
         if self.pending.get(&id)?.to != from {
             return None;
         }
         let pending = self.remove(id)?;
         self.timers.remove(&(pending.timer, id));
-        let sample = (pending.stage == Stage::Sent).then(|| now.since(pending.sent));
-        if let Some(sample) = sample {
-            match &mut self.network {
-                Some(network) => network.update(sample),
-                none => *none = Some(RoundTrip::first(sample)),
-            }
+        let at_most = now.since(pending.sent);
+        let sample = if pending.stage == Stage::Sent {
+            Sample { at_least: at_most, at_most }
+        } else {
+            Sample { at_least: at_most.saturating_sub(pending.timeout), at_most }
+        };
+        if pending.stage == Stage::Sent {
+            RoundTrip::take_in(&mut self.network, sample);
         }
         Some((pending, sample))
     }

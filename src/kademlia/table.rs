@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::bucket::KBucket;
+use super::contact::{RoundTrip, Sample};
 use super::{Contact, ID_BITS, Key, NodeId, Profile, Settings, Timestamp};
 
 /// Requests in a row a contact may leave unanswered before it goes: one or two are bad luck on a
@@ -92,6 +93,11 @@ impl RoutingTable {
         self.leaves.iter().flat_map(KBucket::contacts)
     }
 
+    /// The contact of which nothing was proven for longest, if that is since before then.
+    pub fn least_sure(&self, since: Timestamp) -> Option<&Contact> {
+        self.contacts().filter(|contact| contact.judged_at < since).min_by_key(|c| c.judged_at)
+    }
+
     /// The contact at an address.
     pub fn at(&self, address: SocketAddrV4) -> Option<&Contact> {
         let id = self.by_address.get(&address)?;
@@ -148,23 +154,20 @@ impl RoutingTable {
         self.refresh(address, now);
     }
 
-    /// The contact answered a request, after this round trip: it lives.
-    pub fn answered(
+    /// The contact answered a request: it lives.
+    pub(super) fn answered(
         &mut self,
         address: SocketAddrV4,
         now: Timestamp,
-        round_trip: Option<Duration>,
+        sample: Option<Sample>,
     ) {
         let Some(contact) = self.refresh(address, now) else {
             return;
         };
         contact.failures = 0;
         contact.judged_at = now;
-        if let Some(sample) = round_trip {
-            match &mut contact.round_trip {
-                Some(known) => known.update(sample),
-                none => *none = Some(super::contact::RoundTrip::first(sample)),
-            }
+        if let Some(sample) = sample {
+            RoundTrip::take_in(&mut contact.round_trip, sample);
         }
     }
 

@@ -254,7 +254,7 @@ impl Node {
         false
     }
 
-    pub(super) fn answer_from_store(&mut self, _now: Timestamp, asker: &Asker, reply: StoreReply) {
+    pub(super) fn answer_from_store(&mut self, asker: &Asker, reply: StoreReply) {
         match (&asker.wants, reply) {
             (Wants::Acknowledgement, reply) => {
                 let accepted = reply == StoreReply::Put { accepted: true };

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::Node;
+use crate::kademlia::contact::Sample;
 use crate::kademlia::operation::OpEvent;
 use crate::kademlia::rpc::{Asked, Owner, Pending};
 use crate::kademlia::table::Inserted;
@@ -42,16 +43,16 @@ impl Node {
         rpc: RpcId,
         body: &[u8],
     ) {
-        let Some((pending, round_trip)) = self.inflight.answered(now, rpc, from) else {
+        let Some((pending, sample)) = self.inflight.answered(now, rpc, from) else {
             return;
         };
-        self.table.answered(from, now, round_trip);
+        self.table.answered(from, now, Some(sample));
         if pending.owner == Owner::Push {
             self.push_ended(now);
         }
         if pending.asked == Asked::Ping {
             match decode_pong(body) {
-                Ok(id) => self.ponged(now, &pending, id, round_trip),
+                Ok(id) => self.ponged(now, &pending, id, sample),
                 Err(_) => self.give_up(pending.owner),
             }
             return;
@@ -112,13 +113,7 @@ impl Node {
         }
     }
 
-    fn ponged(
-        &mut self,
-        now: Timestamp,
-        pending: &Pending,
-        id: NodeId,
-        round_trip: Option<Duration>,
-    ) {
+    fn ponged(&mut self, now: Timestamp, pending: &Pending, id: NodeId, sample: Sample) {
         let address = pending.to;
         match pending.owner {
             // The claim was false: nothing is known of who made it.
@@ -129,6 +124,10 @@ impl Node {
             {
                 return;
             }
+            Owner::Bootstrap { .. } if id == self.id => {
+                self.is_own(address);
+                self.give_up(pending.owner);
+            }
             Owner::Bootstrap { op } => {
                 let entry = NodeEntry { id, address };
                 self.events.push_back((op, OpEvent::Pong { entry }));
@@ -136,24 +135,23 @@ impl Node {
             _ => {}
         }
         if id != self.id {
-            self.admit(now, NodeEntry { id, address }, round_trip);
+            self.admit(now, NodeEntry { id, address }, sample);
         }
     }
 
     /// A peer has proven its id: it may enter the table, gets the keys that are its, and what it
     /// asked before is answered.
-    fn admit(&mut self, now: Timestamp, peer: NodeEntry, round_trip: Option<Duration>) {
+    fn admit(&mut self, now: Timestamp, peer: NodeEntry, sample: Sample) {
         let newcomer = !self.is_verified(now, peer.address, &peer.id);
         self.verified.insert(peer.address, Verified { id: peer.id, at: now });
         match self.table.insert(Contact::new(peer.id, peer.address, now)) {
-            Inserted::Added | Inserted::Known => {
-                self.table.answered(peer.address, now, round_trip);
-            }
+            Inserted::Added => self.table.answered(peer.address, now, Some(sample)),
             Inserted::Waiting { ping: Some(quiet) } | Inserted::Challenges { ping: quiet } => {
                 self.check(now, quiet);
             }
-            Inserted::Waiting { ping: None } | Inserted::Refused => {}
+            Inserted::Known | Inserted::Waiting { ping: None } | Inserted::Refused => {}
         }
+        self.is_back(peer.address);
         if newcomer {
             self.welcome(now, peer);
         }
@@ -164,12 +162,16 @@ impl Node {
         if pending.owner == Owner::Push {
             self.push_ended(now);
         }
+        let was_contact = self.table.at(pending.to).is_some();
         for replacement in self.table.failed(pending.to, pending.sent, now) {
             self.check(now, replacement);
         }
         // Whoever left the table or never came in has to prove itself anew.
         if self.table.at(pending.to).is_none() {
             self.verified.remove(&pending.to);
+            if was_contact {
+                self.remember_lost(pending.to);
+            }
         }
     }
 }

@@ -352,6 +352,29 @@ fn a_silent_contact_leaves_after_repeated_failures_not_after_one() {
 }
 
 #[test]
+fn a_peer_far_from_a_fast_network_is_waited_for_once_its_way_is_known() {
+    let mut subject = Subject::new();
+    for n in 1..=8 {
+        subject.meet(address(n), id(n));
+    }
+    // The node thinks all round trips short; this one takes 300 ms.
+    let mut ask = |target: u8| {
+        subject.node.start_walk(subject.now, id(target).as_key());
+        subject.settle();
+        let mut sent = std::mem::take(&mut subject.sent);
+        sent.extend(subject.pass(Duration::from_millis(300)));
+        let to_far: Vec<_> = sent.into_iter().filter(|(to, _)| *to == address(8)).collect();
+        let Ok(Datagram::Request { id: rpc, .. }) = decode(&to_far[0].1) else { panic!() };
+        let mut answer = Vec::new();
+        encode_nodes(&mut answer, rpc, &[]);
+        subject.receive(address(8), &answer);
+        to_far.len()
+    };
+    assert_eq!(ask(8), 2, "asked again too soon, while nothing is known of it");
+    assert_eq!(ask(8), 1, "then no longer");
+}
+
+#[test]
 fn a_short_outage_costs_no_contact() {
     let mut subject = Subject::new();
     subject.meet(address(1), id(1));

@@ -103,7 +103,7 @@ proptest! {
                 1 => {
                     table.insert(Contact::new(all[n], address(elsewhere), now));
                 }
-                2 => table.answered(address(n), now, Some(Duration::from_millis(3))),
+                2 => table.answered(address(n), now, None),
                 _ => {
                     table.failed(address(elsewhere), now, now);
                 }
