@@ -24,7 +24,7 @@ use super::rpc::{Due, Inflight, Owner};
 use super::table::RoutingTable;
 use super::values::{StoreReply, StoreRequest};
 use super::wire::NodeEntry;
-use super::{Key, NodeId, Settings, Timestamp, Value};
+use super::{Dialect, Key, NodeId, Settings, Timestamp, Value};
 use absent::Absent;
 use handover::{HandoverStep, Handovers};
 use requests::Requests;
@@ -141,11 +141,7 @@ impl Node {
 
     /// Finds all values of a key. None while [`MAX_OPERATIONS`] are under way.
     pub fn start_get(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
-        let lookup = self.lookup(key, Goal::Values);
-        let dialect = self.settings.dialect;
-        self.begin(now, Client::User, |acts| {
-            Operation::Get(Box::new(Get::start(lookup, dialect, acts)))
-        })
+        self.begin_get(now, Client::User, key)
     }
 
     /// Publishes a value: the own store keeps it, and the k nearest nodes get it.
@@ -232,6 +228,12 @@ impl Node {
         nearest.iter().map(|c| NodeEntry { id: c.id, address: c.address }).collect()
     }
 
+    fn begin_get(&mut self, now: Timestamp, client: Client, key: Key) -> Option<OpId> {
+        let lookup = self.lookup(key, Goal::Values);
+        let dialect = self.settings.dialect;
+        self.begin(now, client, |acts| Operation::Get(Box::new(Get::start(lookup, dialect, acts))))
+    }
+
     fn begin_walk(&mut self, now: Timestamp, client: Client, key: Key) -> Option<OpId> {
         let lookup = self.lookup(key, Goal::Nodes);
         self.begin(now, client, |acts| Operation::Walk(Box::new(Walk::start(lookup, acts))))
@@ -247,8 +249,9 @@ impl Node {
     ) -> Option<OpId> {
         let lookup = self.lookup(key, Goal::Nodes);
         let (id, k) = (self.id, self.settings.k);
+        let replaces = self.settings.dialect == Dialect::Scalar;
         self.begin(now, client, |acts| {
-            Operation::Put(Box::new(Put::start(lookup, id, k, values, purpose, acts)))
+            Operation::Put(Box::new(Put::start(lookup, id, k, values, purpose, replaces, acts)))
         })
     }
 
@@ -275,7 +278,7 @@ impl Node {
     }
 
     fn finish(&mut self, now: Timestamp, op: OpId, outcome: Outcome) {
-        let Some((_, client)) = self.operations.remove(&op) else {
+        let Some((operation, client)) = self.operations.remove(&op) else {
             return;
         };
         self.note_outcome(now, client, &outcome);
@@ -283,7 +286,12 @@ impl Node {
         match client {
             Client::User => self.outputs.push_back(Output::Done(op, outcome)),
             Client::Refresh => self.refresh_next(now),
-            Client::Upkeep => self.upkeep_next(),
+            Client::Upkeep => match (operation.target(), outcome) {
+                (Some(key), Outcome::Got { held, found, .. }) => {
+                    self.republish_unless_superseded(now, key, &held, &found);
+                }
+                _ => self.upkeep_next(),
+            },
             Client::Seek { .. } => self.sought(now, answered),
         }
     }

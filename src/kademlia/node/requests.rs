@@ -5,6 +5,7 @@
 //! address costs nobody anything and a newcomer's first question gets a whole answer. Never:
 //! feeds a storm: the fourth identical repeat of a store within 2 s meets silence.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -16,10 +17,10 @@ use crate::kademlia::bounded::BoundedMap;
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::{Source, StoreReply, StoreRequest};
 use crate::kademlia::wire::{
-    self, Datagram, HEADER_BYTES, MAX_REQUEST_BODY, NodeEntry, Request, RpcId, StoredValue,
-    encode_nodes, encode_pong, encode_store_answer, encode_stun, encode_values,
+    self, Datagram, HEADER_BYTES, MAX_LIST_BYTES, MAX_REQUEST_BODY, NodeEntry, Request, RpcId,
+    StoredValue, encode_nodes, encode_pong, encode_store_answer, encode_stun, encode_values,
 };
-use crate::kademlia::{Contact, Key, NodeId, Timestamp, Value};
+use crate::kademlia::{Contact, Dialect, Key, NodeId, Timestamp, Value};
 
 /// Requests held for a pong.
 const MAX_HELD: usize = 256;
@@ -229,7 +230,10 @@ impl Node {
             && self.table.nearer_than(&key, &sender, k) < k;
         let source = Source::Peer { address: from, holder };
         let asker = Asker { address: from, rpc, wants: Wants::Acknowledgement };
-        if !self.ticket(Waiting::Request(asker), StoreRequest::Put { key, values, source }) {
+        let replaces = self.settings.dialect == Dialect::Scalar;
+        if !self
+            .ticket(Waiting::Request(asker), StoreRequest::Put { key, values, source, replaces })
+        {
             self.acknowledge(from, rpc, false);
         }
     }
@@ -238,10 +242,7 @@ impl Node {
     fn is_storm(&mut self, now: Timestamp, from: SocketAddrV4, key: Key, values: &[Value]) -> bool {
         let mut hash = Sha1::new();
         for value in values {
-            match value {
-                Value::Text(text) => hash.update(text),
-                Value::Foreign(packed) => hash.update(packed),
-            }
+            hash.update(value.digest());
         }
         let mark = (from, key, hash.finalize().into());
         if let Some((since, repeats)) = self.requests.repeats.get_mut(&mark)
@@ -263,8 +264,13 @@ impl Node {
             (Wants::Values(key), StoreReply::Values(held)) => {
                 let mut answer = Vec::with_capacity(USUAL_ANSWER_BYTES);
                 let mut held = held;
+                // Where not all fit, what publishers themselves brought goes before the rest.
+                let bytes: usize = held.iter().map(|held| held.value.packed_len()).sum();
+                let crowded = self.settings.dialect == Dialect::List && bytes > MAX_LIST_BYTES;
                 // The order in which values were last stored: the newest is the scalar answer.
-                held.sort_by_key(|held| std::cmp::Reverse(held.refreshed));
+                held.sort_by_key(|held| {
+                    (crowded && (held.own || held.first_party), Reverse(held.refreshed))
+                });
                 let values = held.iter().map(|held| &held.value);
                 if encode_values(&mut answer, asker.rpc, values, self.settings.dialect) == 0 {
                     self.answer_nodes(asker.address, asker.rpc, key);

@@ -142,9 +142,11 @@ impl Node {
     /// A peer has proven its id: it may enter the table, gets the keys that are its, and what it
     /// asked before is answered.
     fn admit(&mut self, now: Timestamp, peer: NodeEntry, sample: Sample) {
-        let newcomer = !self.is_verified(now, peer.address, &peer.id);
+        // Proving itself once more after a while makes nobody a newcomer.
+        let newcomer = self.verified.get(&peer.address).is_none_or(|known| known.id != peer.id);
         self.verified.insert(peer.address, Verified { id: peer.id, at: now });
-        match self.table.insert(Contact::new(peer.id, peer.address, now)) {
+        let inserted = self.table.insert(Contact::new(peer.id, peer.address, now));
+        match inserted {
             Inserted::Added => self.table.answered(peer.address, now, Some(sample)),
             Inserted::Waiting { ping: Some(quiet) } | Inserted::Challenges { ping: quiet } => {
                 self.check(now, quiet);
@@ -152,7 +154,7 @@ impl Node {
             Inserted::Known | Inserted::Waiting { ping: None } | Inserted::Refused => {}
         }
         self.is_back(peer.address);
-        if newcomer {
+        if newcomer && inserted != Inserted::Refused {
             self.welcome(now, peer);
         }
         self.release_held(now, peer.address, &peer.id);

@@ -209,6 +209,12 @@ impl Node {
                 self.upkeep_next();
             }
             (UpkeepStep::Values { key, own_only }, StoreReply::Values(held)) => {
+                if own_only && self.settings.dialect == Dialect::Scalar {
+                    if self.begin_get(now, Client::Upkeep, key).is_none() {
+                        self.upkeep_next();
+                    }
+                    return;
+                }
                 let values = self.to_be_sent(&held, own_only);
                 let purpose = if own_only { Purpose::Publish } else { Purpose::Replicate };
                 if values.is_empty()
@@ -241,6 +247,25 @@ impl Node {
                 }
                 return;
             }
+        }
+    }
+
+    /// In the scalar dialect a store replaces: what somebody has set since then stays.
+    pub(super) fn republish_unless_superseded(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        held: &[Held],
+        found: &[Value],
+    ) {
+        let newest = self.to_be_sent(held, false);
+        let current = newest == self.to_be_sent(held, true)
+            && found.first().is_none_or(|found| newest.first() == Some(found));
+        if !current
+            || newest.is_empty()
+            || self.begin_put(now, Client::Upkeep, key, newest, Purpose::Publish).is_none()
+        {
+            self.upkeep_next();
         }
     }
 
