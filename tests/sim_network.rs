@@ -311,3 +311,38 @@ fn whoever_began_apart_finds_the_others() {
         assert_eq!(report.values, [text("v")], "node {n}");
     }
 }
+
+#[test]
+fn values_of_other_types_are_handed_on_unchanged() {
+    let mut world = World::with_nodes(13, Settings::default(), Link::LAN, 40);
+    // A MessagePack map: {"a": 1.5}
+    let foreign = Value::Foreign(vec![0x81, 0xa1, b'a', 0xca, 0x3f, 0xc0, 0, 0].into());
+    let key = Key::of_name("foreign");
+    world.put(3, key, foreign.clone()).expect("the put ends");
+    for n in 0..40 {
+        world.kill(n);
+        world.add_node();
+        world.run_for(Duration::from_mins(2));
+    }
+    let at = world.any_living().unwrap();
+    assert_eq!(world.get(at, key).expect("the get ends").values, [foreign]);
+}
+
+#[test]
+fn the_newest_scalar_stays_the_newest_while_its_elders_publishers_live() {
+    let settings = Settings { dialect: Dialect::Scalar, ..Settings::default() };
+    let mut world = World::with_nodes(14, settings, Link::LAN, 60);
+    let key = Key::of_name("k");
+    let far = world.nearest(&key, 60);
+    // One publisher is a holder, one is not.
+    world.put(far[0], key, text("old")).expect("the put ends");
+    world.put(far[59], key, text("older")).expect("the put ends");
+    world.put(far[30], key, text("new")).expect("the put ends");
+    for hour in 0..20 {
+        world.run_for(Duration::from_hours(1));
+        for asker in &far[40..50] {
+            let report = world.get(*asker, key).expect("the get ends");
+            assert_eq!(report.values, [text("new")], "after {hour} h");
+        }
+    }
+}
