@@ -65,6 +65,29 @@ async fn an_interrupted_download_of_unknown_content_leaves_nothing() {
 }
 
 #[actix_rt::test]
+async fn only_the_partial_file_that_is_found_again_is_kept() {
+    let content = content();
+    let bench = Bench::with_limits(Limits::default());
+    let slow = Server::start(Kind::HalfThenSilent, &content);
+    let start = || {
+        let fetch = Bench::fetch(&[slow.url_of(&content)]);
+        let (cancel, fetcher) = (fetch.cancel.clone(), bench.fetcher.clone());
+        (cancel, actix_rt::spawn(async move { fetcher.send(fetch).await.unwrap() }))
+    };
+    let running = [start(), start()];
+    let held = |name: &String| fs::metadata(bench.folder.path().join(name)).unwrap().len() > 0;
+    while bench.names().iter().filter(|name| held(name)).count() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for (cancel, download) in running {
+        cancel.cancel();
+        assert_eq!(download.await.unwrap().unwrap_err().code, ErrorCode::Interrupted);
+    }
+    let first = format!(".song.mp3.{}.partial", &hash_of(&content).to_string()[..16]);
+    assert_eq!(bench.names(), [first], "no later run looks for the other");
+}
+
+#[actix_rt::test]
 async fn a_rotten_partial_file_does_not_spoil_the_download() {
     let content = content();
     let hex = hash_of(&content).to_string();

@@ -158,9 +158,9 @@ async fn open_partial(
 }
 
 /// After a failure: keeps what the same content can go on from. What was proven wrong is not kept,
-/// and a full disk is relieved of it.
+/// nor what no later run would look for, and a full disk is relieved of it.
 async fn leave(mut partial: Partial, plan: &Plan, error: &CommandError) {
-    let resumable = plan.hash().is_some() && plan.held() > 0 && error.code != ErrorCode::NoSpace;
+    let resumable = partial.is_found_again() && plan.held() > 0 && error.code != ErrorCode::NoSpace;
     if !resumable || partial.verified().await.is_err() {
         partial.remove().await;
     }

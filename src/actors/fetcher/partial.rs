@@ -71,6 +71,8 @@ type Written = (Growing, Vec<u8>, io::Result<()>);
 #[derive(Debug)]
 pub(super) struct Partial {
     path: PathBuf,
+    /// Whether another run would find it: by its first name, and if that run may go on from it.
+    found_again: bool,
     growing: Option<Growing>,
     writing: Option<JoinHandle<Written>>,
     buffer: Vec<u8>,
@@ -82,17 +84,19 @@ impl Partial {
     pub(super) async fn open(name: PartialName, stop: CancellationToken) -> io::Result<Self> {
         let opening = spawn_blocking(move || {
             let (path, file) = create(&name)?;
+            let found_again = name.resumes && path == name.path(0);
             let mut growing = Growing { file, hasher: ContentHasher::new() };
             if name.resumes {
                 reread(&mut growing, &stop)?;
             } else {
                 growing.file.set_len(0)?;
             }
-            Ok::<_, io::Error>((path, growing))
+            Ok::<_, io::Error>((path, found_again, growing))
         });
-        let (path, growing) = opening.await.map_err(io::Error::other)??;
+        let (path, found_again, growing) = opening.await.map_err(io::Error::other)??;
         Ok(Self {
             path,
+            found_again,
             growing: Some(growing),
             writing: None,
             buffer: Vec::with_capacity(CHUNK_BYTES),
@@ -103,6 +107,11 @@ impl Partial {
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is of use to a later run.
+    pub(super) const fn is_found_again(&self) -> bool {
+        self.found_again
     }
 
     /// Appends bytes. They are written and hashed a chunk at a time, while the next is filled.
