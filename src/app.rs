@@ -145,7 +145,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
         error: error.to_string(),
     })?;
     let failed = |what, address| move |error| StartError::Listen { what, address, error };
-    let files = file_service::serve(files_listener, links.find_share, links.withdraw)
+    let withdraw = supervisor.clone().recipient();
+    let files = file_service::serve(files_listener, links.find_share, withdraw)
         .map_err(failed("TCP", SocketAddr::V4(listen)))?;
     let mut servers = vec![files.handle()];
     actix_rt::spawn(files);

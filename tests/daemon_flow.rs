@@ -161,6 +161,34 @@ fn values_of_several_nodes_are_united() {
     }
 }
 
+#[test]
+fn what_is_uploaded_again_or_went_away_is_no_longer_published() {
+    let home = tempfile::tempdir().unwrap();
+    let node = Node::start(&[]);
+    let path = home.path().join("file.bin");
+    let upload = |content: &str| {
+        fs::write(&path, content).unwrap();
+        node.cli(&["upload", path.to_str().unwrap()]).json()["url"].as_str().unwrap().to_owned()
+    };
+    let published = || texts(&node.cli(&["get", "file.bin"]).json());
+    let first = upload("one");
+    assert_eq!(published(), [first]);
+    let second = upload("another");
+    assert_eq!(published(), [second], "it takes the place of the first");
+
+    // Whoever asks for it notices.
+    fs::write(&path, "neither of the two").unwrap();
+    let output = home.path().join("saved");
+    let download = ["download", "file.bin", "-o", output.to_str().unwrap()];
+    let failed = node.cli(&download);
+    assert_eq!(failed.code, Some(6), "{}", failed.stderr);
+    wait_until("it is no longer published", || node.cli(&["get", "file.bin"]).code == Some(4));
+    let third = upload("neither of the two");
+    assert_eq!(published(), [third]);
+    node.cli(&download).json();
+    assert_eq!(fs::read(&output).unwrap(), b"neither of the two");
+}
+
 /// Demands that an object has these keys.
 #[track_caller]
 fn has(object: &Value, keys: &str) {

@@ -86,6 +86,7 @@ impl Handler<Share> for FilesActor {
             let job = Job {
                 path: share.path,
                 name,
+                base: share.base,
                 verified: share.verified,
                 events: share.events,
                 clock,
@@ -107,14 +108,16 @@ impl Handler<FindShare> for FilesActor {
 }
 
 impl Handler<Withdraw> for FilesActor {
-    type Result = ();
+    type Result = bool;
 
-    fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) {
-        if self.shares.withdraw(&withdraw.entry) {
+    fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) -> bool {
+        let withdrawn = self.shares.withdraw(&withdraw.entry);
+        if withdrawn {
             let ShareEntry { name, path, .. } = &withdraw.entry;
             let path = quoted(path);
             log::warn!("{name} is no longer shared: {path} has changed or gone away");
         }
+        withdrawn
     }
 }
 
@@ -135,11 +138,10 @@ impl Handler<Register> for FilesActor {
     type Result = Result<Shared, SharesFull>;
 
     fn handle(&mut self, Register(entry): Register, _: &mut Self::Context) -> Self::Result {
-        let (name, verified, url_path) = (entry.name.clone(), entry.verified, entry.url_path());
+        let (name, verified, url) = (entry.name.clone(), entry.verified, entry.url.clone());
         let replaced = self.shares.insert(entry)?;
-        let replaced_url_path =
-            replaced.map(|entry| entry.url_path()).filter(|replaced| *replaced != url_path);
-        Ok(Shared { name, verified, url_path, replaced_url_path })
+        let replaced_url = replaced.map(|entry| entry.url).filter(|replaced| *replaced != url);
+        Ok(Shared { name, verified, url, replaced_url })
     }
 }
 
@@ -180,6 +182,7 @@ fn quoted(path: &Path) -> String {
 struct Job {
     path: PathBuf,
     name: FileName,
+    base: String,
     verified: Option<Verified>,
     events: EventSink,
     clock: Clock,
@@ -227,7 +230,8 @@ impl Job {
             Some(verified) => (verified, self.stamp_of(&path, verified)?),
             None => self.hash(&path)?,
         };
-        Ok(ShareEntry { name: self.name.clone(), path, verified, stamp })
+        let url = ShareEntry::url_of(&self.base, &self.name, &verified);
+        Ok(ShareEntry { name: self.name.clone(), path, verified, stamp, url })
     }
 
     /// The stamp of a file whose content a download has just verified.

@@ -51,6 +51,7 @@ impl Service {
         let share = Share {
             path,
             name: Some(FileName::parse(name).unwrap()),
+            base: format!("http://{}", self.address),
             verified: None,
             events: EventSink::none(),
             cancel: CancellationToken::new(),
