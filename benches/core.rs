@@ -94,3 +94,35 @@ mod wire {
         });
     }
 }
+
+/// The routing table of a node that has met a network of a thousand.
+mod table {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use divan::{Bencher, black_box};
+    use kad_actor::kademlia::{Contact, Key, NodeId, RoutingTable, Settings, Timestamp};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn table(met: u32, rng: &mut ChaCha8Rng) -> RoutingTable {
+        let now = Timestamp::from_micros(1);
+        let mut table = RoutingTable::new(NodeId::random(rng), &Settings::default(), now);
+        for n in 0..met {
+            let address = SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 + n), 8468);
+            table.insert(Contact::new(NodeId::random(rng), address, now));
+        }
+        table
+    }
+
+    #[divan::bench(args = [20, 200, 1_000, 10_000])]
+    fn closest_20_of_those_met(bencher: Bencher, met: u32) {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let table = table(met, &mut rng);
+        let targets: Vec<Key> = (0..64).map(|_| Key::random(&mut rng)).collect();
+        let mut next = targets.iter().cycle();
+        bencher.bench_local(|| {
+            let target = next.next().unwrap_or(&targets[0]);
+            table.closest(black_box(target), 20, |_| true).len()
+        });
+    }
+}

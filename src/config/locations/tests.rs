@@ -58,14 +58,14 @@ fn a_long_path_falls_back_to_a_short_socket_of_its_own() {
 fn every_spelling_of_a_folder_is_the_same_folder() {
     let temp = tempfile::tempdir().unwrap();
     let real = temp.path().canonicalize().unwrap();
-    std::fs::create_dir(real.join("home")).unwrap();
-    std::os::unix::fs::symlink(real.join("home"), real.join("link")).unwrap();
+    std::fs::create_dir(real.join("real")).unwrap();
+    std::os::unix::fs::symlink(real.join("real"), real.join("link")).unwrap();
     let find = |path: PathBuf| {
         let flags = LocationFlags { data_dir: Some(path), socket: None };
         Locations::among(&flags, &around()).unwrap()
     };
     let before = find(real.join("link/node"));
-    assert_eq!(before.data_dir, real.join("home/node"));
-    std::fs::create_dir(real.join("home/node")).unwrap();
-    assert_eq!(find(real.join("link/../homes/node/")), before, "and after it was created");
+    assert_eq!(before.data_dir, real.join("real/node"));
+    std::fs::create_dir(real.join("real/node")).unwrap();
+    assert_eq!(find(real.join("link/../real/node/")), before, "and after it was created");
 }
