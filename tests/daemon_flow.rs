@@ -5,7 +5,8 @@
 mod support;
 
 use std::fs;
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -143,6 +144,30 @@ fn a_port_in_use_is_named_before_ready() {
     assert_eq!(second.code, Some(1), "{}", second.stderr);
     assert_eq!(second.error_code(), "failed");
     assert!(second.stderr.contains(&node.ready.dht), "names the port: {}", second.stderr);
+}
+
+#[test]
+fn a_node_takes_as_many_descriptors_as_it_may() {
+    let home = tempfile::tempdir().unwrap();
+    let node = node_command(home.path(), &home.path().join("data"), &[]);
+    let mut command = Command::new("sh");
+    for (name, value) in node.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.args(["-c", "ulimit -Sn 256; exec \"$0\" \"$@\""]).arg(node.get_program());
+    let mut process = command.args(node.get_args()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.id())).unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<_> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1], "the soft limit is the hard one");
+    assert_ne!(numbers[0], "256");
 }
 
 #[test]
