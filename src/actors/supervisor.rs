@@ -61,7 +61,7 @@ impl Supervisor {
             let routing =
                 RoutingActor::new(parts.clock, parts.node, parts.udp, batches, has_bootstrap)
                     .start();
-            let files = FilesActor::new(parts.clock).start();
+            let files = FilesActor::new().start();
             let downloads = Arbiter::new();
             let config = parts.fetcher;
             let fetcher =

@@ -10,7 +10,6 @@ use actix_web::dev::ServerHandle;
 use kad_actor::actors::file_service;
 use kad_actor::actors::files::FilesActor;
 use kad_actor::actors::messages::{EventSink, Share, Shared};
-use kad_actor::clock::Clock;
 use kad_actor::content::FileName;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +38,7 @@ impl Service {
         let listener = TcpListener::bind((IpAddr::from(ip), 0)).unwrap();
         let address = (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()).into();
         let settings = listener.try_clone().unwrap();
-        let files = FilesActor::new(Clock::start()).start();
+        let files = FilesActor::new().start();
         let (find, withdraw) = (files.clone().recipient(), files.clone().recipient());
         let server = file_service::serve(listener, find, withdraw).unwrap();
         let handle = server.handle();

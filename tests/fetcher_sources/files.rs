@@ -41,8 +41,15 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
     assert_eq!(kept, half, "all that came is kept");
 
     let right = honest(&content);
-    let fetched = bench.run(Bench::fetch(&[right.url_of(&content)])).await.unwrap();
+    let (sender, mut events) = mpsc::channel(64);
+    let mut fetch = Bench::fetch(&[right.url_of(&content)]);
+    fetch.events = EventSink::new(sender);
+    let fetched = bench.run(fetch).await.unwrap();
     assert_whole(&bench, &fetched, &content, "resumed");
+    let Some(Event::Progress { bytes, size, sources, .. }) = events.recv().await else {
+        panic!("no progress while what is there is read again");
+    };
+    assert!(bytes > 0 && size == Some(half) && sources.is_empty(), "{bytes} of {size:?}");
     assert!(right.requests()[0].to_lowercase().contains(&format!("bytes={half}-")));
     assert_eq!(fetched.sources[0].bytes, content.len() as u64 - half);
 }

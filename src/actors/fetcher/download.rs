@@ -53,7 +53,7 @@ pub(super) async fn run(job: Job, http: &Http) -> Result<Fetched, CommandError> 
         progress.notice(&format!("there is {them} ({others}); --hash names one"));
     }
     let mut plan = Plan::new(choice, &job.config.limits, job.seed);
-    let mut partial = open_partial(&job, &plan, &destination).await?;
+    let mut partial = open_partial(&job, &plan, &destination, &progress).await?;
     // Before anything can interrupt: what the plan doesn't know of is not kept.
     if let Ok(left) = partial.verified().await {
         plan.resume(left.size(), left.hash());
@@ -137,6 +137,7 @@ async fn open_partial(
     job: &Job,
     plan: &Plan,
     destination: &Destination,
+    progress: &Progress,
 ) -> Result<Partial, CommandError> {
     let first_url = plan.sources().first();
     let tag = match plan.hash() {
@@ -150,7 +151,7 @@ async fn open_partial(
         resumes: plan.hash().is_some(),
         seed: job.seed,
     };
-    let opened = Partial::open(name, job.stop.clone()).await;
+    let opened = Partial::open(name, job.stop.clone(), progress.rereading()).await;
     opened.map_err(|error| match error.kind() {
         std::io::ErrorKind::Interrupted => interrupted(job),
         _ => io_error(destination.folder(), &error),

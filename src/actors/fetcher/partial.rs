@@ -80,14 +80,19 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Opens it, and hashes what an earlier run left in it.
-    pub(super) async fn open(name: PartialName, stop: CancellationToken) -> io::Result<Self> {
+    /// Opens it, and hashes what an earlier run left in it. `progress` is told the bytes so far
+    /// and in all, on a blocking thread.
+    pub(super) async fn open(
+        name: PartialName,
+        stop: CancellationToken,
+        progress: impl FnMut(u64, u64) + Send + 'static,
+    ) -> io::Result<Self> {
         let opening = spawn_blocking(move || {
             let (path, file) = create(&name)?;
             let found_again = name.resumes && path == name.path(0);
             let mut growing = Growing { file, hasher: ContentHasher::new() };
             if name.resumes {
-                reread(&mut growing, &stop)?;
+                reread(&mut growing, &stop, progress)?;
             } else {
                 growing.file.set_len(0)?;
             }
@@ -236,8 +241,13 @@ fn open_existing(path: &Path) -> io::Result<Option<File>> {
     Ok(same.then_some(file))
 }
 
-fn reread(growing: &mut Growing, stop: &CancellationToken) -> io::Result<()> {
+fn reread(
+    growing: &mut Growing,
+    stop: &CancellationToken,
+    mut progress: impl FnMut(u64, u64),
+) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
+    let size = growing.file.metadata()?.len();
     loop {
         match growing.file.read(&mut chunk)? {
             0 => return Ok(()),
@@ -245,6 +255,7 @@ fn reread(growing: &mut Growing, stop: &CancellationToken) -> io::Result<()> {
             _ if stop.is_cancelled() => return Err(io::ErrorKind::Interrupted.into()),
             read => growing.hasher.update(&chunk[..read]),
         }
+        progress(growing.hasher.size(), size);
     }
 }
 

@@ -52,13 +52,12 @@ impl Connections {
         let Some(stream) = stream.downcast_ref::<TcpStream>() else { return };
         // One that has no peer any more ends by itself.
         let Ok(peer) = stream.peer_addr() else { return };
-        match self.count(peer.ip()) {
-            Some(counted) => drop(data.insert(counted)),
-            None => {
-                // A fresh connection has room for it; what reads it next finds its end.
-                let _ = send(stream, TURNED_AWAY, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-                let _ = shutdown(stream, Shutdown::Both);
-            }
+        if let Some(counted) = self.count(peer.ip()) {
+            data.insert(counted);
+        } else {
+            // A fresh connection has room for it; what reads it next finds its end.
+            let _ = send(stream, TURNED_AWAY, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            let _ = shutdown(stream, Shutdown::Both);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
 
 use actix::Addr;
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use super::*;
 use crate::actors::messages::EVENT_QUEUE;
 
 fn start() -> Addr<FilesActor> {
-    FilesActor::new(Clock::start()).start()
+    FilesActor::new().start()
 }
 
 fn share(path: impl Into<PathBuf>) -> Share {
@@ -124,7 +125,6 @@ async fn a_file_that_may_not_be_read_is_denied() {
             base: String::new(),
             verified: None,
             events: EventSink::none(),
-            clock: Clock::start(),
             cancel: CancellationToken::new(),
             stopping: CancellationToken::new(),
         };
@@ -173,6 +173,7 @@ async fn hashing_reports_progress_and_can_be_cancelled() {
         ..share(&path)
     });
     let watch = async {
+        events.recv().await.expect("a first one, which says that it began");
         let event = events.recv().await;
         cancel.cancel();
         event
