@@ -11,7 +11,7 @@ use kad_actor::command::{ErrorCode, Event, OnConflict};
 use kad_actor::transfer::Limits;
 use tokio::sync::mpsc;
 
-use crate::bench::{Bench, CONTENT_BYTES, assert_whole, content, honest, names};
+use crate::bench::{Bench, CONTENT_BYTES, assert_whole, content, honest, names, states};
 use crate::hostile::{Kind, Server, hash_of};
 
 #[actix_rt::test]
@@ -217,6 +217,23 @@ async fn a_full_disk_leaves_nothing_behind() {
         fetch.output = Some(folder.clone());
         let error = bench.run(fetch).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::NoSpace, "{error}");
+        assert!(error.message.contains("more than the disk has room for"), "{error}");
         assert!(names(&folder).is_empty(), "{:?}", names(&folder));
     }
+    // What one source says or sends is no reason not to ask the next.
+    let bench = Bench::new();
+    let small = vec![9; 300_000];
+    let (endless, rightly) = (Server::start(Kind::Endless, &[]), honest(&small));
+    let urls = [endless.url_of(&small), right.url_of(&small), rightly.url_of(&small)];
+    let mut fetch = Bench::fetch(&urls);
+    fetch.output = Some(folder.clone());
+    let fetched = bench.run(fetch).await.unwrap();
+    assert_eq!(states(&fetched), ["no_room", "no_room", "done"]);
+    assert_eq!(fetched.sources[1].bytes, 0, "it is known by the length");
+    assert_eq!(names(&folder), ["song.mp3"]);
+    fs::remove_file(&fetched.path).unwrap();
+    let mut fetch = Bench::fetch(&urls[..1]);
+    fetch.output = Some(folder.clone());
+    assert_eq!(bench.run(fetch).await.unwrap_err().code, ErrorCode::NoSpace);
+    assert!(names(&folder).is_empty(), "{:?}", names(&folder));
 }

@@ -114,6 +114,14 @@ impl Partial {
         &self.path
     }
 
+    /// Bytes for which the disk still has room, as far as its file system says.
+    pub(super) async fn room(&self) -> Option<u64> {
+        let path = self.path.clone();
+        let asked = spawn_blocking(move || rustix::fs::statvfs(&path)).await.ok()?.ok()?;
+        // Some file systems over the network or in user space say nothing.
+        (asked.f_blocks > 0).then(|| asked.f_bavail.saturating_mul(asked.f_frsize))
+    }
+
     /// Whether it is of use to a later run.
     pub(super) const fn is_found_again(&self) -> bool {
         self.found_again
