@@ -120,6 +120,14 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Bytes of a file are being hashed.
+    pub fn hashing(name: &str, bytes: u64, size: u64, bytes_per_s: u64) -> Self {
+        let (name, sources) = (name.to_owned(), Vec::new());
+        Self::Progress { name, bytes, size: Some(size), bytes_per_s, sources }
+    }
+}
+
 /// Why a command failed; each has its own exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
