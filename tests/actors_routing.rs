@@ -44,7 +44,7 @@ impl Handler<StoreBatch> for BrokenStore {
 fn address(socket: &UdpSocket) -> SocketAddrV4 {
     match socket.local_addr().unwrap() {
         std::net::SocketAddr::V4(address) => address,
-        other => panic!("{other}"),
+        other @ std::net::SocketAddr::V6(_) => panic!("{other}"),
     }
 }
 
