@@ -23,7 +23,7 @@ fn stop_returns_when_another_node_may_take_the_place() {
     // A reader that takes its time, which the file service grants it at the end.
     let mut reader = TcpStream::connect(&node.ready.dht).unwrap();
     write!(reader, "GET /files/large.bin HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
-    reader.read_exact(&mut [0; 100_000]).unwrap();
+    reader.read_exact(&mut vec![0; 100_000]).unwrap();
 
     assert_eq!(node.cli(&["stop"]).json(), json!({ "stopping": true }));
     let status = node.process.try_wait().unwrap().expect("its process has ended");
