@@ -67,7 +67,7 @@ async fn reading_a_long_partial_file_again_can_be_interrupted() {
     let mut fetch = Bench::fetch(&[right.url_of(&content)]);
     fetch.events = EventSink::new(sender);
     let cancel = fetch.cancel.clone();
-    let (result, ()) = futures_util::join!(bench.run(fetch), async {
+    let (result, ()) = tokio::join!(bench.run(fetch), async {
         events.recv().await.expect("progress is reported");
         cancel.cancel();
     });
