@@ -9,10 +9,11 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
+use std::process::Stdio;
 
 use serde_json::json;
 use support::node::{Node, clean_command, node_command, texts};
-use support::{make_file, run, wait_until};
+use support::{finish, make_file, run, wait_until};
 
 #[test]
 fn stop_returns_when_another_node_may_take_the_place() {
@@ -30,6 +31,21 @@ fn stop_returns_when_another_node_may_take_the_place() {
     assert_eq!(status.code(), Some(0));
     let again = Node::start_in(home.path(), &["--listen", &node.ready.dht]);
     assert_eq!(again.ready.dht, node.ready.dht);
+}
+
+#[test]
+fn a_command_right_after_the_start_finds_its_node() {
+    // As in a script: `kad-actor node &` on one line, a command on the next. A busy machine may
+    // need longer for the one than the other waits, but not each time.
+    let found = (0..10).any(|_| {
+        let home = tempfile::tempdir().unwrap();
+        let mut early = clean_command(home.path());
+        early.args(["status", "--json", "--data-dir"]).arg(home.path().join("data"));
+        let early = early.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let _node = Node::start_in(home.path(), &[]);
+        finish(early, "status").code == Some(0)
+    });
+    assert!(found, "no command that was first has found its node");
 }
 
 #[test]

@@ -22,6 +22,8 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// Attempts to connect while the node's queue is full, and the wait between them: a second in all.
 const CONNECT_ATTEMPTS: u32 = 20;
 const CONNECT_RETRY: Duration = Duration::from_millis(50);
+/// Attempts while nobody is there: a node started on the line before needs a moment to listen.
+const ABSENT_ATTEMPTS: u32 = 7;
 /// How often a process that ends is looked at.
 const ENDED_EVERY: Duration = Duration::from_millis(10);
 
@@ -117,12 +119,19 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
     let mut attempts = 0;
     loop {
         attempts += 1;
-        match UnixStream::connect(socket).await {
-            Err(error) if error.kind() == ErrorKind::WouldBlock && attempts < CONNECT_ATTEMPTS => {
-                tokio::time::sleep(CONNECT_RETRY).await;
-            }
-            done => return done,
+        let error = match UnixStream::connect(socket).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        let patience = match error.kind() {
+            ErrorKind::WouldBlock => CONNECT_ATTEMPTS,
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => ABSENT_ATTEMPTS,
+            _ => 0,
+        };
+        if attempts >= patience {
+            return Err(error);
         }
+        tokio::time::sleep(CONNECT_RETRY).await;
     }
 }
 

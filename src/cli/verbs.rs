@@ -38,7 +38,9 @@ pub(super) fn run(cli: &Cli, console: Console) -> Result<(), Failure> {
 /// Ends the work at a signal or when its time is over, by dropping it.
 async fn within(cli: &Cli, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let kept = match cli.verb {
-        Verb::Download(_) => "; what came so far is kept, and the same command goes on from there",
+        Verb::Download(_) => {
+            "; of a file with a published hash what came so far is kept, and the same command goes on"
+        }
         _ => "",
     };
     let over = async {
