@@ -55,6 +55,27 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
 }
 
 #[actix_rt::test]
+async fn reading_a_long_partial_file_again_can_be_interrupted() {
+    let content = content();
+    let bench = Bench::new();
+    let partial = format!(".song.mp3.{}.partial", &hash_of(&content).to_string()[..16]);
+    // Takes no room, and minutes to read.
+    let file = fs::File::create(bench.folder.path().join(&partial)).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let right = honest(&content);
+    let (sender, mut events) = mpsc::channel(64);
+    let mut fetch = Bench::fetch(&[right.url_of(&content)]);
+    fetch.events = EventSink::new(sender);
+    let cancel = fetch.cancel.clone();
+    let (result, ()) = tokio::join!(bench.run(fetch), async {
+        events.recv().await.expect("progress is reported");
+        cancel.cancel();
+    });
+    assert_eq!(result.unwrap_err().code, ErrorCode::Interrupted);
+    assert_eq!(bench.names(), [partial], "what was there stays");
+}
+
+#[actix_rt::test]
 async fn an_interrupted_download_of_unknown_content_leaves_nothing() {
     let content = content();
     let bench = Bench::with_limits(Limits::default());

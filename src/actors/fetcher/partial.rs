@@ -334,6 +334,7 @@ mod tests {
             let (made, _) = create(&name).unwrap();
             assert_ne!(made, path, "{trap}");
             assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+            assert!(!folder.path().join("gone").exists(), "made where a link led");
             fs::remove_file(made).unwrap();
             let _ = fs::remove_file(&path);
         }

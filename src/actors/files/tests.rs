@@ -199,9 +199,15 @@ async fn one_that_waits_for_its_turn_can_be_cancelled_too() {
         (0..MAX_HASHING).map(|_| files.send(Share { cancel: cancel.clone(), ..share(&path) }));
     let busy: Vec<_> = busy.map(tokio::spawn).collect();
     let impatient = CancellationToken::new();
-    let waiting = tokio::spawn(files.send(Share { cancel: impatient.clone(), ..share(&path) }));
+    // A failure must not wait for a terabyte to be hashed.
+    let _ends = [cancel.clone().drop_guard(), impatient.clone().drop_guard()];
+    let (sender, mut events) = mpsc::channel(EVENT_QUEUE);
+    let (events_too, cancel_too) = (EventSink::new(sender), impatient.clone());
+    let late = Share { events: events_too, cancel: cancel_too, ..share(&path) };
+    let waiting = tokio::spawn(files.send(late));
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
+    assert!(events.try_recv().is_err(), "it is not being hashed");
     impatient.cancel();
     assert_eq!(waiting.await.unwrap().unwrap().unwrap_err().code, ErrorCode::Interrupted);
     assert!(busy.iter().all(|task| !task.is_finished()), "the others go on");
