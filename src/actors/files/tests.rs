@@ -199,6 +199,8 @@ async fn one_that_waits_for_its_turn_can_be_cancelled_too() {
         (0..MAX_HASHING).map(|_| files.send(Share { cancel: cancel.clone(), ..share(&path) }));
     let busy: Vec<_> = busy.map(tokio::spawn).collect();
     let impatient = CancellationToken::new();
+    // A failure must not wait for a terabyte to be hashed.
+    let _ends = [cancel.clone().drop_guard(), impatient.clone().drop_guard()];
     let (sender, mut events) = mpsc::channel(EVENT_QUEUE);
     let (events_too, cancel_too) = (EventSink::new(sender), impatient.clone());
     let late = Share { events: events_too, cancel: cancel_too, ..share(&path) };
