@@ -1,7 +1,7 @@
 //! The protocol of the Python scripts on the Unix socket: `get K` and `set K V` without framing,
 //! answered by pickles. `docs/wire.md` describes it.
 //!
-//! Always holds: what is written is what CPython writes at protocol 3, byte for byte, and never
+//! Always holds: what is written is what Python writes at protocol 3, byte for byte, and never
 //! longer than a script reads. Never: reads a pickle.
 
 /// The scripts read once, at most so many bytes.
@@ -99,12 +99,12 @@ mod tests {
 
     use super::*;
 
-    fn get(key: &str) -> Option<ScriptRequest> {
-        Some(ScriptRequest::Get { key: key.to_owned() })
+    fn get(key: &str) -> ScriptRequest {
+        ScriptRequest::Get { key: key.to_owned() }
     }
 
-    fn set(key: &str, value: &str) -> Option<ScriptRequest> {
-        Some(ScriptRequest::Set { key: key.to_owned(), value: value.to_owned() })
+    fn set(key: &str, value: &str) -> ScriptRequest {
+        ScriptRequest::Set { key: key.to_owned(), value: value.to_owned() }
     }
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
             ("set x 1\nset y 2", set("x", "1")),
             ("set clé ñandú€", set("clé", "ñandú€")),
         ] {
-            assert_eq!(parse_script(bytes.as_bytes()), expected, "{bytes:?}");
+            assert_eq!(parse_script(bytes.as_bytes()), Some(expected), "{bytes:?}");
         }
         let nothing: [&[u8]; 8] =
             [b"", b"get", b"set k", b"del song", b"GET song", b"get \xff\xfe", b" get k", b"\n"];
