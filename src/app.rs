@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use actix::Recipient;
 use rand::{Rng, SeedableRng, TryRng};
 use rand_chacha::ChaCha20Rng;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +98,7 @@ fn advice(error: &io::Error, flag: &str) -> String {
 /// Runs a node until it is told to stop. Prints one `ready` line once everything listens.
 pub fn run(config: Config) -> Result<(), StartError> {
     let _lock = lock(&config.data_dir)?;
+    allow_descriptors();
     actix::System::new().block_on(serve(config))
 }
 
@@ -114,6 +116,17 @@ fn lock(data_dir: &Path) -> Result<File, StartError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StartError::Taken(data_dir.to_owned())),
         Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+/// Asks for as many descriptors as an ordinary user may have: many systems start programs with
+/// 1,024, which are 512 connections that are each sent a file. Fewer are no failure: whoever needs
+/// one then waits.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        log::warn!("the limit of open files stays at {:?}: {error}", limit.current);
     }
 }
 
@@ -164,7 +177,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
     })?;
     let failed =
         |flag, address| move |error| StartError::Listen { what: "TCP", address, flag, error };
-    let files = file_service::serve(files_listener, links.find_share, links.withdraw)
+    let withdraw = supervisor.clone().recipient();
+    let files = file_service::serve(files_listener, links.find_share, withdraw)
         .map_err(failed(bind::LISTEN, SocketAddr::V4(listen)))?;
     let mut servers = vec![files.handle()];
     actix_rt::spawn(files);

@@ -5,7 +5,8 @@
 mod support;
 
 use std::fs;
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -146,6 +147,30 @@ fn a_port_in_use_is_named_before_ready() {
 }
 
 #[test]
+fn a_node_takes_as_many_descriptors_as_it_may() {
+    let home = tempfile::tempdir().unwrap();
+    let node = node_command(home.path(), &home.path().join("data"), &[]);
+    let mut command = Command::new("sh");
+    for (name, value) in node.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.args(["-c", "ulimit -Sn 256; exec \"$0\" \"$@\""]).arg(node.get_program());
+    let mut process = command.args(node.get_args()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.id())).unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<_> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1], "the soft limit is the hard one");
+    assert_ne!(numbers[0], "256");
+}
+
+#[test]
 fn values_of_several_nodes_are_united() {
     let first = Node::start(&[]);
     let others: Vec<Node> = (0..3).map(|_| Node::join(&first.ready.dht, &[])).collect();
@@ -159,6 +184,34 @@ fn values_of_several_nodes_are_united() {
         values.sort();
         assert_eq!(values, ["value 0", "value 1", "value 2", "value 3"]);
     }
+}
+
+#[test]
+fn what_is_uploaded_again_or_went_away_is_no_longer_published() {
+    let home = tempfile::tempdir().unwrap();
+    let node = Node::start(&[]);
+    let path = home.path().join("file.bin");
+    let upload = |content: &str| {
+        fs::write(&path, content).unwrap();
+        node.cli(&["upload", path.to_str().unwrap()]).json()["url"].as_str().unwrap().to_owned()
+    };
+    let published = || texts(&node.cli(&["get", "file.bin"]).json());
+    let first = upload("one");
+    assert_eq!(published(), [first]);
+    let second = upload("another");
+    assert_eq!(published(), [second], "it takes the place of the first");
+
+    // Whoever asks for it notices.
+    fs::write(&path, "neither of the two").unwrap();
+    let output = home.path().join("saved");
+    let download = ["download", "file.bin", "-o", output.to_str().unwrap()];
+    let failed = node.cli(&download);
+    assert_eq!(failed.code, Some(6), "{}", failed.stderr);
+    wait_until("it is no longer published", || node.cli(&["get", "file.bin"]).code == Some(4));
+    let third = upload("neither of the two");
+    assert_eq!(published(), [third]);
+    node.cli(&download).json();
+    assert_eq!(fs::read(&output).unwrap(), b"neither of the two");
 }
 
 /// Demands that an object has these keys.

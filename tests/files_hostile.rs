@@ -11,10 +11,12 @@ mod service;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
 use kad_actor::actors::messages::CountShares;
+use rustix::net::sockopt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use http::exchange;
 use service::{CANARY, Service};
@@ -79,6 +81,66 @@ async fn a_file_that_shrinks_while_it_is_sent_ends_short() {
     fs::write(service.shared("big"), "short").unwrap();
     let _ = stream.read_to_end(&mut bytes).await;
     assert!(bytes.len() < length, "the connection ends before the promised length");
+    service.stop().await;
+}
+
+#[actix::test]
+async fn a_reader_that_sleeps_is_cut() {
+    let service = Service::start();
+    assert_eq!(sockopt::tcp_user_timeout(&service.listener).unwrap(), 30_000);
+    // Less patient, or this would take as long.
+    sockopt::set_tcp_user_timeout(&service.listener, 500).unwrap();
+    let length = 64 << 20;
+    service.share("big", &vec![1; length]).await;
+    let path = service.shared("big");
+    let is_open = || {
+        let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+        descriptors.filter_map(|it| fs::read_link(it.ok()?.path()).ok()).any(|it| it == path)
+    };
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    stream.write_all(b"GET /files/big HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut bytes = vec![0; 1024];
+    stream.read_exact(&mut bytes).await.unwrap();
+    assert!(is_open(), "it is being sent");
+    let cut = async {
+        while is_open() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), cut).await.expect("it is given up");
+    let _ = stream.read_to_end(&mut bytes).await;
+    assert!(bytes.len() < length, "and so the rest never comes");
+    service.stop().await;
+}
+
+#[actix::test]
+async fn one_address_cannot_take_all_connections() {
+    // Open to other machines: loopback is an address like another.
+    let service = Service::start_on([0, 0, 0, 0]);
+    service.share("a", b"content").await;
+    let request = b"GET /files/a HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        let mut stream = TcpStream::connect(service.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = vec![0; 15];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 200 OK");
+        open.push(stream);
+    }
+    let refused = service.get("/files/a", &[]).await;
+    assert_eq!((refused.status, refused.body.len()), (503, 0), "{}", refused.head);
+    let other = TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = other.connect(service.address).await.unwrap();
+    other.write_all(b"GET /files/a HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("content"), "{answer}");
+    drop(open.pop());
+    while service.get("/files/a", &[]).await.status == 503 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     service.stop().await;
 }
 

@@ -8,6 +8,8 @@
 //! validator: dates are neither sent nor looked at. Several ranges in one request are answered with
 //! the whole file, as section 14.2 allows: no download tool asks for them.
 
+mod connections;
+
 use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use actix_web::http::header::{
 use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpResponse, HttpServer, web};
 
+use self::connections::{Connections, cut_stalled};
 use super::messages::{FindShare, Withdraw};
 use crate::content::{FileName, OpenError, ShareEntry};
 
@@ -69,7 +72,10 @@ pub fn serve(
             async move { Ok(answer(&links, request).await) }
         }))
     };
+    cut_stalled(&listener)?;
+    let connections = Connections::new(listener.local_addr()?.ip().is_loopback());
     let server = HttpServer::new(factory)
+        .on_connect(move |stream, data| connections.admit(stream, data))
         .workers(WORKERS)
         .max_connections(MAX_CONNECTIONS / WORKERS)
         .client_request_timeout(HEAD_TIMEOUT)

@@ -13,7 +13,6 @@ use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{
     Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WeakAddr,
@@ -23,28 +22,20 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::messages::{CountShares, EventSink, FindShare, Share, Shared, Withdraw};
-use crate::clock::Clock;
+use super::pace::Pace;
 use crate::command::{CommandError, ErrorCode, Event};
 use crate::content::{
     FileName, FileStamp, OpenError, ShareEntry, Shares, SharesFull, Verified, hash_in_place,
     open_regular,
 };
-use crate::kademlia::Timestamp;
 
 /// Files hashed at once. One thread hashes faster than most disks read, and more than two only
 /// make a rotating disk seek; the rest wait for their turn.
 const MAX_HASHING: usize = 2;
 
-/// At most ten progress events a second.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-
-/// The rate told with them is that of about the last second.
-const RATE_OVER: Duration = Duration::from_secs(1);
-
 /// Owns the shares of the node.
 #[derive(Debug)]
 pub struct FilesActor {
-    clock: Clock,
     shares: Shares,
     hashing: Arc<Semaphore>,
     /// Cancelled when the actor ends: blocking threads would hold up the process otherwise.
@@ -53,13 +44,18 @@ pub struct FilesActor {
 
 impl FilesActor {
     /// Serves nothing yet.
-    pub fn new(clock: Clock) -> Self {
+    pub fn new() -> Self {
         Self {
-            clock,
             shares: Shares::new(),
             hashing: Arc::new(Semaphore::new(MAX_HASHING)),
             stopping: CancellationToken::new(),
         }
+    }
+}
+
+impl Default for FilesActor {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -76,7 +72,7 @@ impl Handler<Share> for FilesActor {
 
     fn handle(&mut self, share: Share, ctx: &mut Self::Context) -> Self::Result {
         let hashing = Arc::clone(&self.hashing);
-        let (clock, stopping) = (self.clock, self.stopping.clone());
+        let stopping = self.stopping.clone();
         let actor = ctx.address().downgrade();
         Box::pin(async move {
             let name = match share.name {
@@ -86,9 +82,9 @@ impl Handler<Share> for FilesActor {
             let job = Job {
                 path: share.path,
                 name,
+                base: share.base,
                 verified: share.verified,
                 events: share.events,
-                clock,
                 cancel: share.cancel,
                 stopping,
             };
@@ -107,14 +103,16 @@ impl Handler<FindShare> for FilesActor {
 }
 
 impl Handler<Withdraw> for FilesActor {
-    type Result = ();
+    type Result = bool;
 
-    fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) {
-        if self.shares.withdraw(&withdraw.entry) {
+    fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) -> bool {
+        let withdrawn = self.shares.withdraw(&withdraw.entry);
+        if withdrawn {
             let ShareEntry { name, path, .. } = &withdraw.entry;
             let path = quoted(path);
             log::warn!("{name} is no longer shared: {path} has changed or gone away");
         }
+        withdrawn
     }
 }
 
@@ -135,11 +133,10 @@ impl Handler<Register> for FilesActor {
     type Result = Result<Shared, SharesFull>;
 
     fn handle(&mut self, Register(entry): Register, _: &mut Self::Context) -> Self::Result {
-        let (name, verified, url_path) = (entry.name.clone(), entry.verified, entry.url_path());
+        let (name, verified, url) = (entry.name.clone(), entry.verified, entry.url.clone());
         let replaced = self.shares.insert(entry)?;
-        let replaced_url_path =
-            replaced.map(|entry| entry.url_path()).filter(|replaced| *replaced != url_path);
-        Ok(Shared { name, verified, url_path, replaced_url_path })
+        let replaced_url = replaced.map(|entry| entry.url).filter(|replaced| *replaced != url);
+        Ok(Shared { name, verified, url, replaced_url })
     }
 }
 
@@ -180,9 +177,9 @@ fn quoted(path: &Path) -> String {
 struct Job {
     path: PathBuf,
     name: FileName,
+    base: String,
     verified: Option<Verified>,
     events: EventSink,
-    clock: Clock,
     cancel: CancellationToken,
     stopping: CancellationToken,
 }
@@ -227,7 +224,8 @@ impl Job {
             Some(verified) => (verified, self.stamp_of(&path, verified)?),
             None => self.hash(&path)?,
         };
-        Ok(ShareEntry { name: self.name.clone(), path, verified, stamp })
+        let url = ShareEntry::url_of(&self.base, &self.name, &verified);
+        Ok(ShareEntry { name: self.name.clone(), path, verified, stamp, url })
     }
 
     /// The stamp of a file whose content a download has just verified.
@@ -241,10 +239,10 @@ impl Job {
     }
 
     fn hash(&self, path: &Path) -> Result<(Verified, FileStamp), CommandError> {
-        let mut pace = Pace::new(self.clock);
+        let mut pace = Pace::new();
         let hashed = hash_in_place(path, |bytes, size| {
-            if let Some(event) = pace.progress(&self.name, bytes, size) {
-                self.events.report(event);
+            if let Some(bytes_per_s) = pace.due(bytes) {
+                self.events.report(Event::hashing(self.name.as_str(), bytes, size, bytes_per_s));
             }
             if self.cancel.is_cancelled() || self.stopping.is_cancelled() {
                 ControlFlow::Break(())
@@ -290,46 +288,6 @@ impl Job {
 
     fn coded(&self, code: ErrorCode, reason: &str) -> CommandError {
         CommandError { code, ..self.refuse(reason) }
-    }
-}
-
-/// Turns bytes hashed into a progress event now and then.
-struct Pace {
-    clock: Clock,
-    reported: Timestamp,
-    /// The rate is counted from here; moved on every [`RATE_OVER`].
-    mark: (Timestamp, u64),
-    bytes_per_s: u64,
-}
-
-impl Pace {
-    fn new(clock: Clock) -> Self {
-        let now = clock.now();
-        Self { clock, reported: now, mark: (now, 0), bytes_per_s: 0 }
-    }
-
-    fn progress(&mut self, name: &FileName, bytes: u64, size: u64) -> Option<Event> {
-        let now = self.clock.now();
-        if now.since(self.reported) < PROGRESS_EVERY {
-            return None;
-        }
-        self.reported = now;
-        let (marked_at, marked_bytes) = self.mark;
-        let passed = now.since(marked_at);
-        if self.bytes_per_s == 0 || passed >= RATE_OVER {
-            self.bytes_per_s =
-                (bytes.saturating_sub(marked_bytes) as f64 / passed.as_secs_f64()) as u64;
-        }
-        if passed >= RATE_OVER {
-            self.mark = (now, bytes);
-        }
-        Some(Event::Progress {
-            name: name.to_string(),
-            bytes,
-            size: Some(size),
-            bytes_per_s: self.bytes_per_s,
-            sources: Vec::new(),
-        })
     }
 }
 

@@ -13,8 +13,8 @@ use actix::Recipient;
 use tokio_util::sync::CancellationToken;
 
 use super::messages::{
-    Acknowledged, Bootstrap, CountDownloads, CountShares, Execute, Fetch, FindShare, Found, Get,
-    ObservedAddress, Put, Share, Shared, ViewRouting, ViewStorage, Withdraw,
+    Acknowledged, Bootstrap, CountDownloads, CountShares, Execute, Fetch, FindShare, Forget, Found,
+    Get, ObservedAddress, Put, Share, Shared, ViewRouting, ViewStorage, Withdraw,
 };
 use super::present;
 use crate::clock::Clock;
@@ -23,7 +23,7 @@ use crate::command::{
     Stored, Uploaded,
 };
 use crate::config::{Advertise, BootstrapAddr};
-use crate::content::{ContentHash, FileName};
+use crate::content::{ContentHash, FileName, ShareEntry};
 use crate::kademlia::{Key, Settings, Value, wire::MAX_VALUE_BYTES};
 use crate::transfer::ProviderUrl;
 
@@ -38,6 +38,7 @@ const MAX_VALUES_SHOWN: usize = 1_000;
 pub struct Links {
     pub get: Recipient<Get>,
     pub put: Recipient<Put>,
+    pub forget: Recipient<Forget>,
     pub bootstrap: Recipient<Bootstrap>,
     pub observed: Recipient<ObservedAddress>,
     pub view_routing: Recipient<ViewRouting>,
@@ -106,23 +107,26 @@ async fn upload(
         return Err(CommandError::new(ErrorCode::Usage, message));
     }
     let name = name.map(|name| file_name(&name)).transpose()?;
+    // Before the file is read: without an address all that would be in vain.
+    let base = address::published_base(links).await?;
     let (events, cancel) = (execute.events.clone(), execute.cancel.clone());
-    let share = Share { path, name, verified: None, events, cancel };
+    let share = Share { path, name, base, verified: None, events, cancel };
     let shared = ask(&links.share, share).await??;
-    let (url, acknowledged) = publish(links, &shared).await?;
+    let acknowledged = publish(links, &shared).await?;
     if acknowledged.stored == 0 {
-        return Err(CommandError::failed(format!(
-            "{:?} is served as {url}, but none of {} nodes has taken that URL: \
-             publishing is tried again by itself",
+        let message = format!(
+            "{:?} is served as {}, but {}",
             shared.name.as_str(),
-            acknowledged.of,
-        )));
+            shared.url,
+            untaken(&acknowledged)
+        );
+        return Err(CommandError::failed(message));
     }
     Ok(Reply::Uploaded(Uploaded {
         name: shared.name.to_string(),
         hash: shared.verified.hash().to_string(),
         size: shared.verified.size(),
-        url,
+        url: shared.url,
         stored: acknowledged.stored,
         of: acknowledged.of,
         reachable: None,
@@ -130,17 +134,26 @@ async fn upload(
 }
 
 /// Tells the DHT where a share can be had.
-async fn publish(links: &Links, shared: &Shared) -> Result<(String, Acknowledged), CommandError> {
-    let base = address::published_base(links).await?;
-    let url = format!("{base}{}", shared.url_path);
-    let earlier = shared.replaced_url_path.as_ref().map(|path| format!("{base}{path}"));
+async fn publish(links: &Links, shared: &Shared) -> Result<Acknowledged, CommandError> {
     let put = Put {
         key: Key::of_name(shared.name.as_str()),
-        value: Value::Text(url.clone()),
-        replaces: earlier.into_iter().map(Value::Text).collect(),
+        value: Value::Text(shared.url.clone()),
+        replaces: shared.replaced_url.iter().cloned().map(Value::Text).collect(),
     };
-    let acknowledged = ask(&links.put, put).await??;
-    Ok((url, acknowledged))
+    ask(&links.put, put).await?
+}
+
+/// Stops serving what has changed or gone away, and telling peers of it. Says whether it was served
+/// until now.
+pub(super) async fn withdraw(links: &Links, withdraw: Withdraw) -> bool {
+    let ShareEntry { name, url, .. } = withdraw.entry.clone();
+    let withdrawn = ask(&links.withdraw, withdraw).await.unwrap_or(false);
+    if withdrawn {
+        let forget = Forget { key: Key::of_name(name.as_str()), value: Value::Text(url) };
+        // A routing table that is gone publishes nothing either.
+        let _ = ask(&links.forget, forget).await;
+    }
+    withdrawn
 }
 
 async fn download(links: &Links, execute: Execute) -> Result<Reply, CommandError> {
@@ -181,33 +194,42 @@ async fn download(links: &Links, execute: Execute) -> Result<Reply, CommandError
         warning: None,
     };
     if !no_share {
-        let share = Share {
+        let share = |base| Share {
             path: fetched.path,
             name: Some(name),
+            base,
             verified: Some(fetched.verified),
             events: execute.events,
             cancel: execute.cancel,
         };
         // The file is there: that it can't be passed on is no reason to call the download failed.
-        match become_source(links, share).await {
-            Ok((url, acknowledged)) => {
-                reply.url = Some(url);
-                (reply.stored, reply.of) = (acknowledged.stored, acknowledged.of);
-            }
-            Err(error) => {
-                reply.warning = Some(format!("saved, but not shared: {}", error.message));
-            }
+        if let Err(error) = become_source(links, share, &mut reply).await {
+            reply.warning = Some(error.message);
         }
     }
     Ok(Reply::Downloaded(reply))
 }
 
+/// Serves what was downloaded, and says so to peers; notes in the reply how far that came.
 async fn become_source(
     links: &Links,
-    share: Share,
-) -> Result<(String, Acknowledged), CommandError> {
-    let shared = ask(&links.share, share).await??;
-    publish(links, &shared).await
+    share: impl FnOnce(String) -> Share,
+    reply: &mut Downloaded,
+) -> Result<(), CommandError> {
+    let base = address::published_base(links).await?;
+    let shared = ask(&links.share, share(base)).await??;
+    let acknowledged = publish(links, &shared).await?;
+    reply.url = Some(shared.url);
+    (reply.stored, reply.of) = (acknowledged.stored, acknowledged.of);
+    if acknowledged.stored == 0 {
+        reply.warning = Some(untaken(&acknowledged));
+    }
+    Ok(())
+}
+
+fn untaken(acknowledged: &Acknowledged) -> String {
+    let of = acknowledged.of;
+    format!("none of {of} nodes has taken that URL: publishing is tried again by itself")
 }
 
 /// The URLs of a name, newest first.

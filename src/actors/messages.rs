@@ -103,6 +103,16 @@ pub struct Put {
     pub replaces: Vec<Value>,
 }
 
+/// Give up an own publication: it is no longer kept fresh.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Forget {
+    /// The key.
+    pub key: Key,
+    /// The value.
+    pub value: Value,
+}
+
 /// How many nodes hold what was put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {
@@ -187,6 +197,8 @@ pub struct Share {
     pub path: PathBuf,
     /// The name it is served under; its own when absent.
     pub name: Option<FileName>,
+    /// Base URL under which peers reach the file service: `http://HOST:PORT`.
+    pub base: String,
     /// What a download has just verified; hashed here when absent.
     pub verified: Option<Verified>,
     /// Hashing progress goes here.
@@ -202,10 +214,10 @@ pub struct Shared {
     pub name: FileName,
     /// With this content.
     pub verified: Verified,
-    /// The path and fragment of its URL: `/files/NAME#blake3=HEX`.
-    pub url_path: String,
-    /// The same of the share that this one takes the place of, if its content was another.
-    pub replaced_url_path: Option<String>,
+    /// `BASE/files/NAME#blake3=HEX`.
+    pub url: String,
+    /// The same of the share that this one takes the place of, if it was another.
+    pub replaced_url: Option<String>,
 }
 
 /// Number of files served.
@@ -221,9 +233,9 @@ pub struct FindShare {
     pub name: String,
 }
 
-/// The file of a share has changed or gone away: stop serving it.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+/// The file of a share has changed or gone away: stop serving it. Says whether it still was.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "bool")]
 pub struct Withdraw {
     /// The share as it was found.
     pub entry: ShareEntry,

@@ -9,6 +9,7 @@ pub mod files;
 pub mod flows;
 pub mod ipc;
 pub mod messages;
+mod pace;
 mod present;
 pub mod routing;
 pub mod storage;

@@ -12,7 +12,7 @@ use super::fetcher::{FetcherActor, FetcherConfig};
 use super::files::FilesActor;
 use super::flows::{self, Links, NodeInfo};
 use super::ipc::{IpcActor, IpcSocket};
-use super::messages::{Execute, Finish};
+use super::messages::{Execute, Finish, Withdraw};
 use super::routing::RoutingActor;
 use super::storage::StorageActor;
 use crate::clock::Clock;
@@ -61,7 +61,7 @@ impl Supervisor {
             let routing =
                 RoutingActor::new(parts.clock, parts.node, parts.udp, batches, has_bootstrap)
                     .start();
-            let files = FilesActor::new(parts.clock).start();
+            let files = FilesActor::new().start();
             let downloads = Arbiter::new();
             let config = parts.fetcher;
             let fetcher =
@@ -69,6 +69,7 @@ impl Supervisor {
             let links = Links {
                 get: routing.clone().recipient(),
                 put: routing.clone().recipient(),
+                forget: routing.clone().recipient(),
                 bootstrap: routing.clone().recipient(),
                 observed: routing.clone().recipient(),
                 view_routing: routing.recipient(),
@@ -107,6 +108,15 @@ impl Handler<Execute> for Supervisor {
     fn handle(&mut self, execute: Execute, _: &mut Self::Context) -> Self::Result {
         let links = self.links.clone();
         Box::pin(async move { flows::run(&links, execute).await })
+    }
+}
+
+impl Handler<Withdraw> for Supervisor {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) -> Self::Result {
+        let links = self.links.clone();
+        Box::pin(async move { flows::withdraw(&links, withdraw).await })
     }
 }
 

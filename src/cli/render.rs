@@ -11,7 +11,9 @@ use comfy_table::presets::NOTHING;
 use serde_json::Value;
 
 use super::output::printable;
-use crate::command::{Buckets, Downloaded, HeldValues, KeyValues, PeerEntry, Peers, Status};
+use crate::command::{
+    Buckets, Downloaded, HeldValues, KeyValues, PeerEntry, Peers, SourceReport, Status,
+};
 
 /// A table without lines: a header and rows that align, and that `awk` can read.
 fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
@@ -73,7 +75,9 @@ pub(super) fn key_values(found: &KeyValues) -> String {
 
 /// What is worth telling of a finished download, besides its path.
 pub(super) fn downloaded(done: &Downloaded) -> String {
-    let used = done.sources.iter().filter(|source| source.bytes > 0).count();
+    // An empty file comes in no bytes at all, and still from somebody.
+    let gave = |source: &&SourceReport| source.bytes > 0 || source.state == "done";
+    let used = done.sources.iter().filter(gave).count();
     let stored = match done.url {
         Some(_) => format!("; stored {}/{}", done.stored, done.of),
         None => String::new(),

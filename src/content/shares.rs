@@ -35,6 +35,8 @@ pub struct ShareEntry {
     pub verified: Verified,
     /// The file when it was shared.
     pub stamp: FileStamp,
+    /// The URL it is published under.
+    pub url: String,
 }
 
 impl ShareEntry {
@@ -44,10 +46,9 @@ impl ShareEntry {
         if stamp == self.stamp { Ok(file) } else { Err(OpenError::Changed) }
     }
 
-    /// The path and fragment of its URL: `/files/NAME#blake3=HEX`.
-    pub fn url_path(&self) -> String {
-        let name = self.name.percent_encoded();
-        format!("/files/{name}#blake3={}", self.verified.hash())
+    /// The URL of a content under the base URL of its node: `BASE/files/NAME#blake3=HEX`.
+    pub fn url_of(base: &str, name: &FileName, verified: &Verified) -> String {
+        format!("{base}/files/{}#blake3={}", name.percent_encoded(), verified.hash())
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Attempt {
 pub enum PlanFailure {
     /// Every source that answered gave wrong content.
     AllWrong,
+    /// The disk has no room for what a source has.
+    NoRoom,
     /// Every source failed, not all of them with wrong content.
     AllFailed,
 }
@@ -297,6 +299,13 @@ impl Plan {
         }
     }
 
+    /// What the current source gave filled the disk, and is thrown away. Without a length it may
+    /// have been endless: what the next one has may fit.
+    pub fn overflowed(&mut self) {
+        self.failed(Failure::NoRoom);
+        self.forget();
+    }
+
     /// The hash of the bytes held, after [`Step::Check`].
     pub fn checked(&mut self, hash: ContentHash) {
         if !self.complete {
@@ -362,6 +371,9 @@ impl Plan {
     }
 
     fn verdict(&self) -> PlanFailure {
+        if self.sources.iter().any(|it| it.state == SourceState::Failed(Failure::NoRoom)) {
+            return PlanFailure::NoRoom;
+        }
         let mut answers = self.sources.iter().filter_map(Source::answer);
         let answered = answers.clone().count() > 0;
         if self.hash.is_some() && answered && answers.all(Failure::is_wrong_content) {

@@ -22,6 +22,8 @@ pub enum Failure {
     Short,
     /// The body is longer than was said, or than any may be.
     TooLong,
+    /// Its content, as long as it says it is, does not fit on the disk.
+    NoRoom,
     /// A status that brings no content.
     Http(u16),
     /// More redirects than are followed.
@@ -61,6 +63,7 @@ impl Failure {
             Self::Stalled => "stalled",
             Self::Short => "short",
             Self::TooLong => "too_long",
+            Self::NoRoom => "no_room",
             Self::Redirects => "redirects",
             Self::BadRange => "bad_range",
             Self::Encoded => "encoded",
@@ -84,6 +87,7 @@ impl fmt::Display for Failure {
             Self::Stalled => "stalled",
             Self::Short => "ended early",
             Self::TooLong => "sent more than it may",
+            Self::NoRoom => "has more than the disk has room for",
             Self::Redirects => "redirected too often",
             Self::BadRange => "answered with another range than was asked for",
             Self::Encoded => "sent an encoding that was not asked for",

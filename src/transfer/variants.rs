@@ -212,6 +212,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_key_can_hold_is_enough() {
+        let many: Vec<_> =
+            (0..2 * MAX_SOURCES).map(|n| format!("http://h/{n}#blake3={}", hash(1))).collect();
+        let many: Vec<_> = many.iter().map(|it| ProviderUrl::parse(it).unwrap()).collect();
+        assert_eq!(Variants::group(&many).all()[0].providers, many[..MAX_SOURCES]);
+    }
+
+    #[test]
     fn the_hash_names_the_variant() {
         let wanted = |n| Wanted { hash: Some(hash(n)), strict: true, ..Wanted::default() };
         let choice = choose("a1 b2 c d2", wanted(2), "").unwrap();

@@ -1,7 +1,7 @@
 //! The file service on a free port, before real files in a temporary folder.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use actix_web::dev::ServerHandle;
 use kad_actor::actors::file_service;
 use kad_actor::actors::files::FilesActor;
 use kad_actor::actors::messages::{EventSink, Share, Shared};
-use kad_actor::clock::Clock;
 use kad_actor::content::FileName;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +22,8 @@ pub(crate) const CANARY: &[u8] = b"canary-5f1d";
 pub(crate) struct Service {
     pub(crate) files: Addr<FilesActor>,
     pub(crate) address: SocketAddr,
+    /// The same socket that the server listens on.
+    pub(crate) listener: TcpListener,
     server: ServerHandle,
     pub(crate) dir: PathBuf,
     _dir: TempDir,
@@ -30,9 +31,14 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let files = FilesActor::new(Clock::start()).start();
+        Self::start_on([127, 0, 0, 1])
+    }
+
+    pub(crate) fn start_on(ip: [u8; 4]) -> Self {
+        let listener = TcpListener::bind((IpAddr::from(ip), 0)).unwrap();
+        let address = (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()).into();
+        let settings = listener.try_clone().unwrap();
+        let files = FilesActor::new().start();
         let (find, withdraw) = (files.clone().recipient(), files.clone().recipient());
         let server = file_service::serve(listener, find, withdraw).unwrap();
         let handle = server.handle();
@@ -40,7 +46,7 @@ impl Service {
         let temporary = TempDir::new().unwrap();
         let dir = temporary.path().canonicalize().unwrap();
         fs::write(dir.join("canary"), CANARY).unwrap();
-        Self { files, address, server: handle, dir, _dir: temporary }
+        Self { files, address, listener: settings, server: handle, dir, _dir: temporary }
     }
 
     pub(crate) async fn share(&self, name: &str, content: &[u8]) -> Shared {
@@ -51,6 +57,7 @@ impl Service {
         let share = Share {
             path,
             name: Some(FileName::parse(name).unwrap()),
+            base: format!("http://{}", self.address),
             verified: None,
             events: EventSink::none(),
             cancel: CancellationToken::new(),

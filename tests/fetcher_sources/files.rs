@@ -11,7 +11,7 @@ use kad_actor::command::{ErrorCode, Event, OnConflict};
 use kad_actor::transfer::Limits;
 use tokio::sync::mpsc;
 
-use crate::bench::{Bench, CONTENT_BYTES, assert_whole, content, honest, names};
+use crate::bench::{Bench, CONTENT_BYTES, assert_whole, content, honest, names, states};
 use crate::hostile::{Kind, Server, hash_of};
 
 #[actix_rt::test]
@@ -41,10 +41,38 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
     assert_eq!(kept, half, "all that came is kept");
 
     let right = honest(&content);
-    let fetched = bench.run(Bench::fetch(&[right.url_of(&content)])).await.unwrap();
+    let (sender, mut events) = mpsc::channel(64);
+    let mut fetch = Bench::fetch(&[right.url_of(&content)]);
+    fetch.events = EventSink::new(sender);
+    let fetched = bench.run(fetch).await.unwrap();
     assert_whole(&bench, &fetched, &content, "resumed");
+    let Some(Event::Progress { bytes, size, sources, .. }) = events.recv().await else {
+        panic!("no progress while what is there is read again");
+    };
+    assert!(bytes > 0 && size == Some(half) && sources.is_empty(), "{bytes} of {size:?}");
     assert!(right.requests()[0].to_lowercase().contains(&format!("bytes={half}-")));
     assert_eq!(fetched.sources[0].bytes, content.len() as u64 - half);
+}
+
+#[actix_rt::test]
+async fn reading_a_long_partial_file_again_can_be_interrupted() {
+    let content = content();
+    let bench = Bench::new();
+    let partial = format!(".song.mp3.{}.partial", &hash_of(&content).to_string()[..16]);
+    // Takes no room, and minutes to read.
+    let file = fs::File::create(bench.folder.path().join(&partial)).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let right = honest(&content);
+    let (sender, mut events) = mpsc::channel(64);
+    let mut fetch = Bench::fetch(&[right.url_of(&content)]);
+    fetch.events = EventSink::new(sender);
+    let cancel = fetch.cancel.clone();
+    let (result, ()) = tokio::join!(bench.run(fetch), async {
+        events.recv().await.expect("progress is reported");
+        cancel.cancel();
+    });
+    assert_eq!(result.unwrap_err().code, ErrorCode::Interrupted);
+    assert_eq!(bench.names(), [partial], "what was there stays");
 }
 
 #[actix_rt::test]
@@ -62,6 +90,29 @@ async fn an_interrupted_download_of_unknown_content_leaves_nothing() {
     cancel.cancel();
     assert_eq!(running.await.unwrap().unwrap_err().code, ErrorCode::Interrupted);
     assert!(bench.names().is_empty(), "{:?}", bench.names());
+}
+
+#[actix_rt::test]
+async fn only_the_partial_file_that_is_found_again_is_kept() {
+    let content = content();
+    let bench = Bench::with_limits(Limits::default());
+    let slow = Server::start(Kind::HalfThenSilent, &content);
+    let start = || {
+        let fetch = Bench::fetch(&[slow.url_of(&content)]);
+        let (cancel, fetcher) = (fetch.cancel.clone(), bench.fetcher.clone());
+        (cancel, actix_rt::spawn(async move { fetcher.send(fetch).await.unwrap() }))
+    };
+    let running = [start(), start()];
+    let held = |name: &String| fs::metadata(bench.folder.path().join(name)).unwrap().len() > 0;
+    while bench.names().iter().filter(|name| held(name)).count() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for (cancel, download) in running {
+        cancel.cancel();
+        assert_eq!(download.await.unwrap().unwrap_err().code, ErrorCode::Interrupted);
+    }
+    let first = format!(".song.mp3.{}.partial", &hash_of(&content).to_string()[..16]);
+    assert_eq!(bench.names(), [first], "no later run looks for the other");
 }
 
 #[actix_rt::test]
@@ -187,6 +238,23 @@ async fn a_full_disk_leaves_nothing_behind() {
         fetch.output = Some(folder.clone());
         let error = bench.run(fetch).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::NoSpace, "{error}");
+        assert!(error.message.contains("more than the disk has room for"), "{error}");
         assert!(names(&folder).is_empty(), "{:?}", names(&folder));
     }
+    // What one source says or sends is no reason not to ask the next.
+    let bench = Bench::new();
+    let small = vec![9; 300_000];
+    let (endless, rightly) = (Server::start(Kind::Endless, &[]), honest(&small));
+    let urls = [endless.url_of(&small), right.url_of(&small), rightly.url_of(&small)];
+    let mut fetch = Bench::fetch(&urls);
+    fetch.output = Some(folder.clone());
+    let fetched = bench.run(fetch).await.unwrap();
+    assert_eq!(states(&fetched), ["no_room", "no_room", "done"]);
+    assert_eq!(fetched.sources[1].bytes, 0, "it is known by the length");
+    assert_eq!(names(&folder), ["song.mp3"]);
+    fs::remove_file(&fetched.path).unwrap();
+    let mut fetch = Bench::fetch(&urls[..1]);
+    fetch.output = Some(folder.clone());
+    assert_eq!(bench.run(fetch).await.unwrap_err().code, ErrorCode::NoSpace);
+    assert!(names(&folder).is_empty(), "{:?}", names(&folder));
 }

@@ -105,6 +105,8 @@ async fn when_all_fail_the_error_says_how_and_nothing_is_left() {
         for name in bench.names() {
             assert!(resumable && name.starts_with('.'), "{kind:?} left {name}");
         }
+        let kept = !bench.names().is_empty();
+        assert_eq!(error.message.contains("is kept"), kept, "{kind:?}: {error}");
     };
     let cases = bad_sources().into_iter().flat_map(|(kind, hashed, unhashed)| {
         [(kind.clone(), hashed, true), (kind, unhashed, false)]

@@ -40,15 +40,22 @@ impl Destination {
                 fs::create_dir_all(downloads).map_err(|error| io_error(downloads, &error))?;
                 (downloads.to_owned(), OsString::from(name.as_str()))
             }
-            Some(path) if path.is_dir() => (path.to_owned(), OsString::from(name.as_str())),
+            Some(path) if is_dir(path)? => (path.to_owned(), OsString::from(name.as_str())),
             Some(path) => split(path)?,
         };
         let place = Self { folder, name, on_conflict };
         let path = place.folder.join(&place.name);
-        let taken = path.symlink_metadata();
-        match on_conflict {
-            OnConflict::Error if taken.is_ok() => Err(exists(&path)),
-            OnConflict::Overwrite if taken.is_ok_and(|it| it.is_dir()) => Err(exists(&path)),
+        match (path.symlink_metadata(), on_conflict) {
+            (Ok(_), OnConflict::Error) => Err(exists(&path)),
+            // A link is replaced itself. Replacing a device or a pipe would break what uses it.
+            (Ok(it), OnConflict::Overwrite) if !it.is_file() && !it.is_symlink() => {
+                Err(irreplaceable(&path))
+            }
+            // A name that is too long, or a folder that may not be entered: known before the
+            // content comes, not after.
+            (Err(error), _) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error(&path, &error))
+            }
             _ => Ok(place),
         }
     }
@@ -104,10 +111,21 @@ fn split(path: &Path) -> Result<(PathBuf, OsString), CommandError> {
     }
     let name = path.file_name().ok_or_else(|| usage("it has no name"))?;
     let folder = path.parent().ok_or_else(|| usage("it has no folder"))?;
-    if !folder.is_dir() {
+    if !is_dir(folder)? {
         return Err(usage("its folder does not exist"));
     }
     Ok((folder.to_owned(), name.to_owned()))
+}
+
+/// Whether a folder is there, by links too; an error when that can't be seen.
+fn is_dir(path: &Path) -> Result<bool, CommandError> {
+    match path.metadata() {
+        Ok(found) => Ok(found.is_dir()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(io_error(path, &error))
+        }
+        Err(_) => Ok(false),
+    }
 }
 
 /// `NAME`, `NAME (1)`, `NAME (2)` and so on, cut to what a file system takes.
@@ -157,6 +175,15 @@ fn link_new(from: &Path, to: &Path) -> io::Result<()> {
 fn exists(path: &Path) -> CommandError {
     let message = format!(
         "{} exists: save elsewhere with -o, or choose --on-conflict overwrite or rename",
+        path.display()
+    );
+    CommandError::new(ErrorCode::Exists, message)
+}
+
+fn irreplaceable(path: &Path) -> CommandError {
+    let message = format!(
+        "{} is no file that could be replaced: save elsewhere with -o, or choose \
+         --on-conflict rename",
         path.display()
     );
     CommandError::new(ErrorCode::Exists, message)
@@ -214,6 +241,48 @@ mod tests {
         fs::write(&partial, "new").unwrap();
         place(OnConflict::Overwrite).unwrap().place(&partial).unwrap();
         assert_eq!(fs::read_to_string(&taken).unwrap(), "new");
+    }
+
+    #[test]
+    fn only_files_and_links_are_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = FileName::parse("x").unwrap();
+        let target = folder.path().join("x");
+        let resolve = || {
+            Destination::resolve(&name, Some(folder.path()), folder.path(), OnConflict::Overwrite)
+        };
+        std::os::unix::fs::symlink("/dev/null", &target).unwrap();
+        assert!(resolve().is_ok(), "the link is replaced, not what it leads to");
+        fs::remove_file(&target).unwrap();
+        let socket = std::os::unix::net::UnixListener::bind(&target).unwrap();
+        let refused = resolve().unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Exists);
+        assert!(!refused.message.contains("overwrite"), "it was tried: {refused}");
+        drop(socket);
+        fs::remove_file(&target).unwrap();
+        fs::create_dir(&target).unwrap();
+        assert_eq!(resolve().unwrap_err().code, ErrorCode::Exists);
+    }
+
+    #[test]
+    fn what_cannot_be_placed_is_known_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = FileName::parse("x").unwrap();
+        let resolve = |output: &Path| {
+            Destination::resolve(&name, Some(output), folder.path(), OnConflict::Overwrite)
+        };
+        let too_long = folder.path().join("y".repeat(MAX_NAME_BYTES + 1));
+        assert_eq!(resolve(&too_long).unwrap_err().code, ErrorCode::Failed);
+        if rustix::process::geteuid().is_root() {
+            return; // may enter every folder
+        }
+        let closed = folder.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        for output in [closed.join("x"), closed.join("folder").join("x")] {
+            let refused = resolve(&output).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::Denied, "{refused}");
+        }
     }
 
     #[test]

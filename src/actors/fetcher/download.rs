@@ -53,7 +53,7 @@ pub(super) async fn run(job: Job, http: &Http) -> Result<Fetched, CommandError> 
         progress.notice(&format!("there is {them} ({others}); --hash names one"));
     }
     let mut plan = Plan::new(choice, &job.config.limits, job.seed);
-    let mut partial = open_partial(&job, &plan, &destination).await?;
+    let mut partial = open_partial(&job, &plan, &destination, &progress).await?;
     // Before anything can interrupt: what the plan doesn't know of is not kept.
     if let Ok(left) = partial.verified().await {
         plan.resume(left.size(), left.hash());
@@ -72,14 +72,14 @@ pub(super) async fn run(job: Job, http: &Http) -> Result<Fetched, CommandError> 
     let verified = match outcome {
         Ok(verified) => verified,
         Err(error) => {
-            leave(partial, &plan, &error).await;
+            leave(partial, &plan).await;
             return Err(error);
         }
     };
     let path = match place(destination, partial.path()).await {
         Ok(path) => path,
         Err(error) => {
-            leave(partial, &plan, &error).await;
+            leave(partial, &plan).await;
             return Err(error);
         }
     };
@@ -137,6 +137,7 @@ async fn open_partial(
     job: &Job,
     plan: &Plan,
     destination: &Destination,
+    progress: &Progress,
 ) -> Result<Partial, CommandError> {
     let first_url = plan.sources().first();
     let tag = match plan.hash() {
@@ -150,7 +151,7 @@ async fn open_partial(
         resumes: plan.hash().is_some(),
         seed: job.seed,
     };
-    let opened = Partial::open(name, job.stop.clone()).await;
+    let opened = Partial::open(name, job.stop.clone(), progress.rereading()).await;
     opened.map_err(|error| match error.kind() {
         std::io::ErrorKind::Interrupted => interrupted(job),
         _ => io_error(destination.folder(), &error),
@@ -158,9 +159,9 @@ async fn open_partial(
 }
 
 /// After a failure: keeps what the same content can go on from. What was proven wrong is not kept,
-/// and a full disk is relieved of it.
-async fn leave(mut partial: Partial, plan: &Plan, error: &CommandError) {
-    let resumable = plan.hash().is_some() && plan.held() > 0 && error.code != ErrorCode::NoSpace;
+/// nor what no later run would look for.
+async fn leave(mut partial: Partial, plan: &Plan) {
+    let resumable = partial.is_found_again() && plan.held() > 0;
     if !resumable || partial.verified().await.is_err() {
         partial.remove().await;
     }
@@ -236,15 +237,47 @@ impl Download<'_> {
                 Some(offset) => {
                     if offset == 0 {
                         let emptied = self.partial.restart().await;
-                        emptied.map_err(|error| io_error(self.partial.path(), &error))?;
+                        emptied.map_err(|error| self.disk_error(&error))?;
                     }
-                    if let Err(failure) = self.pour(&mut response).await? {
+                    if !self.has_room().await {
+                        self.plan.failed(Failure::NoRoom);
+                    } else if let Err(failure) = self.pour(&mut response).await? {
                         self.plan.failed(failure);
                     }
                 }
             },
         }
         Ok(())
+    }
+
+    /// Whether what is still to come may fit, by what the source says: told before it comes, and
+    /// a source that only says so stands in nobody's way.
+    async fn has_room(&self) -> bool {
+        match (self.plan.size(), self.partial.room().await) {
+            (Some(size), Some(room)) => size.saturating_sub(self.plan.held()) <= room,
+            _ => true,
+        }
+    }
+
+    /// After a chunk could not be written. That is the end, unless the source may be to blame.
+    async fn unwritten(&mut self, error: &std::io::Error) -> Result<(), CommandError> {
+        let endless = self.plan.size().is_none();
+        let error = self.disk_error(error);
+        if endless && error.code == ErrorCode::NoSpace {
+            let emptied = self.partial.restart().await;
+            emptied.map_err(|error| self.disk_error(&error))
+        } else {
+            Err(error)
+        }
+    }
+
+    /// What happened to the own disk. A full one is relieved of what came.
+    fn disk_error(&mut self, error: &std::io::Error) -> CommandError {
+        let error = io_error(self.partial.path(), error);
+        if error.code == ErrorCode::NoSpace {
+            self.plan.overflowed();
+        }
+        error
     }
 
     /// Takes the body until it ends, stalls, or is more than it may be.
@@ -267,8 +300,9 @@ impl Download<'_> {
                     if self.plan.received(length) < length {
                         return Ok(Ok(()));
                     }
-                    let written = self.partial.append(&bytes).await;
-                    written.map_err(|error| io_error(self.partial.path(), &error))?;
+                    if let Err(error) = self.partial.append(&bytes).await {
+                        return self.unwritten(&error).await.map(Ok);
+                    }
                     length
                 }
             };
@@ -281,7 +315,7 @@ impl Download<'_> {
 
     async fn verified(&mut self) -> Result<Verified, CommandError> {
         let verified = self.partial.verified().await;
-        verified.map_err(|error| io_error(self.partial.path(), &error))
+        verified.map_err(|error| self.disk_error(&error))
     }
 
     fn failure(&self, failure: PlanFailure) -> CommandError {
@@ -296,10 +330,20 @@ impl Download<'_> {
         }
         let (code, what) = match failure {
             PlanFailure::AllWrong => (ErrorCode::Mismatch, "no source has the right content"),
+            PlanFailure::NoRoom => (
+                ErrorCode::NoSpace,
+                "the disk has too little room: make some, or save elsewhere with -o",
+            ),
             PlanFailure::AllFailed => (ErrorCode::SourcesFailed, "every source failed"),
         };
+        let kept = match failure {
+            PlanFailure::AllFailed if self.partial.is_found_again() && self.plan.held() > 0 => {
+                "; what came so far is kept, and the same download goes on from there"
+            }
+            _ => "",
+        };
         let message =
-            format!("{:?}: {what} ({} asked): {}", self.name, sources.len(), why.join("; "));
+            format!("{:?}: {what} ({} asked): {}{kept}", self.name, sources.len(), why.join("; "));
         CommandError::new(code, message)
     }
 }

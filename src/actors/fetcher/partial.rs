@@ -71,6 +71,8 @@ type Written = (Growing, Vec<u8>, io::Result<()>);
 #[derive(Debug)]
 pub(super) struct Partial {
     path: PathBuf,
+    /// Whether another run would find it: by its first name, and if that run may go on from it.
+    found_again: bool,
     growing: Option<Growing>,
     writing: Option<JoinHandle<Written>>,
     buffer: Vec<u8>,
@@ -78,21 +80,28 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Opens it, and hashes what an earlier run left in it.
-    pub(super) async fn open(name: PartialName, stop: CancellationToken) -> io::Result<Self> {
+    /// Opens it, and hashes what an earlier run left in it. `progress` is told the bytes so far
+    /// and in all, on a blocking thread.
+    pub(super) async fn open(
+        name: PartialName,
+        stop: CancellationToken,
+        progress: impl FnMut(u64, u64) + Send + 'static,
+    ) -> io::Result<Self> {
         let opening = spawn_blocking(move || {
             let (path, file) = create(&name)?;
+            let found_again = name.resumes && path == name.path(0);
             let mut growing = Growing { file, hasher: ContentHasher::new() };
             if name.resumes {
-                reread(&mut growing, &stop)?;
+                reread(&mut growing, &stop, progress)?;
             } else {
                 growing.file.set_len(0)?;
             }
-            Ok::<_, io::Error>((path, growing))
+            Ok::<_, io::Error>((path, found_again, growing))
         });
-        let (path, growing) = opening.await.map_err(io::Error::other)??;
+        let (path, found_again, growing) = opening.await.map_err(io::Error::other)??;
         Ok(Self {
             path,
+            found_again,
             growing: Some(growing),
             writing: None,
             buffer: Vec::with_capacity(CHUNK_BYTES),
@@ -103,6 +112,19 @@ impl Partial {
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Bytes for which the disk still has room, as far as its file system says.
+    pub(super) async fn room(&self) -> Option<u64> {
+        let path = self.path.clone();
+        let asked = spawn_blocking(move || rustix::fs::statvfs(&path)).await.ok()?.ok()?;
+        // Some file systems over the network or in user space say nothing.
+        (asked.f_blocks > 0).then(|| asked.f_bavail.saturating_mul(asked.f_frsize))
+    }
+
+    /// Whether it is of use to a later run.
+    pub(super) const fn is_found_again(&self) -> bool {
+        self.found_again
     }
 
     /// Appends bytes. They are written and hashed a chunk at a time, while the next is filled.
@@ -227,8 +249,13 @@ fn open_existing(path: &Path) -> io::Result<Option<File>> {
     Ok(same.then_some(file))
 }
 
-fn reread(growing: &mut Growing, stop: &CancellationToken) -> io::Result<()> {
+fn reread(
+    growing: &mut Growing,
+    stop: &CancellationToken,
+    mut progress: impl FnMut(u64, u64),
+) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
+    let size = growing.file.metadata()?.len();
     loop {
         match growing.file.read(&mut chunk)? {
             0 => return Ok(()),
@@ -236,6 +263,7 @@ fn reread(growing: &mut Growing, stop: &CancellationToken) -> io::Result<()> {
             _ if stop.is_cancelled() => return Err(io::ErrorKind::Interrupted.into()),
             read => growing.hasher.update(&chunk[..read]),
         }
+        progress(growing.hasher.size(), size);
     }
 }
 
@@ -306,6 +334,7 @@ mod tests {
             let (made, _) = create(&name).unwrap();
             assert_ne!(made, path, "{trap}");
             assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+            assert!(!folder.path().join("gone").exists(), "made where a link led");
             fs::remove_file(made).unwrap();
             let _ = fs::remove_file(&path);
         }

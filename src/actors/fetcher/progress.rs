@@ -2,33 +2,22 @@
 //!
 //! Always holds: at most ten progress events a second. Never: waits for the reader.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
 use crate::actors::messages::EventSink;
+use crate::actors::pace::Pace;
 use crate::command::{Event, SourceReport};
 use crate::transfer::{Plan, Source};
-
-/// Shortest time between two progress events.
-const INTERVAL: Duration = Duration::from_millis(100);
-/// The rate is measured over at least this long.
-const RATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// Reports the progress of one download.
 pub(super) struct Progress {
     events: EventSink,
     name: String,
-    next: Instant,
-    window: (Instant, u64),
-    rate: Option<u64>,
+    pace: Pace,
 }
 
 impl Progress {
     /// Of the download of a name.
     pub(super) fn new(events: EventSink, name: &str) -> Self {
-        let now = Instant::now();
-        Self { events, name: name.to_owned(), next: now, window: (now, 0), rate: None }
+        Self { events, name: name.to_owned(), pace: Pace::new() }
     }
 
     /// Something the user should know.
@@ -37,31 +26,28 @@ impl Progress {
         self.events.report(Event::Notice { message });
     }
 
+    /// Reports that what an earlier run left is read again; to be called with the bytes so far and
+    /// in all.
+    pub(super) fn rereading(&self) -> impl FnMut(u64, u64) + Send + 'static {
+        let (events, name, mut pace) = (self.events.clone(), self.name.clone(), Pace::new());
+        move |bytes, size| {
+            if let Some(bytes_per_s) = pace.due(bytes) {
+                events.report(Event::hashing(&name, bytes, size, bytes_per_s));
+            }
+        }
+    }
+
     /// Reports how it stands, if it is time to.
     pub(super) fn tick(&mut self, plan: &Plan) {
-        let now = Instant::now();
-        if now < self.next {
-            return;
-        }
-        self.next = now + INTERVAL;
         let received = plan.sources().iter().map(Source::bytes).sum();
-        let (since, before) = self.window;
-        let elapsed = now.duration_since(since);
-        // The very first moment says nothing about the rate.
-        let recent = if elapsed < INTERVAL {
-            0.0
-        } else {
-            (received - before) as f64 / elapsed.as_secs_f64()
+        let Some(bytes_per_s) = self.pace.due(received) else {
+            return;
         };
-        if elapsed >= RATE_WINDOW {
-            self.rate = Some(recent as u64);
-            self.window = (now, received);
-        }
         self.events.report(Event::Progress {
             name: self.name.clone(),
             bytes: plan.held(),
             size: plan.size(),
-            bytes_per_s: self.rate.unwrap_or(recent as u64),
+            bytes_per_s,
             sources: reports(plan),
         });
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
 
 use actix::Addr;
 use tempfile::TempDir;
@@ -11,13 +12,14 @@ use super::*;
 use crate::actors::messages::EVENT_QUEUE;
 
 fn start() -> Addr<FilesActor> {
-    FilesActor::new(Clock::start()).start()
+    FilesActor::new().start()
 }
 
 fn share(path: impl Into<PathBuf>) -> Share {
     Share {
         path: path.into(),
         name: None,
+        base: "http://10.0.0.1:8468".to_owned(),
         verified: None,
         events: EventSink::none(),
         cancel: CancellationToken::new(),
@@ -47,13 +49,15 @@ async fn a_shared_file_is_found_by_its_name() {
     let files = start();
     let shared = files.send(share(&path)).await.unwrap().unwrap();
     let hash = blake3::hash(b"content").to_hex();
-    assert_eq!(shared.url_path, format!("/files/a%C3%B1o%20nuevo.txt#blake3={hash}"));
-    assert_eq!((shared.verified.size(), shared.replaced_url_path), (7, None));
+    let url = format!("http://10.0.0.1:8468/files/a%C3%B1o%20nuevo.txt#blake3={hash}");
+    assert_eq!(shared.url, url);
+    assert_eq!((shared.verified.size(), shared.replaced_url), (7, None));
     let entry = find(&files, "año nuevo.txt").await.unwrap();
     assert_eq!(entry.path, path.canonicalize().unwrap());
     assert_eq!(find(&files, "other").await, None);
     assert_eq!(files.send(CountShares).await.unwrap(), 1);
-    files.send(Withdraw { entry }).await.unwrap();
+    assert!(files.send(Withdraw { entry: entry.clone() }).await.unwrap());
+    assert!(!files.send(Withdraw { entry }).await.unwrap());
     assert_eq!(files.send(CountShares).await.unwrap(), 0);
 }
 
@@ -66,9 +70,12 @@ async fn sharing_a_name_again_says_what_it_replaced() {
     let files = start();
     let first = files.send(named(&a, "x")).await.unwrap().unwrap();
     let again = files.send(named(&a, "x")).await.unwrap().unwrap();
-    assert_eq!((again.replaced_url_path, &again.url_path), (None, &first.url_path));
+    assert_eq!((again.replaced_url, &again.url), (None, &first.url));
     let second = files.send(named(&b, "x")).await.unwrap().unwrap();
-    assert_eq!(second.replaced_url_path, Some(first.url_path));
+    assert_eq!(second.replaced_url, Some(first.url));
+    let elsewhere = Share { base: "http://10.0.0.2:8468".to_owned(), ..named(&b, "x") };
+    let moved = files.send(elsewhere).await.unwrap().unwrap();
+    assert_eq!(moved.replaced_url, Some(second.url), "the node has another address now");
     assert_eq!(files.send(CountShares).await.unwrap(), 1);
 }
 
@@ -115,9 +122,9 @@ async fn a_file_that_may_not_be_read_is_denied() {
         let job = Job {
             path,
             name: FileName::parse("secret").unwrap(),
+            base: String::new(),
             verified: None,
             events: EventSink::none(),
-            clock: Clock::start(),
             cancel: CancellationToken::new(),
             stopping: CancellationToken::new(),
         };
@@ -166,6 +173,7 @@ async fn hashing_reports_progress_and_can_be_cancelled() {
         ..share(&path)
     });
     let watch = async {
+        events.recv().await.expect("a first one, which says that it began");
         let event = events.recv().await;
         cancel.cancel();
         event
@@ -191,9 +199,15 @@ async fn one_that_waits_for_its_turn_can_be_cancelled_too() {
         (0..MAX_HASHING).map(|_| files.send(Share { cancel: cancel.clone(), ..share(&path) }));
     let busy: Vec<_> = busy.map(tokio::spawn).collect();
     let impatient = CancellationToken::new();
-    let waiting = tokio::spawn(files.send(Share { cancel: impatient.clone(), ..share(&path) }));
+    // A failure must not wait for a terabyte to be hashed.
+    let _ends = [cancel.clone().drop_guard(), impatient.clone().drop_guard()];
+    let (sender, mut events) = mpsc::channel(EVENT_QUEUE);
+    let (events_too, cancel_too) = (EventSink::new(sender), impatient.clone());
+    let late = Share { events: events_too, cancel: cancel_too, ..share(&path) };
+    let waiting = tokio::spawn(files.send(late));
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
+    assert!(events.try_recv().is_err(), "it is not being hashed");
     impatient.cancel();
     assert_eq!(waiting.await.unwrap().unwrap().unwrap_err().code, ErrorCode::Interrupted);
     assert!(busy.iter().all(|task| !task.is_finished()), "the others go on");

@@ -15,12 +15,9 @@ fn entry(path: &Path, name: &str) -> ShareEntry {
     let (_, stamp) = open_regular(path).unwrap();
     let mut hasher = ContentHasher::new();
     hasher.update(&fs::read(path).unwrap());
-    ShareEntry {
-        name: FileName::parse(name).unwrap(),
-        path: path.to_owned(),
-        verified: hasher.finish(),
-        stamp,
-    }
+    let (name, verified) = (FileName::parse(name).unwrap(), hasher.finish());
+    let url = ShareEntry::url_of("http://10.0.0.1:8468", &name, &verified);
+    ShareEntry { name, path: path.to_owned(), verified, stamp, url }
 }
 
 /// A folder whose own path holds no link.

@@ -353,3 +353,16 @@ fn seeds_spread_the_load_over_the_sources_and_leave_stand_ins_last() {
     }
     assert_eq!(first.len(), 3);
 }
+
+#[test]
+fn a_length_that_no_file_has_is_a_lie() {
+    for (length, state) in [
+        (Limits::default().max_file_bytes, SourceState::Active),
+        (Limits::default().max_file_bytes + 1, SourceState::Failed(Failure::TooLong)),
+    ] {
+        let mut plan = plan(1, Some(hash_of(b"")), 0);
+        plan.next_step();
+        plan.answered(&Head { status: 200, length: Some(length), ..Head::default() });
+        assert_eq!(plan.sources()[0].state(), state, "{length}");
+    }
+}
