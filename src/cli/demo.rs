@@ -1,7 +1,7 @@
 //! `demo`: the main job for real, on one machine, told step by step.
 //!
 //! Always holds: the nodes are processes of this very program, asked over the same socket as by
-//! every other verb; they and their folder are gone when the demo ends, however it ends. Never:
+//! every other verb; they and their folder are gone when the demo ends, unless it is killed. Never:
 //! calls success what was not compared byte by byte.
 
 mod swarm;
