@@ -8,7 +8,7 @@ kad=$PWD/target/release/kad-actor
 home=$(mktemp -d)
 pids=()
 # Settings of whoever runs the script stay out of it.
-export XDG_CONFIG_HOME=$home
+for setting in "${!KAD_ACTOR_@}"; do unset "$setting"; done
 
 finish() {
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done

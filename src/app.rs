@@ -55,12 +55,14 @@ pub enum StartError {
     )]
     Taken(PathBuf),
     /// A port can't be listened on.
-    #[error("cannot listen on {what} {address}: {error}")]
+    #[error("cannot listen on {what} {address}: {error}; {}", advice(error, .flag))]
     Listen {
         /// What for.
         what: &'static str,
         /// Where.
         address: SocketAddr,
+        /// What chooses it.
+        flag: &'static str,
         /// Why.
         error: io::Error,
     },
@@ -75,6 +77,22 @@ pub enum StartError {
         /// Why.
         error: String,
     },
+}
+
+/// What to do when a port can't be had.
+fn advice(error: &io::Error, flag: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("another program has that port, a node perhaps: choose another with {flag}")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no such address: choose another with {flag}")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("this user may not: choose a port above 1023 with {flag}")
+        }
+        _ => format!("choose another with {flag}"),
+    }
 }
 
 /// Runs a node until it is told to stop. Prints one `ready` line once everything listens.
@@ -157,15 +175,16 @@ async fn serve(config: Config) -> Result<(), StartError> {
         what: "to start the actors",
         error: error.to_string(),
     })?;
-    let failed = |what, address| move |error| StartError::Listen { what, address, error };
+    let failed =
+        |flag, address| move |error| StartError::Listen { what: "TCP", address, flag, error };
     let withdraw = supervisor.clone().recipient();
     let files = file_service::serve(files_listener, links.find_share, withdraw)
-        .map_err(failed("TCP", SocketAddr::V4(listen)))?;
+        .map_err(failed(bind::LISTEN, SocketAddr::V4(listen)))?;
     let mut servers = vec![files.handle()];
     actix_rt::spawn(files);
     if let (Some(listener), Some(address)) = (admin_listener, admin_address) {
         let execute: Recipient<Execute> = supervisor.clone().recipient();
-        let admin = http::serve(listener, execute).map_err(failed("TCP", address))?;
+        let admin = http::serve(listener, execute).map_err(failed(bind::ADMIN, address))?;
         servers.push(admin.handle());
         actix_rt::spawn(admin);
     }

@@ -5,6 +5,7 @@
 //! [`Reply`] carries the keys that are promised to scripts. Never: does any work itself.
 
 mod reply;
+mod script;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,8 @@ pub use reply::{
     BucketEntry, Buckets, Downloaded, HeldEntry, HeldValues, KeyValues, PeerEntry, Peers, Ready,
     Reply, SourceReport, Status, Stored, Uploaded, ValueEntry,
 };
+
+pub use script::{MAX_SCRIPT_REPLY_BYTES, ScriptRequest, parse_script, script_reply};
 
 /// Longest line the Unix socket accepts, in bytes: the largest value and its escapes fit.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;

@@ -139,13 +139,18 @@ impl Config {
         json: bool,
     ) -> Result<Self, ConfigError> {
         let Locations { data_dir, socket } = Locations::find(locations)?;
+        let listen = parse_listen(&node.listen)?;
         Ok(Self {
             data_dir,
             socket,
-            listen: parse_listen(&node.listen)?,
+            listen,
             admin_listen: parse_admin_listen(&node.admin_listen)?,
             bootstrap: parse_bootstrap(&node.bootstrap)?,
-            advertise: node.advertise.as_deref().map(parse_advertise).transpose()?,
+            advertise: node
+                .advertise
+                .as_deref()
+                .map(|text| parse_advertise(text, listen.ip().is_loopback()))
+                .transpose()?,
             dialect: parse_dialect(&node.dialect)?,
             profile: parse_profile(&node.profile)?,
             store_quota: parse_store_quota(&node.store_quota)?,
@@ -209,7 +214,8 @@ fn parse_bootstrap_addr(text: &str) -> Result<BootstrapAddr, ConfigError> {
     }
 }
 
-fn parse_advertise(text: &str) -> Result<Advertise, ConfigError> {
+/// Loopback means another machine to each reader, so only a node that is on it itself may say it.
+fn parse_advertise(text: &str, on_loopback: bool) -> Result<Advertise, ConfigError> {
     let wrong = |reason: &str| invalid("advertise", text, reason);
     // A colon inside brackets belongs to an IPv6 address.
     let (host, port) = match text.rsplit_once(':') {
@@ -224,13 +230,19 @@ fn parse_advertise(text: &str) -> Result<Advertise, ConfigError> {
     };
     let host = url::Host::parse(host)
         .map_err(|_| wrong("not a host name, an IPv4 address or an IPv6 address in brackets"))?;
-    let wildcard = match &host {
-        url::Host::Domain(_) => false,
-        url::Host::Ipv4(ip) => ip.is_unspecified(),
-        url::Host::Ipv6(ip) => ip.is_unspecified(),
+    let (wildcard, loopback) = match &host {
+        url::Host::Domain(name) => (false, name.trim_end_matches('.') == "localhost"),
+        url::Host::Ipv4(ip) => (ip.is_unspecified(), ip.is_loopback()),
+        url::Host::Ipv6(ip) => {
+            let ip = ip.to_canonical();
+            (ip.is_unspecified(), ip.is_loopback())
+        }
     };
     if wildcard {
         return Err(wrong("a wildcard is nobody's address"));
+    }
+    if loopback && !on_loopback {
+        return Err(wrong("peers would ask themselves: that is each machine's own address"));
     }
     Ok(Advertise { host: host.to_string(), port })
 }

@@ -44,7 +44,7 @@ impl Handler<StoreBatch> for BrokenStore {
 fn address(socket: &UdpSocket) -> SocketAddrV4 {
     match socket.local_addr().unwrap() {
         std::net::SocketAddr::V4(address) => address,
-        other => panic!("{other}"),
+        other @ std::net::SocketAddr::V6(_) => panic!("{other}"),
     }
 }
 
@@ -149,7 +149,28 @@ async fn a_peer_hears_false_when_the_store_is_broken_and_a_get_still_ends() {
 async fn peers_tell_a_node_under_which_address_they_see_it() {
     let (_first, at) = start(1, false).await;
     let (second, own) = start(2, true).await;
-    assert_eq!(second.send(ObservedAddress).await.unwrap(), None, "nobody to ask");
+    // What is published must not be guessed while somebody is about to tell.
+    let early = tokio::spawn(second.send(ObservedAddress));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!early.is_finished(), "it was answered before anybody could be asked");
     second.send(Bootstrap { addresses: vec![at] }).await.unwrap();
+    assert_eq!(early.await.unwrap().unwrap(), Some(own));
     assert_eq!(second.send(ObservedAddress).await.unwrap(), Some(own));
+    let (lonely, _) = start(3, false).await;
+    assert_eq!(lonely.send(ObservedAddress).await.unwrap(), None, "nobody to ask");
+}
+
+#[actix::test]
+async fn a_first_try_in_vain_ends_no_waiting() {
+    let (first, at) = start(1, false).await;
+    first.send(put("v")).await.unwrap().unwrap();
+    let (second, _) = start(2, true).await;
+    let early = tokio::spawn(second.send(Get { key: Key::of_name("k") }));
+    // Bound, but nobody reads from it.
+    let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addresses = vec![address(&nobody)];
+    assert_eq!(second.send(Bootstrap { addresses }).await.unwrap(), 0);
+    assert_eq!(second.send(Bootstrap { addresses: vec![at] }).await.unwrap(), 1);
+    let found = early.await.unwrap().unwrap().unwrap();
+    assert_eq!(found.values.len(), 1, "it was answered before the second try found somebody");
 }

@@ -210,15 +210,6 @@ async fn bad_lines_get_an_error_and_the_connection_goes_on() {
 }
 
 #[actix_rt::test]
-async fn another_protocol_gets_an_error_and_the_end() {
-    let bench = start();
-    let mut client = Client::connect(&bench.path).await;
-    client.send("get x").await;
-    assert_eq!(code(&client.line().await.unwrap()), "usage");
-    assert_eq!(client.line().await, None);
-}
-
-#[actix_rt::test]
 async fn the_longest_line_is_served_and_a_longer_one_is_not() {
     let bench = start();
     let padded = |length: usize| {

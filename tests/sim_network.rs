@@ -261,3 +261,88 @@ fn a_network_of_one_and_of_two_works() {
     world.kill(second);
     assert_eq!(world.get(first, key).unwrap().values, [text("v"), text("w")]);
 }
+
+#[test]
+fn a_network_cut_in_two_is_one_again_a_minute_after_it_healed() {
+    let mut world = World::with_nodes(11, Settings::default(), Link::LAN, 100);
+    let mut data = publish(&mut world, 40);
+    world.set_cut(Some(50));
+    // Ten minutes of work on both sides, and hours of silence: they forget each other.
+    for n in 0..200 {
+        let (at, key) = (n * 37 % 100, Key::of_name(&format!("cut {}", n / 10)));
+        if n % 10 == 0 {
+            world.put(at, key, text(&format!("cut {n}"))).expect("the put ends");
+            data.push((key, text(&format!("cut {n}"))));
+        } else {
+            world.get(at, key).expect("the get ends");
+        }
+        world.run_for(Duration::from_secs(3));
+    }
+    world.run_for(Duration::from_hours(3));
+    let bridges = (0..50)
+        .flat_map(|n| world.node(n).table().contacts().map(|c| c.address).collect::<Vec<_>>())
+        .filter(|address| address.ip().octets()[3] > 50)
+        .count();
+    assert_eq!(bridges, 0, "no contact reaches over any more");
+    world.set_cut(None);
+    world.run_for(Duration::from_mins(1));
+    let lookups = Lookups::run(&mut world, &data, 1_000);
+    lookups.print("a minute after a cut healed");
+    assert!(lookups.found * 100 >= lookups.of * 99);
+}
+
+#[test]
+fn whoever_began_apart_finds_the_others() {
+    let mut world = World::with_nodes(12, Settings::default(), Link::LAN, 30);
+    // Ten nodes start while they can't reach the others, and join through the first of them.
+    world.set_cut(Some(30));
+    for n in 0..10 {
+        let through = if n == 0 { 0 } else { 30 };
+        world.add_node_through(through);
+        world.run_for(Duration::from_secs(2));
+    }
+    let key = Key::of_name("apart");
+    world.put(35, key, text("v")).expect("the put ends");
+    world.run_for(Duration::from_mins(30));
+    world.set_cut(None);
+    world.run_for(Duration::from_mins(1));
+    for n in 0..40 {
+        let report = world.get(n, key).expect("the get ends");
+        assert_eq!(report.values, [text("v")], "node {n}");
+    }
+}
+
+#[test]
+fn values_of_other_types_are_handed_on_unchanged() {
+    let mut world = World::with_nodes(13, Settings::default(), Link::LAN, 40);
+    // A MessagePack map: {"a": 1.5}
+    let foreign = Value::Foreign(vec![0x81, 0xa1, b'a', 0xca, 0x3f, 0xc0, 0, 0].into());
+    let key = Key::of_name("foreign");
+    world.put(3, key, foreign.clone()).expect("the put ends");
+    for n in 0..40 {
+        world.kill(n);
+        world.add_node();
+        world.run_for(Duration::from_mins(2));
+    }
+    let at = world.any_living().unwrap();
+    assert_eq!(world.get(at, key).expect("the get ends").values, [foreign]);
+}
+
+#[test]
+fn the_newest_scalar_stays_the_newest_while_its_elders_publishers_live() {
+    let settings = Settings { dialect: Dialect::Scalar, ..Settings::default() };
+    let mut world = World::with_nodes(14, settings, Link::LAN, 60);
+    let key = Key::of_name("k");
+    let far = world.nearest(&key, 60);
+    // One publisher is a holder, one is not.
+    world.put(far[0], key, text("old")).expect("the put ends");
+    world.put(far[59], key, text("older")).expect("the put ends");
+    world.put(far[30], key, text("new")).expect("the put ends");
+    for hour in 0..20 {
+        world.run_for(Duration::from_hours(1));
+        for asker in &far[40..50] {
+            let report = world.get(*asker, key).expect("the get ends");
+            assert_eq!(report.values, [text("new")], "after {hour} h");
+        }
+    }
+}

@@ -114,8 +114,12 @@ async fn upload(
     let shared = ask(&links.share, share).await??;
     let acknowledged = publish(links, &shared).await?;
     if acknowledged.stored == 0 {
-        let message =
-            format!("{} is served as {}, but {}", shared.name, shared.url, untaken(&acknowledged));
+        let message = format!(
+            "{:?} is served as {}, but {}",
+            shared.name.as_str(),
+            shared.url,
+            untaken(&acknowledged)
+        );
         return Err(CommandError::failed(message));
     }
     Ok(Reply::Uploaded(Uploaded {
@@ -232,7 +236,7 @@ fn untaken(acknowledged: &Acknowledged) -> String {
 async fn providers(links: &Links, name: &FileName) -> Result<Vec<ProviderUrl>, CommandError> {
     let found = ask(&links.get, Get { key: Key::of_name(name.as_str()) }).await??;
     if found.values.is_empty() {
-        return Err(nothing_found(name.as_str(), &found));
+        return Err(nothing_found(links, name.as_str(), &found));
     }
     let texts = found.values.iter().filter_map(|found| found.value.as_text());
     let (usable, refused): (Vec<_>, Vec<_>) =
@@ -241,7 +245,8 @@ async fn providers(links: &Links, name: &FileName) -> Result<Vec<ProviderUrl>, C
     if usable.is_empty() {
         let why = refused.into_iter().find_map(Result::err);
         let why = why.map_or_else(|| "they are no strings".to_owned(), |error| error.to_string());
-        let message = format!("{name} has values, but none is a URL to download from: {why}");
+        let message =
+            format!("{:?} has values, but none is a URL to download from: {why}", name.as_str());
         return Err(CommandError::new(ErrorCode::NotFound, message));
     }
     Ok(usable)
@@ -250,7 +255,7 @@ async fn providers(links: &Links, name: &FileName) -> Result<Vec<ProviderUrl>, C
 async fn get(links: &Links, key: String) -> Result<Reply, CommandError> {
     let found = ask(&links.get, Get { key: Key::of_name(&key) }).await??;
     if found.values.is_empty() {
-        return Err(nothing_found(&key, &found));
+        return Err(nothing_found(links, &key, &found));
     }
     let values = found.values.iter().map(present::value_entry).collect();
     Ok(Reply::Values(KeyValues { key, values }))
@@ -269,7 +274,7 @@ async fn set(links: &Links, key: String, value: String) -> Result<Reply, Command
     let Acknowledged { stored, of } = ask(&links.put, put).await??;
     if stored == 0 {
         return Err(CommandError::failed(format!(
-            "none of {of} nodes has taken the value of {key}: it is kept here, and storing it is \
+            "none of {of} nodes has taken the value of {key:?}: it is kept here, and storing it is \
              tried again by itself"
         )));
     }
@@ -318,16 +323,19 @@ where
     })
 }
 
-fn nothing_found(what: &str, found: &Found) -> CommandError {
-    if found.peers_asked == 0 {
-        let message = format!(
-            "{what} is not known here, and this node knows no peer to ask: \
-             start it with --bootstrap HOST:PORT"
-        );
-        return CommandError::new(ErrorCode::NoPeers, message);
+fn nothing_found(links: &Links, what: &str, found: &Found) -> CommandError {
+    if found.peers_asked > 0 {
+        let message = format!("{what:?} has no values: {} peers were asked", found.peers_asked);
+        return CommandError::new(ErrorCode::NotFound, message);
     }
-    let message = format!("{what} has no values: {} peers were asked", found.peers_asked);
-    CommandError::new(ErrorCode::NotFound, message)
+    let bootstrap = &links.info.bootstrap;
+    let why = if bootstrap.is_empty() {
+        "it was started without --bootstrap HOST:PORT, and nobody has joined it".to_owned()
+    } else {
+        format!("none of its bootstrap addresses answers ({})", join::listed(bootstrap))
+    };
+    let message = format!("{what:?} is not known here, and this node knows no peer to ask: {why}");
+    CommandError::new(ErrorCode::NoPeers, message)
 }
 
 fn file_name(name: &str) -> Result<FileName, CommandError> {

@@ -6,6 +6,7 @@
 //! somebody answers on, or a file that is no socket; blocks on a client that reads slowly.
 
 mod connection;
+mod script;
 mod socket;
 
 use std::collections::HashMap;

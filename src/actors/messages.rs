@@ -78,7 +78,7 @@ pub struct Get {
 pub struct Found {
     /// Every value, newest first as far as is known.
     pub values: Vec<FoundValue>,
-    /// Peers that answered.
+    /// Peers that were asked.
     pub peers_asked: usize,
 }
 
@@ -140,7 +140,8 @@ pub struct RoutingView {
     pub ready: bool,
 }
 
-/// The IP under which peers see this node, as most of them say; none while nobody answered.
+/// The address under which peers see this node, as most of them say; none when nobody answers.
+/// Waits for the first bootstrap as [`Get`] and [`Put`] do.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<SocketAddrV4>")]
 pub struct ObservedAddress;

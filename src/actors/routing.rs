@@ -32,7 +32,8 @@ use crate::kademlia::{
 const MAX_STORE_BATCHES: usize = 64;
 /// Commands that wait for the first bootstrap.
 const MAX_DEFERRED: usize = 256;
-/// A command waits this long for the first bootstrap, and is then tried with what is known.
+/// Commands wait for the first peer until the node is this old, and are then tried with what is
+/// known: a person at a prompt waits that long, and a script that starts two nodes at once needs it.
 const FIRST_BOOTSTRAP: Duration = Duration::from_secs(5);
 /// The ticket of store requests whose reply changes nothing.
 const NO_REPLY: Ticket = Ticket::MAX;
@@ -51,6 +52,7 @@ enum Caller {
 enum Deferred {
     Get(Key, Caller),
     Put(Put, Caller),
+    Observe(Caller),
 }
 
 /// Owns the socket and drives the node.
@@ -62,7 +64,7 @@ pub struct RoutingActor {
     storage: Recipient<StoreBatch>,
     callers: BTreeMap<OpId, Caller>,
     deferred: Vec<Deferred>,
-    /// Whether bootstrap addresses were given and none has been tried to the end yet.
+    /// Whether bootstrap addresses were given, none has answered yet, and the node is still young.
     joining: bool,
     has_bootstrap: bool,
     store_batches: usize,
@@ -71,7 +73,7 @@ pub struct RoutingActor {
 
 impl RoutingActor {
     /// A node on a bound socket. With `has_bootstrap`, commands wait a little for the first
-    /// [`Bootstrap`] to end.
+    /// [`Bootstrap`] that finds somebody.
     pub fn new(
         clock: Clock,
         node: Node,
@@ -161,7 +163,7 @@ impl RoutingActor {
             }
             (Some(Caller::Put(caller)), _) => {
                 let _ = caller.send(Err(CommandError::failed(
-                    "this key holds as many of this node's own values as a key may: unset some",
+                    "this key holds as many of this node's own values as a key may",
                 )));
             }
             (Some(Caller::Observe(caller)), Outcome::Observed { address }) => {
@@ -170,7 +172,9 @@ impl RoutingActor {
             (Some(Caller::Join(caller)), outcome) => {
                 log::info!("bootstrap: {outcome:?}, {} contacts", self.node.table().len());
                 let _ = caller.send(self.node.table().len());
-                self.end_deferral(ctx);
+                if !self.node.table().is_empty() {
+                    self.end_deferral(ctx);
+                }
             }
             _ => {}
         }
@@ -182,25 +186,24 @@ impl RoutingActor {
             match deferred {
                 Deferred::Get(key, caller) => self.get(key, caller),
                 Deferred::Put(put, caller) => self.put(put, caller, ctx),
+                Deferred::Observe(caller) => self.observe(caller),
             }
         }
-        self.arm(ctx);
     }
 
-    /// Keeps a command back until the first bootstrap has ended, for a while at most.
-    fn defer(&mut self, deferred: Deferred, ctx: &mut Context<Self>) {
-        if self.deferred.is_empty() {
-            ctx.run_later(FIRST_BOOTSTRAP, |actor, ctx| {
-                actor.end_deferral(ctx);
-                actor.settle(ctx);
-            });
-        }
-        if self.deferred.len() < MAX_DEFERRED {
-            self.deferred.push(deferred);
-        } else {
-            let (Deferred::Get(_, caller) | Deferred::Put(_, caller)) = deferred;
+    /// Does it now, or once there is a peer to do it with.
+    fn begin(&mut self, wanted: Deferred, ctx: &mut Context<Self>) {
+        self.deferred.push(wanted);
+        if !self.joining {
+            self.end_deferral(ctx);
+        } else if self.deferred.len() > MAX_DEFERRED
+            && let Some(
+                Deferred::Get(_, caller) | Deferred::Put(_, caller) | Deferred::Observe(caller),
+            ) = self.deferred.pop()
+        {
             refuse(caller, &busy());
         }
+        self.settle(ctx);
     }
 
     fn get(&mut self, key: Key, caller: Caller) {
@@ -215,6 +218,11 @@ impl RoutingActor {
             self.ask_store(replaced, ctx);
         }
         let op = self.node.start_put(self.clock.now(), put.key, put.value);
+        self.register(op, caller);
+    }
+
+    fn observe(&mut self, caller: Caller) {
+        let op = self.node.start_observe(self.clock.now());
         self.register(op, caller);
     }
 
@@ -235,6 +243,12 @@ impl Actor for RoutingActor {
         // Timers of an earlier life are gone.
         self.armed = None;
         ctx.add_stream(udp::batches(Rc::clone(&self.socket)));
+        if self.joining {
+            ctx.run_later(FIRST_BOOTSTRAP, |actor, ctx| {
+                actor.end_deferral(ctx);
+                actor.settle(ctx);
+            });
+        }
         self.settle(ctx);
     }
 }
@@ -271,12 +285,7 @@ impl Handler<Get> for RoutingActor {
 
     fn handle(&mut self, Get { key }: Get, ctx: &mut Self::Context) -> Self::Result {
         let (sender, receiver) = oneshot::channel();
-        if self.joining {
-            self.defer(Deferred::Get(key, Caller::Get(sender)), ctx);
-        } else {
-            self.get(key, Caller::Get(sender));
-        }
-        self.settle(ctx);
+        self.begin(Deferred::Get(key, Caller::Get(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(restarted())) })
     }
 }
@@ -286,12 +295,7 @@ impl Handler<Put> for RoutingActor {
 
     fn handle(&mut self, put: Put, ctx: &mut Self::Context) -> Self::Result {
         let (sender, receiver) = oneshot::channel();
-        if self.joining {
-            self.defer(Deferred::Put(put, Caller::Put(sender)), ctx);
-        } else {
-            self.put(put, Caller::Put(sender), ctx);
-        }
-        self.settle(ctx);
+        self.begin(Deferred::Put(put, Caller::Put(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(restarted())) })
     }
 }
@@ -329,9 +333,7 @@ impl Handler<ObservedAddress> for RoutingActor {
 
     fn handle(&mut self, _: ObservedAddress, ctx: &mut Context<Self>) -> Self::Result {
         let (sender, receiver) = oneshot::channel();
-        let op = self.node.start_observe(self.clock.now());
-        self.register(op, Caller::Observe(sender));
-        self.settle(ctx);
+        self.begin(Deferred::Observe(Caller::Observe(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or(None) })
     }
 }
@@ -350,7 +352,7 @@ impl Handler<ViewRouting> for RoutingActor {
     }
 }
 
-/// Own values with what is known of them, newest first, and then what only others hold.
+/// What is held here with what is known of it, newest first, and then what only others hold.
 fn unite(mut held: Vec<Held>, found: Vec<Value>, peers_asked: usize) -> Found {
     held.sort_by_key(|held| held.refreshed);
     let others: Vec<Value> =

@@ -10,6 +10,9 @@ use socket2::{Domain, Socket, Type};
 
 use super::StartError;
 
+/// The flags that choose the ports.
+pub(super) const LISTEN: &str = "--listen";
+pub(super) const ADMIN: &str = "--admin-listen";
 /// Tries to find a port that is free for both, when any will do.
 const PORT_TRIES: usize = 32;
 /// Datagrams wait here while the node is busy with a batch; the kernel may grant less.
@@ -24,8 +27,12 @@ pub(super) fn dht_and_files(
     let mut tries = if wanted.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
-        let failed =
-            |what| move |error| StartError::Listen { what, address: SocketAddr::V4(wanted), error };
+        let failed = |what| {
+            move |error| {
+                let address = SocketAddr::V4(wanted);
+                StartError::Listen { what, address, flag: LISTEN, error }
+            }
+        };
         let udp = udp(wanted).map_err(failed("UDP"))?;
         let port = udp.local_addr().map_err(failed("UDP"))?.port();
         let bound = SocketAddrV4::new(*wanted.ip(), port);
@@ -34,7 +41,7 @@ pub(super) fn dht_and_files(
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
             Err(error) => {
                 let address = SocketAddr::V4(bound);
-                return Err(StartError::Listen { what: "TCP", address, error });
+                return Err(StartError::Listen { what: "TCP", address, flag: LISTEN, error });
             }
         }
     }
@@ -42,7 +49,8 @@ pub(super) fn dht_and_files(
 
 /// The TCP listener of the admin API.
 pub(super) fn admin(address: SocketAddr) -> Result<TcpListener, StartError> {
-    tcp(address).map_err(|error| StartError::Listen { what: "TCP (admin)", address, error })
+    let what = "TCP (admin)";
+    tcp(address).map_err(|error| StartError::Listen { what, address, flag: ADMIN, error })
 }
 
 /// Addresses of this machine's interfaces.

@@ -14,6 +14,8 @@ use super::StartError;
 use crate::actors::messages::Finish;
 use crate::actors::supervisor::Supervisor;
 
+/// What blocks a thread, such as asking a name server that is gone, gets this much longer.
+const LET_GO_WITHIN: Duration = Duration::from_secs(1);
 /// All of it together gets this long.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// Exit code of a process that a second signal forces to end.
@@ -67,4 +69,9 @@ pub(super) async fn finish(supervisor: &Addr<Supervisor>, servers: Vec<ServerHan
     if tokio::time::timeout(FINISH_WITHIN, all).await.is_err() {
         log::warn!("stopping took over {FINISH_WITHIN:?}: whoever still waits is cut off");
     }
+    // The runtime waits for blocking calls when it is dropped, and some can't be cancelled.
+    std::thread::spawn(|| {
+        std::thread::sleep(LET_GO_WITHIN);
+        std::process::exit(0);
+    });
 }

@@ -4,10 +4,13 @@
 //! connection, which cancels what was asked. Never: trusts a socket of another user.
 
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio_util::codec::{Framed, LinesCodec};
@@ -19,6 +22,10 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// Attempts to connect while the node's queue is full, and the wait between them: a second in all.
 const CONNECT_ATTEMPTS: u32 = 20;
 const CONNECT_RETRY: Duration = Duration::from_millis(50);
+/// Attempts while nobody is there: a node started on the line before needs a moment to listen.
+const ABSENT_ATTEMPTS: u32 = 7;
+/// How often a process that ends is looked at.
+const ENDED_EVERY: Duration = Duration::from_millis(10);
 
 /// A connection to a node.
 #[derive(Debug)]
@@ -81,9 +88,30 @@ impl Client {
         .into())
     }
 
+    /// Watches the node's process; to be asked for while that certainly runs.
+    pub(super) fn process(&self) -> Option<NodeProcess> {
+        let pid = self.lines.get_ref().peer_cred().ok()?.pid().and_then(Pid::from_raw)?;
+        pidfd_open(pid, PidfdFlags::empty()).ok().map(NodeProcess)
+    }
+
     /// Waits until the node closes the connection.
     pub(super) async fn closed(mut self) {
         while let Some(Ok(_)) = self.lines.next().await {}
+    }
+}
+
+/// The process that answers on a socket.
+#[derive(Debug)]
+pub(super) struct NodeProcess(OwnedFd);
+
+impl NodeProcess {
+    /// Waits until it has ended, and so has let go of its ports and its data dir.
+    pub(super) async fn ended(&self) {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // Readable once it has ended (pidfd_open(2)).
+        while poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&at_once)) == Ok(0) {
+            tokio::time::sleep(ENDED_EVERY).await;
+        }
     }
 }
 
@@ -91,12 +119,19 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
     let mut attempts = 0;
     loop {
         attempts += 1;
-        match UnixStream::connect(socket).await {
-            Err(error) if error.kind() == ErrorKind::WouldBlock && attempts < CONNECT_ATTEMPTS => {
-                tokio::time::sleep(CONNECT_RETRY).await;
-            }
-            done => return done,
+        let error = match UnixStream::connect(socket).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        let patience = match error.kind() {
+            ErrorKind::WouldBlock => CONNECT_ATTEMPTS,
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => ABSENT_ATTEMPTS,
+            _ => 0,
+        };
+        if attempts >= patience {
+            return Err(error);
         }
+        tokio::time::sleep(CONNECT_RETRY).await;
     }
 }
 

@@ -23,7 +23,7 @@ use crate::config::Locations;
 
 /// How often `status --wait` looks.
 const STATUS_EVERY: Duration = Duration::from_millis(200);
-/// `stop` waits this long for the node to hang up, which it does when it has finished its work.
+/// `stop` waits this long for the node's process to end, so that another may take its place.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs any verb but `node`.
@@ -38,7 +38,9 @@ pub(super) fn run(cli: &Cli, console: Console) -> Result<(), Failure> {
 /// Ends the work at a signal or when its time is over, by dropping it.
 async fn within(cli: &Cli, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let kept = match cli.verb {
-        Verb::Download(_) => "; what came so far is kept, and the same command goes on from there",
+        Verb::Download(_) => {
+            "; of a file with a published hash what came so far is kept, and the same command goes on"
+        }
         _ => "",
     };
     let over = async {
@@ -244,9 +246,17 @@ impl Session {
     }
 
     async fn stop(mut self) -> Result<(), Failure> {
+        let process = self.client.process();
         let answer = self.ask(&Command::Stop {}).await?;
         let Self { client, console } = self;
-        if tokio::time::timeout(STOP_WITHIN, client.closed()).await.is_err() {
+        let ended = async {
+            client.closed().await;
+            // In another container than ours it has no process id that means something here.
+            if let Some(process) = process {
+                process.ended().await;
+            }
+        };
+        if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
             console.note("the node is still finishing its work");
         }
         if console.json() { output::document(&answer) } else { Ok(()) }

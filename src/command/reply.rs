@@ -206,7 +206,7 @@ pub struct Status {
     pub version: String,
     /// `IP:PORT` of the UDP socket.
     pub dht: String,
-    /// Base URL of the file service, as published.
+    /// Base URL of the file service, as it listens; what is published names an address of its own.
     pub files: String,
     /// Base URL of the admin API; null when off.
     pub admin: Option<String>,

@@ -59,14 +59,15 @@ fn what_is_right_is_taken() {
         ("[2001:db8::1]:80", "[2001:db8::1]", Some(80)),
     ] {
         let host = host.to_owned();
-        assert_eq!(parse_advertise(text), Ok(Advertise { host, port }), "{text}");
+        assert_eq!(parse_advertise(text, false), Ok(Advertise { host, port }), "{text}");
     }
+    assert!(parse_advertise("127.0.0.1", true).is_ok(), "a node on loopback may say so");
     for loopback in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:8469"] {
         assert!(parse_admin_listen(loopback).is_ok(), "{loopback}");
     }
 }
 
-const WRONG: [(&str, &[&str]); 7] = [
+const WRONG: [(&str, &[&str]); 8] = [
     ("listen", &["", "8468", "localhost:8468", "[::1]:8468", "1.2.3.4:70000", "224.0.0.1:1"]),
     ("admin-listen", &["", "on", "0.0.0.0:8469", "10.0.0.1:8469", "[::]:1", "[::ffff:1.2.3.4]:1"]),
     (
@@ -74,6 +75,7 @@ const WRONG: [(&str, &[&str]); 7] = [
         &["", "host", "host:", "host:0", "host:65536", ":1", "[::1]:1", "0.0.0.0:1", "a b:1"],
     ),
     ("advertise", &["", "0.0.0.0", "[::]:80", "host:0", "host:x", "::1", "http://x", "a/b"]),
+    ("advertise", &["127.0.0.1", "LOCALHOST:80", "localhost.", "[::1]:80", "[::ffff:127.0.0.1]"]),
     ("dialect", &["", "List", "both"]),
     ("profile", &["", "wan"]),
     ("store-quota", &["", "lots", "-1", "1KiB"]),

@@ -110,25 +110,24 @@ impl KBucket {
     }
 
     /// Marks a contact as the most recently seen.
-    pub(super) fn refresh(&mut self, position: usize, now: Timestamp) {
+    pub(super) fn refresh(&mut self, position: usize, now: Timestamp) -> &mut Contact {
         let mut contact = self.contacts.remove(position);
         contact.last_seen = now;
-        contact.failures = 0;
-        self.contacts.push(contact);
+        self.contacts.push_mut(contact)
     }
 
     /// Keeps a verified newcomer for when a place is free; the oldest gives way.
     pub(super) fn keep_replacement(&mut self, contact: Contact) {
-        self.replacements.retain(|kept| kept.id != contact.id && kept.address != contact.address);
+        self.replacements.retain(|kept| kept.id != contact.id);
         if self.replacements.len() >= self.k {
             self.replacements.remove(0);
         }
         self.replacements.push(contact);
     }
 
-    /// The newest replacement, taken out.
-    pub(super) fn take_replacement(&mut self) -> Option<Contact> {
-        self.replacements.pop()
+    /// Takes a replacement out.
+    pub(super) fn take_replacement(&mut self, position: usize) -> Contact {
+        self.replacements.remove(position)
     }
 
     /// Forgets a replacement that no longer answers.
@@ -136,7 +135,7 @@ impl KBucket {
         self.replacements.retain(|kept| kept.address != address);
     }
 
-    /// Cuts the range in two at its next bit; replacements that now have a place move in.
+    /// Cuts the range in two at its next bit.
     pub(super) fn split(self) -> (Self, Self) {
         debug_assert!(self.depth < ID_BITS);
         let depth = self.depth + 1;
@@ -157,11 +156,7 @@ impl KBucket {
         }
         for contact in self.replacements {
             let side = if low.covers(&contact.id.as_key()) { &mut low } else { &mut high };
-            if side.is_full() || side.position(&contact.id).is_some() {
-                side.replacements.push(contact);
-            } else {
-                side.add(contact);
-            }
+            side.replacements.push(contact);
         }
         (low, high)
     }

@@ -15,14 +15,36 @@ pub struct RoundTrip {
     variation: Duration,
 }
 
+/// What an answer says of a round trip: both ends are equal if its request was sent once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sample {
+    /// It took no less.
+    pub(super) at_least: Duration,
+    /// It took no more.
+    pub(super) at_most: Duration,
+}
+
 impl RoundTrip {
+    /// Takes in an answer. An unsure one can only begin an estimate, or anew where it proves it
+    /// too low: else a peer whose way has become long would be given up too soon for ever.
+    pub(super) fn take_in(estimate: &mut Option<Self>, sample: Sample) {
+        match estimate {
+            None => *estimate = Some(Self::first(sample.at_most)),
+            Some(known) if sample.at_least == sample.at_most => known.update(sample.at_most),
+            Some(known) if sample.at_least > known.smoothed => {
+                *known = Self::first(sample.at_least);
+            }
+            Some(_) => {}
+        }
+    }
+
     /// From the first sample.
-    pub fn first(sample: Duration) -> Self {
+    fn first(sample: Duration) -> Self {
         Self { smoothed: sample, variation: sample / 2 }
     }
 
     /// Takes in another sample.
-    pub fn update(&mut self, sample: Duration) {
+    fn update(&mut self, sample: Duration) {
         let error = self.smoothed.abs_diff(sample);
         self.variation = (self.variation * 3 + error) / 4;
         self.smoothed = (self.smoothed * 7 + sample) / 8;
@@ -50,13 +72,15 @@ pub struct Contact {
     pub last_seen: Timestamp,
     /// Its round trips; none before the first one.
     pub round_trip: Option<RoundTrip>,
-    /// Requests in a row that it left unanswered.
+    /// Requests in a row that it left unanswered, each sent after the one before was given up.
     pub failures: u32,
+    /// When it last answered, or was last found silent: a request from before says nothing new.
+    pub(super) judged_at: Timestamp,
 }
 
 impl Contact {
     /// A peer that has just answered our ping.
     pub const fn new(id: NodeId, address: SocketAddrV4, now: Timestamp) -> Self {
-        Self { id, address, last_seen: now, round_trip: None, failures: 0 }
+        Self { id, address, last_seen: now, round_trip: None, failures: 0, judged_at: now }
     }
 }

@@ -4,6 +4,8 @@
 //! with [`Node::poll_output`]; a contact enters the table only after our own ping came back with
 //! its id. Never: holds a value: it asks for them by [`Output::Store`], and the reply comes later.
 
+mod absent;
+mod handover;
 mod outbound;
 mod requests;
 mod responses;
@@ -22,7 +24,9 @@ use super::rpc::{Due, Inflight, Owner};
 use super::table::RoutingTable;
 use super::values::{StoreReply, StoreRequest};
 use super::wire::NodeEntry;
-use super::{Key, NodeId, Settings, Timestamp, Value};
+use super::{Dialect, Key, NodeId, Settings, Timestamp, Value};
+use absent::Absent;
+use handover::{HandoverStep, Handovers};
 use requests::Requests;
 use responses::Verified;
 use upkeep::Upkeep;
@@ -60,6 +64,10 @@ enum Client {
     User,
     Refresh,
     Upkeep,
+    /// Looks whether an absent address is back; a node that knows few others then joins anew.
+    Seek {
+        rejoins: bool,
+    },
 }
 
 /// What a store reply is for.
@@ -67,7 +75,7 @@ enum Client {
 enum Waiting {
     Request(requests::Asker),
     Operation(OpId),
-    Handover(upkeep::HandoverStep),
+    Handover(HandoverStep),
     Upkeep(upkeep::UpkeepStep),
 }
 
@@ -82,6 +90,8 @@ pub struct Node {
     verified: BoundedMap<SocketAddrV4, Verified>,
     requests: Requests,
     upkeep: Upkeep,
+    handovers: Handovers,
+    absent: Absent,
     operations: BTreeMap<OpId, (Operation, Client)>,
     events: VecDeque<(OpId, OpEvent)>,
     tickets: BTreeMap<u64, Waiting>,
@@ -101,6 +111,8 @@ impl Node {
             verified: BoundedMap::new(MAX_VERIFIED),
             requests: Requests::default(),
             upkeep: Upkeep::new(now, &settings, &mut rng),
+            handovers: Handovers::default(),
+            absent: Absent::default(),
             operations: BTreeMap::new(),
             events: VecDeque::new(),
             tickets: BTreeMap::new(),
@@ -129,12 +141,7 @@ impl Node {
 
     /// Finds all values of a key. None while [`MAX_OPERATIONS`] are under way.
     pub fn start_get(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
-        self.table.touch(&key, now);
-        let lookup = self.lookup(key, Goal::Values);
-        let dialect = self.settings.dialect;
-        self.begin(now, Client::User, |acts| {
-            Operation::Get(Box::new(Get::start(lookup, dialect, acts)))
-        })
+        self.begin_get(now, Client::User, key)
     }
 
     /// Publishes a value: the own store keeps it, and the k nearest nodes get it.
@@ -150,6 +157,7 @@ impl Node {
     /// Joins the network that these addresses belong to; at most 16 of them are asked.
     pub fn start_join(&mut self, now: Timestamp, addresses: &[SocketAddrV4]) -> Option<OpId> {
         let addresses = &addresses[..addresses.len().min(MAX_BOOTSTRAP)];
+        self.remember_bootstrap(addresses);
         let known = self.nearest_entries(&self.id.as_key());
         let (id, settings) = (self.id, self.settings.clone());
         self.begin(now, Client::User, |acts| {
@@ -164,11 +172,6 @@ impl Node {
         self.begin(now, Client::User, |acts| Operation::Observe(Observe::start(&peers, acts)))
     }
 
-    /// Gives up an operation whose caller has left.
-    pub fn cancel(&mut self, op: OpId) {
-        self.operations.remove(&op);
-    }
-
     /// A datagram came in.
     pub fn handle_datagram(&mut self, now: Timestamp, from: SocketAddrV4, bytes: &[u8]) {
         self.receive(now, from, bytes);
@@ -178,7 +181,7 @@ impl Node {
     /// The store has replied to a ticket.
     pub fn handle_store_reply(&mut self, now: Timestamp, ticket: u64, reply: StoreReply) {
         match self.tickets.remove(&ticket) {
-            Some(Waiting::Request(asker)) => self.answer_from_store(now, &asker, reply),
+            Some(Waiting::Request(asker)) => self.answer_from_store(&asker, reply),
             Some(Waiting::Operation(op)) => self.events.push_back((op, OpEvent::Disk(reply))),
             Some(Waiting::Handover(step)) => self.go_on_handing_over(now, step, reply),
             Some(Waiting::Upkeep(step)) => self.go_on_with_upkeep(now, step, reply),
@@ -216,11 +219,6 @@ impl Node {
         self.outputs.pop_front()
     }
 
-    /// Whether it has nothing of its own to do but to wait for requests and for time to pass.
-    pub fn is_idle(&self) -> bool {
-        self.operations.is_empty() && self.outputs.is_empty()
-    }
-
     fn lookup(&self, key: Key, goal: Goal) -> Lookup {
         Lookup::new(key, goal, self.id, &self.settings, self.nearest_entries(&key))
     }
@@ -230,8 +228,13 @@ impl Node {
         nearest.iter().map(|c| NodeEntry { id: c.id, address: c.address }).collect()
     }
 
+    fn begin_get(&mut self, now: Timestamp, client: Client, key: Key) -> Option<OpId> {
+        let lookup = self.lookup(key, Goal::Values);
+        let dialect = self.settings.dialect;
+        self.begin(now, client, |acts| Operation::Get(Box::new(Get::start(lookup, dialect, acts))))
+    }
+
     fn begin_walk(&mut self, now: Timestamp, client: Client, key: Key) -> Option<OpId> {
-        self.table.touch(&key, now);
         let lookup = self.lookup(key, Goal::Nodes);
         self.begin(now, client, |acts| Operation::Walk(Box::new(Walk::start(lookup, acts))))
     }
@@ -244,11 +247,11 @@ impl Node {
         values: Vec<Value>,
         purpose: Purpose,
     ) -> Option<OpId> {
-        self.table.touch(&key, now);
         let lookup = self.lookup(key, Goal::Nodes);
         let (id, k) = (self.id, self.settings.k);
+        let replaces = self.settings.dialect == Dialect::Scalar;
         self.begin(now, client, |acts| {
-            Operation::Put(Box::new(Put::start(lookup, id, k, values, purpose, acts)))
+            Operation::Put(Box::new(Put::start(lookup, id, k, values, purpose, replaces, acts)))
         })
     }
 
@@ -265,6 +268,9 @@ impl Node {
         self.next_operation += 1;
         let mut acts = Vec::new();
         let operation = start(&mut acts);
+        if let (Some(key), false) = (operation.target(), matches!(operation, Operation::Join(_))) {
+            self.table.touch(&key, now);
+        }
         self.operations.insert(op, (operation, client));
         self.perform(now, op, acts);
         self.pump(now);
@@ -272,16 +278,21 @@ impl Node {
     }
 
     fn finish(&mut self, now: Timestamp, op: OpId, outcome: Outcome) {
-        let Some((_, client)) = self.operations.remove(&op) else {
+        let Some((operation, client)) = self.operations.remove(&op) else {
             return;
         };
+        self.note_outcome(now, client, &outcome);
+        let answered = matches!(outcome, Outcome::Joined { answered: 1.. });
         match client {
-            Client::User => {
-                self.note_outcome(now, &outcome);
-                self.outputs.push_back(Output::Done(op, outcome));
-            }
+            Client::User => self.outputs.push_back(Output::Done(op, outcome)),
             Client::Refresh => self.refresh_next(now),
-            Client::Upkeep => self.upkeep_next(now),
+            Client::Upkeep => match (operation.target(), outcome) {
+                (Some(key), Outcome::Got { held, found, .. }) => {
+                    self.republish_unless_superseded(now, key, &held, &found);
+                }
+                _ => self.upkeep_next(),
+            },
+            Client::Seek { .. } => self.sought(now, answered),
         }
     }
 

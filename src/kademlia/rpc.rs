@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use super::contact::RoundTrip;
+use super::contact::{RoundTrip, Sample};
 use super::operation::OpId;
 use super::wire::RpcId;
 use super::{NodeId, Timestamp};
 
 /// Requests under way at once: a few hundred lookups' worth.
 pub(super) const MAX_INFLIGHT: usize = 4_096;
+/// Of those, pings that ask strangers who they are: a flood from forged addresses leaves the rest.
+pub(super) const MAX_VERIFYING: usize = 1_024;
 /// An answer is not missed sooner than this: a Python peer's event loop may be busy.
 const MIN_TIMEOUT: Duration = Duration::from_millis(50);
 /// A first retry never waits longer than this.
@@ -58,7 +60,7 @@ pub(super) struct Pending {
     pub(super) to: SocketAddrV4,
     pub(super) asked: Asked,
     pub(super) owner: Owner,
-    sent: Timestamp,
+    pub(super) sent: Timestamp,
     stage: Stage,
     timeout: Duration,
     timer: Timestamp,
@@ -79,7 +81,7 @@ pub(super) enum Due {
     Slow { to: SocketAddrV4, owner: Owner, datagram: Vec<u8> },
     /// Nobody should wait for it any more, though an answer still counts.
     Stalled { owner: Owner },
-    /// The peer left it unanswered.
+    /// The peer left it unanswered: it was [`Self::Stalled`] before.
     Expired(Pending),
 }
 
@@ -88,12 +90,18 @@ pub(super) enum Due {
 pub(super) struct Inflight {
     pending: BTreeMap<RpcId, Pending>,
     timers: BTreeSet<(Timestamp, RpcId)>,
+    verifying: usize,
     network: Option<RoundTrip>,
 }
 
 impl Inflight {
     pub(super) fn is_full(&self) -> bool {
         self.pending.len() >= MAX_INFLIGHT
+    }
+
+    /// Whether no more strangers can be asked who they are.
+    pub(super) const fn is_full_of_strangers(&self) -> bool {
+        self.verifying >= MAX_VERIFYING
     }
 
     /// When something will be due.
@@ -118,28 +126,38 @@ impl Inflight {
         let stage = Stage::Sent;
         let pending = Pending { to, asked, owner, sent: now, stage, timeout, timer, datagram };
         self.timers.insert((timer, id));
+        self.verifying += usize::from(pending.is_verification());
         self.pending.insert(id, pending);
     }
 
-    /// Takes the request that a response from this address answers, with its round trip unless
-    /// it was sent twice (Karn's rule: nobody knows which one was answered).
+    fn remove(&mut self, id: RpcId) -> Option<Pending> {
+        let pending = self.pending.remove(&id)?;
+        self.verifying -= usize::from(pending.is_verification());
+        Some(pending)
+    }
+
+    /// Takes the request that a response from this address answers, with its round trip. Nobody
+    /// knows which copy of a request that was sent twice was answered (Karn's rule), so that only
+    /// says how long it took at least and at most.
     pub(super) fn answered(
         &mut self,
         now: Timestamp,
         id: RpcId,
         from: SocketAddrV4,
-    ) -> Option<(Pending, Option<Duration>)> {
+    ) -> Option<(Pending, Sample)> {
         if self.pending.get(&id)?.to != from {
             return None;
         }
-        let pending = self.pending.remove(&id)?;
+        let pending = self.remove(id)?;
         self.timers.remove(&(pending.timer, id));
-        let sample = (pending.stage == Stage::Sent).then(|| now.since(pending.sent));
-        if let Some(sample) = sample {
-            match &mut self.network {
-                Some(network) => network.update(sample),
-                none => *none = Some(RoundTrip::first(sample)),
-            }
+        let at_most = now.since(pending.sent);
+        let sample = if pending.stage == Stage::Sent {
+            Sample { at_least: at_most, at_most }
+        } else {
+            Sample { at_least: at_most.saturating_sub(pending.timeout), at_most }
+        };
+        if pending.stage == Stage::Sent {
+            RoundTrip::take_in(&mut self.network, sample);
         }
         Some((pending, sample))
     }
@@ -163,7 +181,7 @@ impl Inflight {
                 let deadline = (pending.timeout * 8).clamp(MIN_DEADLINE, MAX_DEADLINE);
                 (Stage::Stalled, pending.sent + deadline, Due::Stalled { owner })
             }
-            Stage::Stalled => return self.pending.remove(&id).map(Due::Expired),
+            Stage::Stalled => return self.remove(id).map(Due::Expired),
         };
         pending.stage = stage;
         pending.timer = timer;
@@ -173,6 +191,10 @@ impl Inflight {
 }
 
 impl Pending {
+    const fn is_verification(&self) -> bool {
+        matches!(self.owner, Owner::Verify { .. })
+    }
+
     fn stall(&self) -> Duration {
         let patience = self.timeout * 3;
         if self.asked == Asked::Store { patience.max(MIN_STORE_STALL) } else { patience }

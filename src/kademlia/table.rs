@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::bucket::KBucket;
+use super::contact::{RoundTrip, Sample};
 use super::{Contact, ID_BITS, Key, NodeId, Profile, Settings, Timestamp};
 
 /// Requests in a row a contact may leave unanswered before it goes: one or two are bad luck on a
@@ -92,6 +93,11 @@ impl RoutingTable {
         self.leaves.iter().flat_map(KBucket::contacts)
     }
 
+    /// The contact of which nothing was proven for longest, if that is since before then.
+    pub fn least_sure(&self, since: Timestamp) -> Option<&Contact> {
+        self.contacts().filter(|contact| contact.judged_at < since).min_by_key(|c| c.judged_at)
+    }
+
     /// The contact at an address.
     pub fn at(&self, address: SocketAddrV4) -> Option<&Contact> {
         let id = self.by_address.get(&address)?;
@@ -107,25 +113,25 @@ impl RoutingTable {
         let key = newcomer.id.as_key();
         if let Some(known) = self.by_address.get(&newcomer.address).copied() {
             if known == newcomer.id {
-                self.heard(newcomer.address, now, None);
+                self.answered(newcomer.address, now, None);
                 return Inserted::Known;
             }
             // One id an address: the node there has started anew.
             self.remove(newcomer.address);
         }
-        if let Some(old) = self.leaves[self.leaf_of(&key)].position(&newcomer.id) {
-            let leaf = self.leaf_of(&key);
-            let ping = self.leaves[leaf].contacts()[old].address;
-            self.leaves[leaf].keep_replacement(newcomer);
-            return Inserted::Challenges { ping };
-        }
+        self.forget_replacement(newcomer.address);
         loop {
             let leaf = self.leaf_of(&key);
+            // After a split it may have moved in with an earlier address that waited.
+            if let Some(old) = self.leaves[leaf].position(&newcomer.id) {
+                let ping = self.leaves[leaf].contacts()[old].address;
+                self.leaves[leaf].keep_replacement(newcomer);
+                return Inserted::Challenges { ping };
+            }
             if !self.diverse(leaf, &newcomer) {
                 return Inserted::Refused;
             }
             if !self.leaves[leaf].is_full() {
-                self.forget_replacement(newcomer.address);
                 self.by_address.insert(newcomer.address, newcomer.id);
                 self.leaves[leaf].add(newcomer);
                 return Inserted::Added;
@@ -143,46 +149,54 @@ impl RoutingTable {
         *id != self.own && (!self.leaves[leaf].is_full() || self.may_split(leaf, id))
     }
 
-    /// A datagram that proves the contact alive came from its address, after this round trip.
-    pub fn heard(&mut self, address: SocketAddrV4, now: Timestamp, round_trip: Option<Duration>) {
-        let Some(id) = self.by_address.get(&address).copied() else {
-            return;
-        };
-        let leaf = self.leaf_of(&id.as_key());
-        let Some(position) = self.leaves[leaf].position(&id) else {
-            return;
-        };
-        if let (Some(sample), Some(contact)) = (round_trip, self.leaves[leaf].contact_mut(position))
-        {
-            match &mut contact.round_trip {
-                Some(known) => known.update(sample),
-                none => *none = Some(super::contact::RoundTrip::first(sample)),
-            }
-        }
-        self.leaves[leaf].refresh(position, now);
+    /// A request came from the contact's address. That is no proof of life: it may be forged.
+    pub fn heard(&mut self, address: SocketAddrV4, now: Timestamp) {
+        self.refresh(address, now);
     }
 
-    /// The contact left a request unanswered. After [`MAX_FAILURES`] in a row it goes, and the
-    /// newest replacement moves in: its address is returned, to be pinged.
-    pub fn failed(&mut self, address: SocketAddrV4) -> Option<SocketAddrV4> {
-        let id = self.by_address.get(&address).copied();
-        let Some(id) = id else {
+    /// The contact answered a request: it lives.
+    pub(super) fn answered(
+        &mut self,
+        address: SocketAddrV4,
+        now: Timestamp,
+        sample: Option<Sample>,
+    ) {
+        let Some(contact) = self.refresh(address, now) else {
+            return;
+        };
+        contact.failures = 0;
+        contact.judged_at = now;
+        if let Some(sample) = sample {
+            RoundTrip::take_in(&mut contact.round_trip, sample);
+        }
+    }
+
+    /// The contact left a request of that time unanswered. After [`MAX_FAILURES`] in a row it
+    /// goes, and the newest replacements move in: their addresses are returned, to be pinged.
+    /// Requests that were under way together count once: a short outage is one failure.
+    pub fn failed(
+        &mut self,
+        address: SocketAddrV4,
+        sent: Timestamp,
+        now: Timestamp,
+    ) -> Vec<SocketAddrV4> {
+        let Some(id) = self.by_address.get(&address).copied() else {
             self.forget_replacement(address);
-            return None;
+            return Vec::new();
         };
         let leaf = self.leaf_of(&id.as_key());
-        let position = self.leaves[leaf].position(&id)?;
-        let contact = self.leaves[leaf].contact_mut(position)?;
+        let position = self.leaves[leaf].position(&id);
+        let contact = position.and_then(|at| self.leaves[leaf].contact_mut(at));
+        let Some(contact) = contact.filter(|contact| sent >= contact.judged_at) else {
+            return Vec::new();
+        };
         contact.failures += 1;
+        contact.judged_at = now;
         if contact.failures < MAX_FAILURES {
-            return None;
+            return Vec::new();
         }
         self.remove(address);
-        let replacement = self.leaves[leaf].take_replacement()?;
-        let address = replacement.address;
-        self.by_address.insert(address, replacement.id);
-        self.leaves[leaf].add(replacement);
-        Some(address)
+        self.promote(leaf)
     }
 
     /// Up to `count` contacts nearest to the target, nearest first, of those that pass.
@@ -248,6 +262,13 @@ impl RoutingTable {
         self.leaves.partition_point(|bucket| bucket.prefix() <= key).saturating_sub(1)
     }
 
+    fn refresh(&mut self, address: SocketAddrV4, now: Timestamp) -> Option<&mut Contact> {
+        let id = self.by_address.get(&address).copied()?;
+        let leaf = self.leaf_of(&id.as_key());
+        let position = self.leaves[leaf].position(&id)?;
+        Some(self.leaves[leaf].refresh(position, now))
+    }
+
     fn remove(&mut self, address: SocketAddrV4) {
         let Some(id) = self.by_address.remove(&address) else {
             return;
@@ -275,11 +296,31 @@ impl RoutingTable {
 
     fn split(&mut self, leaf: usize) {
         let (low, high) = self.leaves[leaf].clone().split();
-        for contact in low.contacts().iter().chain(high.contacts()) {
-            self.by_address.insert(contact.address, contact.id);
-        }
         self.leaves[leaf] = low;
         self.leaves.insert(leaf + 1, high);
+        self.promote(leaf);
+        self.promote(leaf + 1);
+    }
+
+    /// Fills free places of a bucket with its replacements, newest first; their addresses. One
+    /// whose id has a place at another address, or of whose network there are too many by now,
+    /// goes on waiting.
+    fn promote(&mut self, leaf: usize) -> Vec<SocketAddrV4> {
+        let mut promoted = Vec::new();
+        while !self.leaves[leaf].is_full() {
+            let bucket = &self.leaves[leaf];
+            let fits = |contact: &Contact| {
+                bucket.position(&contact.id).is_none() && self.diverse(leaf, contact)
+            };
+            let Some(newest) = bucket.replacements().iter().rposition(fits) else {
+                break;
+            };
+            let replacement = self.leaves[leaf].take_replacement(newest);
+            promoted.push(replacement.address);
+            self.by_address.insert(replacement.address, replacement.id);
+            self.leaves[leaf].add(replacement);
+        }
+        promoted
     }
 
     fn wait(&mut self, leaf: usize, newcomer: Contact) -> Inserted {

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use sha1::{Digest, Sha1};
 
 /// A value as peers store and return it. Our own are always texts.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +29,15 @@ impl Value {
             },
             Self::Foreign(packed) => packed.len(),
         }
+    }
+
+    /// A digest that no two values share.
+    pub(super) fn digest(&self) -> [u8; 20] {
+        let (kind, bytes) = match self {
+            Self::Text(text) => (b't', text.as_bytes()),
+            Self::Foreign(packed) => (b'f', packed.as_ref()),
+        };
+        Sha1::new().chain_update([kind]).chain_update(bytes).finalize().into()
     }
 
     /// The text, if it is one.

@@ -23,6 +23,11 @@ const MAX_BYTES_PER_KEY: usize = 64 * 1024;
 pub const MAX_PACKED_VALUE: usize = 8_137 + 3;
 /// Values of one key that one IP may bring by plain stores, so that ten of them can't fill it.
 const MAX_VALUES_PER_KEY_AND_IP: usize = 16;
+/// Of those, how many count as a publisher's own word, which nothing else displaces: a machine has
+/// few providers of a name, and ten hostile ones leave room for others.
+const MAX_FIRST_PARTY_PER_KEY_AND_IP: usize = 4;
+/// And how long they may be: the longest file name, percent-encoded, with a hash fits.
+const MAX_FIRST_PARTY_BYTES: usize = 1_024;
 /// One IP may bring this part of the quota.
 const QUOTA_SHARE_PER_IP: usize = 10;
 /// Bytes of `--store-quota` when it isn't given.
@@ -69,7 +74,7 @@ pub struct MultiStore {
     bytes_by_ip: BTreeMap<Ipv4Addr, usize>,
     /// For each key with something that expires: no later than its first expiry.
     expiries: BTreeSet<(Timestamp, Key)>,
-    expired: BoundedMap<(Key, Value), Timestamp>,
+    expired: BoundedMap<(Key, [u8; 20]), Timestamp>,
 }
 
 impl MultiStore {
@@ -101,10 +106,10 @@ impl MultiStore {
     pub fn handle(&mut self, now: Timestamp, request: StoreRequest) -> StoreReply {
         self.expire(now);
         match request {
-            StoreRequest::Put { key, values, source } => {
+            StoreRequest::Put { key, values, source, replaces } => {
                 let mut accepted = true;
                 for value in values {
-                    accepted &= self.put(now, key, value, source);
+                    accepted &= self.put(now, key, value, source, replaces);
                 }
                 StoreReply::Put { accepted }
             }
@@ -125,7 +130,7 @@ impl MultiStore {
             self.expiries.pop_first();
             let gone = self.remove(&key, |stored| stored.expires.is_some_and(|at| at <= now));
             for stored in gone {
-                self.expired.insert((key, stored.value), now);
+                self.expired.insert((key, stored.value.digest()), now);
             }
             self.index_expiry(key);
         }
@@ -158,6 +163,7 @@ impl MultiStore {
             age: now.since(stored.first_seen),
             refreshed: now.since(stored.refreshed),
             own: stored.is_own(),
+            first_party: stored.first_party,
         };
         values.iter().map(held).collect()
     }
@@ -176,11 +182,21 @@ impl MultiStore {
         self.keys.range((from, Unbounded)).take(limit).map(entry).collect()
     }
 
-    fn put(&mut self, now: Timestamp, key: Key, value: Value, source: Source) -> bool {
+    fn put(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        value: Value,
+        source: Source,
+        replaces: bool,
+    ) -> bool {
         if value.packed_len() > MAX_PACKED_VALUE {
             return false;
         }
-        let first_party = first_party(&value, source);
+        if replaces && source == Source::Own {
+            self.remove(&key, |stored| stored.is_own() && stored.value != value);
+        }
+        let first_party = self.is_first_party(&key, &value, source);
         if let Some(known) = self.known(&key, &value) {
             known.refreshed = now;
             if source == Source::Own {
@@ -197,13 +213,27 @@ impl MultiStore {
         let expires = (source != Source::Own).then(|| now + LIFETIME);
         let stored =
             Stored { value, source, first_party, first_seen: now, refreshed: now, expires };
-        if !self.make_room(&key, &stored) {
+        if !self.make_room(&key, &stored, replaces) {
             return false;
         }
         self.account(&stored, true);
         self.keys.entry(key).or_default().push(stored);
         self.index_expiry(key);
         true
+    }
+
+    /// Whether the value is a publisher's own word, of which each has only a few on a key.
+    fn is_first_party(&self, key: &Key, value: &Value, source: Source) -> bool {
+        let Source::Peer { address, .. } = source else {
+            return false;
+        };
+        let ip = *address.ip();
+        let of_key = self.keys.get(key).map(Vec::as_slice).unwrap_or_default();
+        let others = of_key
+            .iter()
+            .filter(|known| known.first_party && known.value != *value && brought_by(known, ip));
+        first_party(value, source)
+            && (self.is_exempt(ip) || others.count() < MAX_FIRST_PARTY_PER_KEY_AND_IP)
     }
 
     fn known(&mut self, key: &Key, value: &Value) -> Option<&mut Stored> {
@@ -223,7 +253,7 @@ impl MultiStore {
 
     /// Whether the value has expired here and is still being pushed: a repeat is no new life.
     fn is_expired(&mut self, now: Timestamp, key: &Key, value: &Value) -> bool {
-        let entry = (*key, value.clone());
+        let entry = (*key, value.digest());
         let pushed = self.expired.get(&entry).copied();
         match pushed {
             Some(last) if now.since(last) <= PUSH_SILENCE => {
@@ -238,43 +268,55 @@ impl MultiStore {
         }
     }
 
-    /// Whether the newcomer may be held, after displacing what ranks below it.
-    fn make_room(&mut self, key: &Key, newcomer: &Stored) -> bool {
+    /// Whether the newcomer may be held, after displacing what ranks below it: all that is needed
+    /// for it to fit, or nothing.
+    fn make_room(&mut self, key: &Key, newcomer: &Stored, replaces: bool) -> bool {
+        let of_key = self.keys.get(key).map(Vec::as_slice).unwrap_or_default();
+        let mut gives_way: Vec<&Stored> = of_key
+            .iter()
+            .filter(|stored| rank(stored) < rank(newcomer) + u8::from(replaces && !stored.is_own()))
+            .collect();
+        gives_way.sort_by_key(|stored| (rank(stored), stored.refreshed));
+        let mut displaced = Vec::new();
         if let Source::Peer { address, holder } = newcomer.source {
-            let ip = *address.ip();
-            let cost = newcomer.cost();
+            let (ip, cost) = (*address.ip(), newcomer.cost());
             if self.bytes + cost > self.quota_bytes {
                 return false;
             }
-            if !(ip.is_loopback() && self.on_loopback) {
+            if !self.is_exempt(ip) {
                 let from_ip = self.bytes_by_ip.get(&ip).copied().unwrap_or(0);
                 if from_ip + cost > self.quota_bytes / QUOTA_SHARE_PER_IP {
                     return false;
                 }
-                let of_key = self.keys.get(key).map(Vec::as_slice).unwrap_or_default();
                 let of_ip = of_key.iter().filter(|stored| brought_by(stored, ip)).count();
                 if !holder && of_ip >= MAX_VALUES_PER_KEY_AND_IP {
-                    return false;
+                    let earlier = gives_way.iter().position(|stored| brought_by(stored, ip));
+                    let Some(earlier) = earlier.filter(|_| replaces) else {
+                        return false;
+                    };
+                    displaced.push(gives_way.remove(earlier));
                 }
             }
         }
-        while !self.fits(key, newcomer) {
-            let displaced = self.keys.get(key).and_then(|values| {
-                values.iter().find(|stored| rank(stored) < rank(newcomer)).map(|s| s.value.clone())
-            });
-            let Some(displaced) = displaced else {
+        let bytes = |stored: &&Stored| stored.value.packed_len();
+        let all: usize = of_key.iter().map(|stored| bytes(&stored)).sum();
+        let mut gives_way = gives_way.into_iter();
+        while of_key.len() - displaced.len() >= MAX_VALUES_PER_KEY
+            || all - displaced.iter().map(bytes).sum::<usize>() + newcomer.value.packed_len()
+                > MAX_BYTES_PER_KEY
+        {
+            let Some(next) = gives_way.next() else {
                 return false;
             };
-            self.remove(key, |stored| stored.value == displaced);
+            displaced.push(next);
         }
+        let displaced: Vec<Value> = displaced.iter().map(|stored| stored.value.clone()).collect();
+        self.remove(key, |stored| displaced.contains(&stored.value));
         true
     }
 
-    fn fits(&self, key: &Key, newcomer: &Stored) -> bool {
-        let values = self.keys.get(key).map(Vec::as_slice).unwrap_or_default();
-        let bytes: usize = values.iter().map(|stored| stored.value.packed_len()).sum();
-        values.len() < MAX_VALUES_PER_KEY
-            && bytes + newcomer.value.packed_len() <= MAX_BYTES_PER_KEY
+    const fn is_exempt(&self, ip: Ipv4Addr) -> bool {
+        ip.is_loopback() && self.on_loopback
     }
 
     fn remove(&mut self, key: &Key, goes: impl Fn(&Stored) -> bool) -> Vec<Stored> {
@@ -335,6 +377,9 @@ fn first_party(value: &Value, source: Source) -> bool {
     let (Some(text), Source::Peer { address, .. }) = (value.as_text(), source) else {
         return false;
     };
+    if text.len() > MAX_FIRST_PARTY_BYTES {
+        return false;
+    }
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let Some(authority) = rest.and_then(|rest| rest.split(['/', '?', '#', '\\']).next()) else {
         return false;

@@ -53,6 +53,7 @@ pub struct World {
     now: Timestamp,
     rng: ChaCha8Rng,
     link: Link,
+    cut: Option<usize>,
     settings: Settings,
     machines: Vec<Machine>,
     by_address: BTreeMap<SocketAddrV4, usize>,
@@ -70,6 +71,7 @@ impl World {
             now: START,
             rng: ChaCha8Rng::seed_from_u64(seed),
             link,
+            cut: None,
             settings,
             machines: Vec::new(),
             by_address: BTreeMap::new(),
@@ -108,6 +110,11 @@ impl World {
         self.link = link;
     }
 
+    /// Cuts the nodes below an index off from all others, or heals that.
+    pub const fn set_cut(&mut self, below: Option<usize>) {
+        self.cut = below;
+    }
+
     /// A digest of everything that has happened: equal for equal runs.
     pub fn state_hash(&self) -> String {
         hex::encode(self.trace.clone().finalize())
@@ -141,9 +148,19 @@ impl World {
 
     /// Starts a node, which joins through a random living one; its index.
     pub fn add_node(&mut self) -> usize {
+        let through = self.any_living();
+        self.start_node(through)
+    }
+
+    /// Starts a node, which joins through that one; its index.
+    pub fn add_node_through(&mut self, through: usize) -> usize {
+        self.start_node(Some(through))
+    }
+
+    fn start_node(&mut self, through: Option<usize>) -> usize {
         let index = self.machines.len();
         let address = address_of(index);
-        let contact = self.any_living().map(address_of);
+        let contact = through.map(address_of);
         let id = NodeId::random(&mut self.rng);
         let seed = self.rng.random();
         let node = Node::new(self.settings.clone(), id, seed, self.now);
@@ -285,6 +302,9 @@ impl World {
         let Some(to) = self.by_address.get(&to).copied() else {
             return;
         };
+        if self.cut.is_some_and(|below| (from < below) != (to < below)) {
+            return;
+        }
         for delay in self.link.deliver((from, to), &mut self.rng) {
             let bytes = datagram.to_vec();
             self.schedule(self.now + delay, Event::Datagram { from, to, bytes });

@@ -228,8 +228,10 @@ pub fn clean_command(home: &Path) -> Command {
 pub fn node_command(home: &Path, data_dir: &Path, flags: &[&str]) -> Command {
     let mut command = clean_command(home);
     command
-        .args(["node", "--json", "--listen", "127.0.0.1:0"])
-        .args(["--admin-listen", "127.0.0.1:0", "--data-dir"])
+        // Not as flags, so that a test may give them.
+        .env("KAD_ACTOR_LISTEN", "127.0.0.1:0")
+        .env("KAD_ACTOR_ADMIN_LISTEN", "127.0.0.1:0")
+        .args(["node", "--json", "--data-dir"])
         .arg(data_dir)
         .args(flags);
     command

@@ -9,13 +9,18 @@ use super::{Links, NodeInfo, ask};
 use crate::actors::messages::{ObservedAddress, ViewRouting};
 use crate::command::CommandError;
 
+/// An address that only a default route reaches (RFC 5737: it is nobody's). Of a machine's
+/// interfaces the one behind that route is rarely a bridge to containers.
+const ELSEWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 1), 9);
+
 /// Base URL under which the file service listens, for display.
 pub(super) fn listening_base(info: &NodeInfo) -> String {
     format!("http://{}", info.listen)
 }
 
 /// Base URL under which peers reach the file service: what the user said, else the address bound
-/// to, else what most peers see, else the interface that reaches a peer, else any that is up.
+/// to, else what most peers see, else the interface that reaches a peer, else the one that reaches
+/// the rest of the world, else any that is up.
 pub(super) async fn published_base(links: &Links) -> Result<String, CommandError> {
     let info = &links.info;
     let port = info.listen.port();
@@ -33,6 +38,7 @@ pub(super) async fn published_base(links: &Links) -> Result<String, CommandError
     let peers = ask(&links.view_routing, ViewRouting).await?.peers;
     let towards_peers = peers.iter().filter_map(|peer| peer.address.parse().ok());
     let ip = towards_peers
+        .chain([ELSEWHERE])
         .filter_map(interface_towards)
         .find(|ip| presentable(*ip))
         .or_else(any_interface);

@@ -14,8 +14,9 @@ use crate::config::BootstrapAddr;
 
 /// The first wait after a try that found nobody; it doubles from then on.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// The longest wait between two tries.
-const LAST_RETRY: Duration = Duration::from_secs(30);
+/// The longest wait between two tries: jitter and all, a peer that comes back is found within ten
+/// seconds, at a few datagrams each.
+const LAST_RETRY: Duration = Duration::from_secs(8);
 /// How often a node that has peers looks whether it still has.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Addresses taken of one name.
@@ -30,19 +31,27 @@ pub(in crate::actors) async fn stay_joined(links: Links) {
     let seed = links.info.clock.now().as_micros() ^ u64::from(links.info.listen.port());
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let mut retry = FIRST_RETRY;
+    let mut told = false;
     loop {
         let known = ask(&links.bootstrap, Bootstrap { addresses: Vec::new() }).await.unwrap_or(0);
-        let joined = known > 0 || {
-            let addresses = resolve(&links.info.bootstrap).await;
-            ask(&links.bootstrap, Bootstrap { addresses }).await.unwrap_or(0) > 0
-        };
-        let wait = if joined {
-            retry = FIRST_RETRY;
-            LOOK_EVERY
-        } else {
-            let wait = retry;
-            retry = (retry * 2).min(LAST_RETRY);
-            wait
+        let outcome = if known > 0 { Ok(known) } else { join(&links).await };
+        let wait = match outcome {
+            Ok(known) => {
+                if std::mem::take(&mut told) {
+                    log::warn!("the network is found: {known} peers");
+                }
+                retry = FIRST_RETRY;
+                LOOK_EVERY
+            }
+            Err(why) => {
+                // Once is enough on a terminal; whoever wants every try has -v.
+                let level = if told { log::Level::Info } else { log::Level::Warn };
+                log::log!(level, "{why}; trying until one does");
+                told = true;
+                let wait = retry;
+                retry = (retry * 2).min(LAST_RETRY);
+                wait
+            }
         };
         tokio::select! {
             () = tokio::time::sleep(wait.mul_f64(rng.random_range(0.8..1.2))) => {}
@@ -51,8 +60,30 @@ pub(in crate::actors) async fn stay_joined(links: Links) {
     }
 }
 
-async fn resolve(names: &[BootstrapAddr]) -> Vec<SocketAddrV4> {
-    let mut addresses = Vec::new();
+/// One try; the contacts it found, or why there are none.
+async fn join(links: &Links) -> Result<usize, String> {
+    let (addresses, unresolved) = resolve(&links.info.bootstrap).await;
+    match ask(&links.bootstrap, Bootstrap { addresses }).await.unwrap_or(0) {
+        0 if unresolved.is_empty() => {
+            Err(format!("no bootstrap address answers: {}", listed(&links.info.bootstrap)))
+        }
+        0 => Err(format!(
+            "no bootstrap address answers: {} ({})",
+            listed(&links.info.bootstrap),
+            unresolved.join(", ")
+        )),
+        known => Ok(known),
+    }
+}
+
+/// Bootstrap addresses as a person reads them.
+pub(super) fn listed(names: &[BootstrapAddr]) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The addresses of those names that have any, and what is wrong with the others.
+async fn resolve(names: &[BootstrapAddr]) -> (Vec<SocketAddrV4>, Vec<String>) {
+    let (mut addresses, mut unresolved) = (Vec::new(), Vec::new());
     for name in names {
         match tokio::net::lookup_host((name.host.as_str(), name.port)).await {
             Ok(found) => {
@@ -62,8 +93,8 @@ async fn resolve(names: &[BootstrapAddr]) -> Vec<SocketAddrV4> {
                 });
                 addresses.extend(found.take(MAX_PER_NAME));
             }
-            Err(error) => log::warn!("bootstrap address {name}: {error}"),
+            Err(error) => unresolved.push(format!("{}: {error}", name.host)),
         }
     }
-    addresses
+    (addresses, unresolved)
 }

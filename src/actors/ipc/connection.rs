@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::script;
 use crate::actors::messages::{EVENT_QUEUE, EventSink, Execute};
 use crate::command::{Command, CommandError, ErrorCode, Line, MAX_LINE_BYTES, parse_line};
 
@@ -88,16 +89,24 @@ impl Connection {
         stopping: CancellationToken,
     ) -> Self {
         let (reader, writer) = stream.into_split();
-        Self {
-            reader: LineReader { inner: BufReader::new(reader), protocol_known: false },
-            writer,
-            execute,
-            stopping,
-        }
+        Self { reader: LineReader { inner: BufReader::new(reader) }, writer, execute, stopping }
     }
 
     /// Serves the client until it leaves, misbehaves, is displaced, or the node stops.
     pub(super) async fn serve(mut self, occupancy: Rc<Occupancy>) {
+        let first = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => return,
+            () = occupancy.displaced.cancelled() => None,
+            chunk = self.reader.inner.fill_buf() => match chunk {
+                Ok([first, ..]) => Some(*first),
+                _ => return,
+            },
+        };
+        if first.is_some_and(|first| first != b'{') {
+            occupancy.idle_since.set(None);
+            return script::serve(self.reader.inner, self.writer, &self.execute).await;
+        }
         if let Err(End::Told(error)) = self.requests(&occupancy).await {
             let mut farewell = encode(&Line::Error { error });
             let _ = write_out(&mut self.writer, &mut farewell).await;
@@ -187,7 +196,6 @@ fn displaced() -> CommandError {
 #[derive(Debug)]
 struct LineReader {
     inner: BufReader<OwnedReadHalf>,
-    protocol_known: bool,
 }
 
 impl LineReader {
@@ -196,16 +204,8 @@ impl LineReader {
         let mut line = Vec::new();
         loop {
             let chunk = self.inner.fill_buf().await.map_err(|_| End::Left)?;
-            let Some(first) = chunk.first() else {
+            if chunk.is_empty() {
                 return if line.is_empty() { Err(End::Left) } else { Ok(line) };
-            };
-            if !self.protocol_known {
-                // The place where the Python scripts' protocol branches off.
-                if *first != b'{' {
-                    let message = "bad request: not a JSON object, which begins with {";
-                    return Err(End::Told(CommandError::new(ErrorCode::Usage, message)));
-                }
-                self.protocol_known = true;
             }
             let newline = chunk.iter().position(|byte| *byte == b'\n');
             let taken = newline.unwrap_or(chunk.len());

@@ -99,7 +99,7 @@ impl Node {
             return;
         }
         if owner == Owner::Push {
-            self.upkeep.pushes += 1;
+            self.handovers.pushes += 1;
         }
         let round_trip = self.table.at(to).and_then(|contact| contact.round_trip);
         self.inflight.sent(now, id, (to, asked, owner), round_trip, datagram.clone());

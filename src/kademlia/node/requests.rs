@@ -5,6 +5,7 @@
 //! address costs nobody anything and a newcomer's first question gets a whole answer. Never:
 //! feeds a storm: the fourth identical repeat of a store within 2 s meets silence.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -16,13 +17,15 @@ use crate::kademlia::bounded::BoundedMap;
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::{Source, StoreReply, StoreRequest};
 use crate::kademlia::wire::{
-    self, Datagram, NodeEntry, Request, RpcId, StoredValue, encode_nodes, encode_pong,
-    encode_store_answer, encode_stun, encode_values,
+    self, Datagram, HEADER_BYTES, MAX_LIST_BYTES, MAX_REQUEST_BODY, NodeEntry, Request, RpcId,
+    StoredValue, encode_nodes, encode_pong, encode_store_answer, encode_stun, encode_values,
 };
-use crate::kademlia::{Contact, Key, NodeId, Timestamp, Value};
+use crate::kademlia::{Contact, Dialect, Key, NodeId, Timestamp, Value};
 
 /// Requests held for a pong.
 const MAX_HELD: usize = 256;
+/// Of those, from one IP, so that one machine can't crowd out all others.
+const MAX_HELD_PER_IP: usize = 64;
 /// A Python caller waits 5 s, so an answer after this would come too late.
 const HOLD_AT_MOST: Duration = Duration::from_secs(4);
 /// An address that does not answer our ping is not pinged again for this long.
@@ -55,6 +58,7 @@ enum Wants {
 #[derive(Debug)]
 struct Held {
     from: SocketAddrV4,
+    sender: NodeId,
     since: Timestamp,
     datagram: Vec<u8>,
 }
@@ -119,7 +123,7 @@ impl Node {
             return;
         };
         if self.is_verified(now, from, &sender) {
-            self.table.heard(from, now, None);
+            self.table.heard(from, now);
             self.serve(now, from, rpc, request);
             return;
         }
@@ -130,13 +134,15 @@ impl Node {
             encode_pong(&mut answer, rpc, self.id);
             self.send(from, answer);
         } else {
-            self.hold(now, from, rpc, request, bytes);
+            self.hold(now, (from, sender), rpc, request, bytes);
         }
     }
 
     fn reverse_ping(&mut self, now: Timestamp, to: SocketAddrV4, claimed: NodeId) {
         let last = self.requests.pinged.get(&to);
-        if last.is_some_and(|last| now.since(*last) < REVERSE_PING_EVERY) {
+        if last.is_some_and(|last| now.since(*last) < REVERSE_PING_EVERY)
+            || self.inflight.is_full_of_strangers()
+        {
             return;
         }
         self.requests.pinged.insert(to, now);
@@ -146,28 +152,37 @@ impl Node {
     fn hold(
         &mut self,
         now: Timestamp,
-        from: SocketAddrV4,
+        (from, sender): (SocketAddrV4, NodeId),
         rpc: RpcId,
         request: &Request<'_>,
         bytes: &[u8],
     ) {
-        if self.requests.held.len() < MAX_HELD {
-            let datagram = bytes.to_vec();
-            self.requests.held.push_back(Held { from, since: now, datagram });
+        let exempt = self.settings.on_loopback && from.ip().is_loopback();
+        let of_ip = self.requests.held.iter().filter(|held| held.from.ip() == from.ip()).count();
+        if self.requests.held.len() < MAX_HELD && (exempt || of_ip < MAX_HELD_PER_IP) {
+            // What follows the request's object has no meaning.
+            let datagram = bytes[..bytes.len().min(HEADER_BYTES + MAX_REQUEST_BODY)].to_vec();
+            self.requests.held.push_back(Held { from, sender, since: now, datagram });
         } else if matches!(request, Request::Store { .. }) {
             // A refusal is shorter than the request; silence would cost us a Python peer.
             self.acknowledge(from, rpc, false);
         }
     }
 
-    /// The address has answered with its id: what it asked before is answered now.
-    pub(super) fn release_held(&mut self, now: Timestamp, from: SocketAddrV4) {
+    /// Whether a request waits for proof that this id lives at this address.
+    pub(super) fn is_held_for(&self, from: SocketAddrV4, id: &NodeId) -> bool {
+        self.requests.held.iter().any(|held| held.from == from && held.sender == *id)
+    }
+
+    /// The address has answered with this id: what it asked before under it is answered now. What
+    /// was asked from there under another id was a lie, and asking again would go on for ever.
+    pub(super) fn release_held(&mut self, now: Timestamp, from: SocketAddrV4, id: &NodeId) {
         let held = std::mem::take(&mut self.requests.held);
-        let (released, kept) = held.into_iter().partition(|held| held.from == from);
+        let (released, kept): (VecDeque<_>, _) =
+            held.into_iter().partition(|held| held.from == from);
         self.requests.held = kept;
         self.requests.pinged.remove(&from);
-        let released: VecDeque<Held> = released;
-        for held in released {
+        for held in released.iter().filter(|held| held.sender == *id) {
             self.receive(now, from, &held.datagram);
         }
     }
@@ -215,7 +230,10 @@ impl Node {
             && self.table.nearer_than(&key, &sender, k) < k;
         let source = Source::Peer { address: from, holder };
         let asker = Asker { address: from, rpc, wants: Wants::Acknowledgement };
-        if !self.ticket(Waiting::Request(asker), StoreRequest::Put { key, values, source }) {
+        let replaces = self.settings.dialect == Dialect::Scalar;
+        if !self
+            .ticket(Waiting::Request(asker), StoreRequest::Put { key, values, source, replaces })
+        {
             self.acknowledge(from, rpc, false);
         }
     }
@@ -224,10 +242,7 @@ impl Node {
     fn is_storm(&mut self, now: Timestamp, from: SocketAddrV4, key: Key, values: &[Value]) -> bool {
         let mut hash = Sha1::new();
         for value in values {
-            match value {
-                Value::Text(text) => hash.update(text),
-                Value::Foreign(packed) => hash.update(packed),
-            }
+            hash.update(value.digest());
         }
         let mark = (from, key, hash.finalize().into());
         if let Some((since, repeats)) = self.requests.repeats.get_mut(&mark)
@@ -240,7 +255,7 @@ impl Node {
         false
     }
 
-    pub(super) fn answer_from_store(&mut self, _now: Timestamp, asker: &Asker, reply: StoreReply) {
+    pub(super) fn answer_from_store(&mut self, asker: &Asker, reply: StoreReply) {
         match (&asker.wants, reply) {
             (Wants::Acknowledgement, reply) => {
                 let accepted = reply == StoreReply::Put { accepted: true };
@@ -249,8 +264,13 @@ impl Node {
             (Wants::Values(key), StoreReply::Values(held)) => {
                 let mut answer = Vec::with_capacity(USUAL_ANSWER_BYTES);
                 let mut held = held;
+                // Where not all fit, what publishers themselves brought goes before the rest.
+                let bytes: usize = held.iter().map(|held| held.value.packed_len()).sum();
+                let crowded = self.settings.dialect == Dialect::List && bytes > MAX_LIST_BYTES;
                 // The order in which values were last stored: the newest is the scalar answer.
-                held.sort_by_key(|held| std::cmp::Reverse(held.refreshed));
+                held.sort_by_key(|held| {
+                    (crowded && (held.own || held.first_party), Reverse(held.refreshed))
+                });
                 let values = held.iter().map(|held| &held.value);
                 if encode_values(&mut answer, asker.rpc, values, self.settings.dialect) == 0 {
                     self.answer_nodes(asker.address, asker.rpc, key);

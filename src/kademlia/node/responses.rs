@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::Node;
+use crate::kademlia::contact::Sample;
 use crate::kademlia::operation::OpEvent;
 use crate::kademlia::rpc::{Asked, Owner, Pending};
 use crate::kademlia::table::Inserted;
@@ -42,16 +43,16 @@ impl Node {
         rpc: RpcId,
         body: &[u8],
     ) {
-        let Some((pending, round_trip)) = self.inflight.answered(now, rpc, from) else {
+        let Some((pending, sample)) = self.inflight.answered(now, rpc, from) else {
             return;
         };
-        self.table.heard(from, now, round_trip);
+        self.table.answered(from, now, Some(sample));
         if pending.owner == Owner::Push {
             self.push_ended(now);
         }
         if pending.asked == Asked::Ping {
             match decode_pong(body) {
-                Ok(id) => self.ponged(now, &pending, id, round_trip),
+                Ok(id) => self.ponged(now, &pending, id, sample),
                 Err(_) => self.give_up(pending.owner),
             }
             return;
@@ -65,7 +66,10 @@ impl Node {
         };
         self.events.push_back((op, event));
         // Whoever was useful may become a contact, once its id is proven.
-        if !self.is_verified(now, from, &peer) && self.table.would_accept(&peer) {
+        if !self.is_verified(now, from, &peer)
+            && self.table.would_accept(&peer)
+            && !self.inflight.is_full_of_strangers()
+        {
             self.verify(now, from, peer);
         }
     }
@@ -109,18 +113,20 @@ impl Node {
         }
     }
 
-    fn ponged(
-        &mut self,
-        now: Timestamp,
-        pending: &Pending,
-        id: NodeId,
-        round_trip: Option<Duration>,
-    ) {
+    fn ponged(&mut self, now: Timestamp, pending: &Pending, id: NodeId, sample: Sample) {
         let address = pending.to;
         match pending.owner {
             // The claim was false: nothing is known of who made it.
-            Owner::Verify { claimed } if claimed != id && self.table.at(address).is_none() => {
+            Owner::Verify { claimed }
+                if claimed != id
+                    && self.table.at(address).is_none()
+                    && !self.is_held_for(address, &id) =>
+            {
                 return;
+            }
+            Owner::Bootstrap { .. } if id == self.id => {
+                self.is_own(address);
+                self.give_up(pending.owner);
             }
             Owner::Bootstrap { op } => {
                 let entry = NodeEntry { id, address };
@@ -129,35 +135,45 @@ impl Node {
             _ => {}
         }
         if id != self.id {
-            self.admit(now, NodeEntry { id, address }, round_trip);
+            self.admit(now, NodeEntry { id, address }, sample);
         }
     }
 
     /// A peer has proven its id: it may enter the table, gets the keys that are its, and what it
     /// asked before is answered.
-    fn admit(&mut self, now: Timestamp, peer: NodeEntry, round_trip: Option<Duration>) {
-        let newcomer = !self.is_verified(now, peer.address, &peer.id);
+    fn admit(&mut self, now: Timestamp, peer: NodeEntry, sample: Sample) {
+        // Proving itself once more after a while makes nobody a newcomer.
+        let newcomer = self.verified.get(&peer.address).is_none_or(|known| known.id != peer.id);
         self.verified.insert(peer.address, Verified { id: peer.id, at: now });
-        match self.table.insert(Contact::new(peer.id, peer.address, now)) {
-            Inserted::Added | Inserted::Known => self.table.heard(peer.address, now, round_trip),
+        let inserted = self.table.insert(Contact::new(peer.id, peer.address, now));
+        match inserted {
+            Inserted::Added => self.table.answered(peer.address, now, Some(sample)),
             Inserted::Waiting { ping: Some(quiet) } | Inserted::Challenges { ping: quiet } => {
                 self.check(now, quiet);
             }
-            Inserted::Waiting { ping: None } | Inserted::Refused => {}
+            Inserted::Known | Inserted::Waiting { ping: None } | Inserted::Refused => {}
         }
-        if newcomer {
+        self.is_back(peer.address);
+        if newcomer && inserted != Inserted::Refused {
             self.welcome(now, peer);
         }
-        self.release_held(now, peer.address);
+        self.release_held(now, peer.address, &peer.id);
     }
 
     pub(super) fn expired(&mut self, now: Timestamp, pending: &Pending) {
         if pending.owner == Owner::Push {
             self.push_ended(now);
         }
-        self.give_up(pending.owner);
-        if let Some(replacement) = self.table.failed(pending.to) {
+        let was_contact = self.table.at(pending.to).is_some();
+        for replacement in self.table.failed(pending.to, pending.sent, now) {
             self.check(now, replacement);
+        }
+        // Whoever left the table or never came in has to prove itself anew.
+        if self.table.at(pending.to).is_none() {
+            self.verified.remove(&pending.to);
+            if was_contact {
+                self.remember_lost(pending.to);
+            }
         }
     }
 }

@@ -1,5 +1,8 @@
 //! A node against hand-made datagrams: who is believed, who is answered, who is kept waiting.
 
+mod strangers;
+mod upkeep;
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -8,8 +11,9 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 use crate::kademlia::values::MultiStore;
 use crate::kademlia::wire::{
-    Datagram, Request, RpcId, StoredValue, decode, decode_nodes, decode_pong, decode_store_answer,
-    decode_stun, encode_nodes, encode_pong, encode_request,
+    Datagram, FindValueAnswer, Request, RpcId, StoredValue, decode, decode_find_value,
+    decode_nodes, decode_pong, decode_store_answer, decode_stun, encode_nodes, encode_pong,
+    encode_request,
 };
 
 const NOW: Timestamp = Timestamp::from_micros(1_000_000_000);
@@ -114,76 +118,6 @@ fn store(value: &Value) -> Request<'_> {
 }
 
 #[test]
-fn a_newcomer_is_pinged_before_its_first_ping_is_answered() {
-    let mut subject = Subject::new();
-    let sent = subject.ask(address(1), &Request::Ping { sender: id(1) });
-    assert!(ping_in(&sent[0].1).is_some(), "our ping goes first");
-    assert_eq!(decode_pong(answer_in(&sent[1..]).unwrap()), Ok(NodeId::new([0; 20])));
-    assert!(subject.node.table().is_empty(), "a claim is no proof");
-    let again = subject.ask(address(1), &Request::Ping { sender: id(1) });
-    assert_eq!(again.len(), 1, "one reverse ping each, then quiet");
-}
-
-#[test]
-fn only_our_own_ping_brings_a_contact_in() {
-    let mut subject = Subject::new();
-    let sent = subject.ask(address(1), &Request::Ping { sender: id(1) });
-    let ping = ping_in(&sent[0].1).unwrap();
-    subject.receive(address(2), &pong(ping, id(1)));
-    assert!(subject.node.table().is_empty(), "an answer from elsewhere");
-    subject.receive(address(1), &pong(RpcId::new([1; 20]), id(1)));
-    assert!(subject.node.table().is_empty(), "an answer to nothing");
-    subject.receive(address(1), &pong(ping, id(2)));
-    assert!(subject.node.table().is_empty(), "another id than was claimed");
-    subject.receive(address(1), &pong(ping, id(1)));
-    assert!(subject.node.table().is_empty(), "an answer counts once");
-    subject.pass(Duration::from_secs(10));
-    subject.meet(address(1), id(1));
-}
-
-#[test]
-fn a_million_forged_sources_would_change_nothing() {
-    let mut subject = Subject::new();
-    let value = text("poison");
-    let mut bytes_in = 0;
-    let mut bytes_out = 0;
-    for n in 0..20_000_u32 {
-        let from = SocketAddrV4::new(Ipv4Addr::from(0x0b00_0000 + n), 1);
-        let mut bytes = Vec::new();
-        encode_request(&mut bytes, RPC, &store(&value)).unwrap();
-        bytes_in += bytes.len();
-        bytes_out += subject.receive(from, &bytes).iter().map(|(_, out)| out.len()).sum::<usize>();
-    }
-    assert!(subject.node.table().is_empty());
-    assert_eq!(subject.store.value_count(), 0);
-    assert!(subject.node.requests.held_count() <= 256);
-    let out_per_in = bytes_out as f64 / bytes_in as f64;
-    assert!(out_per_in < 1.0, "amplified {out_per_in} times");
-}
-
-#[test]
-fn a_question_of_an_unverified_peer_is_held_for_its_pong() {
-    let mut subject = Subject::new();
-    subject.meet(address(2), id(2));
-    let question = Request::FindNode { sender: id(1), target: id(5).as_key() };
-    let sent = subject.ask(address(1), &question);
-    assert!(answer_in(&sent).is_none());
-    let ping = ping_in(&sent[0].1).expect("it is asked who it is");
-    let sent = subject.receive(address(1), &pong(ping, id(1)));
-    let nodes = decode_nodes(answer_in(&sent).expect("answered on the pong")).unwrap();
-    assert_eq!(nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [id(2)], "and whole");
-}
-
-#[test]
-fn a_held_question_is_dropped_when_no_pong_comes() {
-    let mut subject = Subject::new();
-    subject.ask(address(1), &Request::FindNode { sender: id(1), target: id(5).as_key() });
-    assert_eq!(subject.node.requests.held_count(), 1);
-    subject.pass(Duration::from_secs(10));
-    assert_eq!(subject.node.requests.held_count(), 0);
-}
-
-#[test]
 fn stun_is_answered_to_anybody() {
     let mut subject = Subject::new();
     let sent = subject.ask(address(7), &Request::Stun);
@@ -211,6 +145,25 @@ fn stores_are_acknowledged_once_kept_and_refused_with_false() {
 }
 
 #[test]
+fn a_crowded_answer_keeps_what_publishers_brought_themselves() {
+    let mut subject = Subject::new();
+    subject.meet(address(9), id(9));
+    let own_word = text("http://10.0.0.9/f");
+    subject.ask(address(9), &store(&own_word));
+    subject.now = subject.now + Duration::from_secs(1);
+    for n in 0..7 {
+        subject.ask(address(9), &store(&text(&format!("{n}{}", "x".repeat(8_000)))));
+    }
+    let question = Request::FindValue { sender: id(9), key: Key::of_name("k") };
+    let sent = subject.ask(address(9), &question);
+    let Ok(FindValueAnswer::Value(value)) = decode_find_value(answer_in(&sent).unwrap()) else {
+        panic!("{sent:?}")
+    };
+    let answered = value.answered(crate::kademlia::Dialect::List).to_vec();
+    assert!(answered.contains(&own_word), "{answered:?}");
+}
+
+#[test]
 fn a_storm_of_one_store_meets_silence_and_ends_there() {
     let mut subject = Subject::new();
     subject.meet(address(9), id(9));
@@ -229,7 +182,7 @@ fn an_answer_leaves_out_the_asker_the_target_and_who_is_failing() {
     for n in 1..=5 {
         subject.meet(address(n), id(n));
     }
-    subject.node.table.failed(address(5));
+    subject.node.table.failed(address(5), subject.now, subject.now);
     let question = Request::FindNode { sender: id(1), target: id(2).as_key() };
     let sent = subject.ask(address(1), &question);
     let nodes = decode_nodes(answer_in(&sent).unwrap()).unwrap();
@@ -289,6 +242,45 @@ fn a_silent_contact_leaves_after_repeated_failures_not_after_one() {
     }
     assert!(alive_after[0], "one unanswered request is no death");
     assert!(!alive_after[11], "it was asked again and again in vain");
+    let question = Request::FindNode { sender: id(1), target: id(5).as_key() };
+    let sent = subject.ask(address(1), &question);
+    assert!(answer_in(&sent).is_none(), "whoever asks from there now has to prove itself anew");
+}
+
+#[test]
+fn a_peer_far_from_a_fast_network_is_waited_for_once_its_way_is_known() {
+    let mut subject = Subject::new();
+    for n in 1..=8 {
+        subject.meet(address(n), id(n));
+    }
+    // The node thinks all round trips short; this one takes 300 ms.
+    let mut ask = |target: u8| {
+        subject.node.start_walk(subject.now, id(target).as_key());
+        subject.settle();
+        let mut sent = std::mem::take(&mut subject.sent);
+        sent.extend(subject.pass(Duration::from_millis(300)));
+        let to_far: Vec<_> = sent.into_iter().filter(|(to, _)| *to == address(8)).collect();
+        let Ok(Datagram::Request { id: rpc, .. }) = decode(&to_far[0].1) else { panic!() };
+        let mut answer = Vec::new();
+        encode_nodes(&mut answer, rpc, &[]);
+        subject.receive(address(8), &answer);
+        to_far.len()
+    };
+    assert_eq!(ask(8), 2, "asked again too soon, while nothing is known of it");
+    assert_eq!(ask(8), 1, "then no longer");
+}
+
+#[test]
+fn a_short_outage_costs_no_contact() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    for _ in 0..10 {
+        subject.node.start_walk(subject.now, Key::random(&mut rng));
+    }
+    subject.pass(Duration::from_secs(4));
+    let contact = subject.node.table().at(address(1)).expect("ten unanswered at once are no death");
+    assert_eq!(contact.failures, 1);
 }
 
 #[test]

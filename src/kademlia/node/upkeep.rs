@@ -1,11 +1,11 @@
 //! What a node does unasked: refreshing buckets, looking after failing contacts, replicating what
-//! it holds, republishing what is its own, and handing newcomers the keys that are theirs.
+//! it holds, and republishing what is its own.
 //!
-//! Always holds: one refresh walk, one replication and one hand-over run at a time, in pages, so
-//! that a full store never floods the network. Never: runs hourly work at the same moment on all
-//! nodes: the times are jittered.
+//! Always holds: one refresh walk and one replication run at a time, in pages, so that a full
+//! store never floods the network. Never: runs hourly work at the same moment on all nodes: the
+//! times are jittered.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{Client, Node, Waiting};
 use crate::kademlia::operation::{Outcome, Purpose};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::{Held, HeldKey, StoreReply, StoreRequest};
-use crate::kademlia::wire::{NodeEntry, Request};
+use crate::kademlia::wire::Request;
 use crate::kademlia::{Dialect, Key, Settings, Timestamp, Value};
 
 /// How often the node looks whether something is due.
@@ -25,11 +25,7 @@ const TICK: Duration = Duration::from_secs(5);
 /// more seldom while it finds nobody new: on a lossy link the first search may have found few.
 const SETTLE_AFTER: Duration = Duration::from_secs(5);
 /// Keys a page holds.
-const PAGE: usize = 64;
-/// Newcomers that wait for a hand-over; more get theirs by replication.
-const MAX_NEWCOMERS: usize = 64;
-/// Values on their way to newcomers at once.
-const MAX_PUSHES: usize = 64;
+pub(super) const PAGE: usize = 64;
 /// A put that nobody acknowledged is tried again after this.
 const RETRY_PUBLISH: Duration = Duration::from_mins(1);
 
@@ -45,10 +41,6 @@ pub(super) struct Upkeep {
     settle_wait: Duration,
     settled_with: usize,
     pass: Option<Pass>,
-    newcomers: Vec<NodeEntry>,
-    handover: Option<Handover>,
-    /// Values pushed and not yet answered.
-    pub(super) pushes: usize,
 }
 
 /// One pass over everything held.
@@ -59,27 +51,11 @@ struct Pass {
     last: Option<Key>,
 }
 
-/// One pass over everything held, for these newcomers.
-#[derive(Debug)]
-struct Handover {
-    newcomers: Vec<NodeEntry>,
-    queue: VecDeque<(Key, Vec<NodeEntry>)>,
-    last: Option<Key>,
-    asking: bool,
-}
-
 /// What the store was asked for a pass.
 #[derive(Debug)]
 pub(super) enum UpkeepStep {
     Page,
     Values { key: Key, own_only: bool },
-}
-
-/// What the store was asked for a hand-over.
-#[derive(Debug)]
-pub(super) enum HandoverStep {
-    Page,
-    Values { key: Key, to: Vec<NodeEntry> },
 }
 
 impl Upkeep {
@@ -94,9 +70,6 @@ impl Upkeep {
             settle_wait: SETTLE_AFTER,
             settled_with: 0,
             pass: None,
-            newcomers: Vec::new(),
-            handover: None,
-            pushes: 0,
         }
     }
 
@@ -117,11 +90,14 @@ impl Node {
         }
         self.upkeep.tick_at = now + TICK;
         self.drop_overdue_held(now);
-        let failing: Vec<_> =
-            self.table.contacts().filter(|c| c.failures > 0).map(|c| c.address).collect();
-        for address in failing {
+        let failing = self.table.contacts().filter(|contact| contact.failures > 0);
+        // No lookup may have come by a contact for long: one that died then is found out, too.
+        let unsure = self.table.least_sure(now - self.settings.refresh_every);
+        let checked: BTreeSet<_> = failing.chain(unsure).map(|contact| contact.address).collect();
+        for address in checked {
             self.check(now, address);
         }
+        self.seek_absent(now);
         self.settle_in(now);
         if self.upkeep.refresh_queue.is_empty() && !self.upkeep.refreshing {
             let since = now - self.settings.refresh_every;
@@ -158,10 +134,10 @@ impl Node {
         self.request(now, address, &request, (Asked::Ping, Owner::Check));
     }
 
-    /// What an operation of the user means for the upkeep.
-    pub(super) fn note_outcome(&mut self, now: Timestamp, outcome: &Outcome) {
+    /// What the end of an operation means for the upkeep.
+    pub(super) fn note_outcome(&mut self, now: Timestamp, client: Client, outcome: &Outcome) {
         match outcome {
-            Outcome::Joined { .. } => {
+            Outcome::Joined { answered: 1.. } if client != Client::Seek { rejoins: false } => {
                 let keys = self.table.refresh_keys(&mut self.rng);
                 self.upkeep.refresh_queue.extend(keys);
                 if !self.upkeep.refreshing {
@@ -170,7 +146,7 @@ impl Node {
                 // What was published before the network was there has to reach it.
                 self.upkeep.republish_at = now;
             }
-            Outcome::Put { stored: 0, .. } => {
+            Outcome::Put { stored: 0, .. } if client == Client::User => {
                 self.upkeep.republish_at = self.upkeep.republish_at.min(now + RETRY_PUBLISH);
             }
             _ => {}
@@ -188,8 +164,6 @@ impl Node {
             }
         }
     }
-
-    // ---- replication and republishing ---------------------------------------------------------
 
     fn start_pass(&mut self, now: Timestamp) {
         let republish = now >= self.upkeep.republish_at;
@@ -232,15 +206,21 @@ impl Node {
                 };
                 pass.last = Some(last.key);
                 pass.queue.extend(page);
-                self.upkeep_next(now);
+                self.upkeep_next();
             }
             (UpkeepStep::Values { key, own_only }, StoreReply::Values(held)) => {
+                if own_only && self.settings.dialect == Dialect::Scalar {
+                    if self.begin_get(now, Client::Upkeep, key).is_none() {
+                        self.upkeep_next();
+                    }
+                    return;
+                }
                 let values = self.to_be_sent(&held, own_only);
                 let purpose = if own_only { Purpose::Publish } else { Purpose::Replicate };
                 if values.is_empty()
                     || self.begin_put(now, Client::Upkeep, key, values, purpose).is_none()
                 {
-                    self.upkeep_next(now);
+                    self.upkeep_next();
                 }
             }
             _ => self.upkeep.pass = None,
@@ -248,7 +228,7 @@ impl Node {
     }
 
     /// Goes on to the next key that needs it.
-    pub(super) fn upkeep_next(&mut self, _now: Timestamp) {
+    pub(super) fn upkeep_next(&mut self) {
         while let Some(pass) = &mut self.upkeep.pass {
             let republish = pass.republish;
             let Some(held) = pass.queue.pop_front() else {
@@ -270,8 +250,27 @@ impl Node {
         }
     }
 
+    /// In the scalar dialect a store replaces: what somebody has set since then stays.
+    pub(super) fn republish_unless_superseded(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        held: &[Held],
+        found: &[Value],
+    ) {
+        let newest = self.to_be_sent(held, false);
+        let current = newest == self.to_be_sent(held, true)
+            && found.first().is_none_or(|found| newest.first() == Some(found));
+        if !current
+            || newest.is_empty()
+            || self.begin_put(now, Client::Upkeep, key, newest, Purpose::Publish).is_none()
+        {
+            self.upkeep_next();
+        }
+    }
+
     /// Which values travel: in the scalar dialect a store replaces, so only the newest may.
-    fn to_be_sent(&self, held: &[Held], own_only: bool) -> Vec<Value> {
+    pub(super) fn to_be_sent(&self, held: &[Held], own_only: bool) -> Vec<Value> {
         let mut held: Vec<_> = held.iter().filter(|held| held.own || !own_only).collect();
         held.sort_by_key(|held| std::cmp::Reverse(held.refreshed));
         let most = match self.settings.dialect {
@@ -280,100 +279,5 @@ impl Node {
         };
         let newest = held.len().saturating_sub(most);
         held[newest..].iter().map(|held| held.value.clone()).collect()
-    }
-
-    // ---- handing over to newcomers ------------------------------------------------------------
-
-    /// A node came that was not known before.
-    pub(super) fn welcome(&mut self, now: Timestamp, newcomer: NodeEntry) {
-        if self.upkeep.newcomers.len() < MAX_NEWCOMERS {
-            self.upkeep.newcomers.push(newcomer);
-        }
-        self.hand_over(now);
-    }
-
-    pub(super) fn push_ended(&mut self, now: Timestamp) {
-        self.upkeep.pushes = self.upkeep.pushes.saturating_sub(1);
-        self.hand_over(now);
-    }
-
-    fn hand_over(&mut self, now: Timestamp) {
-        if self.upkeep.handover.is_none() && !self.upkeep.newcomers.is_empty() {
-            let newcomers = std::mem::take(&mut self.upkeep.newcomers);
-            let queue = VecDeque::new();
-            self.upkeep.handover = Some(Handover { newcomers, queue, last: None, asking: false });
-        }
-        let Some(handover) = &mut self.upkeep.handover else {
-            return;
-        };
-        if handover.asking || self.upkeep.pushes >= MAX_PUSHES {
-            return;
-        }
-        handover.asking = true;
-        let (step, request) = if let Some((key, to)) = handover.queue.pop_front() {
-            (HandoverStep::Values { key, to }, StoreRequest::Get { key })
-        } else {
-            (HandoverStep::Page, StoreRequest::Keys { after: handover.last, limit: PAGE })
-        };
-        if !self.ticket(Waiting::Handover(step), request) {
-            self.upkeep.handover = None;
-        }
-        let _ = now;
-    }
-
-    pub(super) fn go_on_handing_over(
-        &mut self,
-        now: Timestamp,
-        step: HandoverStep,
-        reply: StoreReply,
-    ) {
-        let Some(mut handover) = self.upkeep.handover.take() else {
-            return;
-        };
-        handover.asking = false;
-        match (step, reply) {
-            (HandoverStep::Page, StoreReply::Keys(page)) => {
-                if let Some(last) = page.last() {
-                    handover.last = Some(last.key);
-                    for held in &page {
-                        let to = self.owners_among(&held.key, &handover.newcomers);
-                        if !to.is_empty() {
-                            handover.queue.push_back((held.key, to));
-                        }
-                    }
-                    self.upkeep.handover = Some(handover);
-                }
-            }
-            (HandoverStep::Values { key, to }, StoreReply::Values(held)) => {
-                self.upkeep.handover = Some(handover);
-                for value in self.to_be_sent(&held, false) {
-                    for newcomer in &to {
-                        self.request_store(now, newcomer.address, key, &value, Owner::Push);
-                    }
-                }
-            }
-            // The store can't be asked: replication will bring what is theirs.
-            _ => {}
-        }
-        self.hand_over(now);
-    }
-
-    /// The newcomers that are among the k nearest to the key, if this node is the one to tell them:
-    /// the nearest of those who knew of it before.
-    fn owners_among(&self, key: &Key, newcomers: &[NodeEntry]) -> Vec<NodeEntry> {
-        let k = self.settings.k;
-        let nearest = self.table.closest(key, k + newcomers.len(), |_| true);
-        let own = key.distance(&self.id);
-        let is_new = |id| newcomers.iter().any(|newcomer| newcomer.id == id);
-        let nearest_known = nearest.iter().find(|contact| !is_new(contact.id));
-        if nearest_known.is_some_and(|contact| key.distance(&contact.id) < own) {
-            return Vec::new();
-        }
-        let among_nearest = |newcomer: &&NodeEntry| {
-            let distance = key.distance(&newcomer.id);
-            let nearer = nearest.iter().filter(|c| key.distance(&c.id) < distance).count();
-            nearer + usize::from(own < distance) < k
-        };
-        newcomers.iter().filter(among_nearest).copied().collect()
     }
 }

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use super::{Act, OpEvent, Outcome, drive, feed};
 use crate::kademlia::lookup::Lookup;
 use crate::kademlia::values::{Held, StoreReply, StoreRequest};
+use crate::kademlia::wire::MAX_VALUES;
 use crate::kademlia::{Dialect, Value};
 
-/// Distinct values that a get collects: sixteen full holders' worth, lest liars fill the memory.
-const MAX_FOUND: usize = 1_024;
+/// Distinct values that a get collects: thirty-two of the longest answers, so that liars fill
+/// neither the memory nor the place of what honest holders say.
+const MAX_FOUND: usize = 32 * MAX_VALUES;
 /// Values that are cached on the nearest peer that lacked them; the rest follows by replication.
 const MAX_CACHED: usize = 16;
 

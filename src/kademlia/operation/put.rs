@@ -53,11 +53,12 @@ impl Put {
         k: usize,
         values: Vec<Value>,
         purpose: Purpose,
+        replaces: bool,
         acts: &mut Vec<Act>,
     ) -> Self {
         if purpose == Purpose::Publish {
             let (key, values) = (*lookup.target(), values.clone());
-            acts.push(Act::Disk(StoreRequest::Put { key, values, source: Source::Own }));
+            acts.push(Act::Disk(StoreRequest::Put { key, values, source: Source::Own, replaces }));
         }
         let mut put = Self {
             lookup,
@@ -141,7 +142,10 @@ impl Put {
         };
         // A holder may refuse one value of several for good reason: it is full of better ones.
         if !accepted && self.purpose == Purpose::Publish {
-            self.replace(acts);
+            // For one that stalled a spare has come already.
+            if !target.stalled {
+                self.replace(acts);
+            }
             return;
         }
         target.next += 1;

@@ -30,11 +30,18 @@ fn ids(seed: u64, count: usize) -> Vec<NodeId> {
     (0..count).map(|_| NodeId::random(&mut rng)).collect()
 }
 
+/// Leaves a request unanswered that was sent at that second.
+fn fail(table: &mut RoutingTable, at: SocketAddrV4, second: u64) -> Vec<SocketAddrV4> {
+    let sent = NOW + Duration::from_secs(second);
+    table.failed(at, sent, sent)
+}
+
 fn check(table: &RoutingTable) {
     let mut seen = 0;
     for (n, bucket) in table.buckets().iter().enumerate() {
         assert!(bucket.contacts().len() <= table.k, "no bucket over k");
         assert!(bucket.replacements().len() <= table.k);
+        assert!(bucket.replacements().iter().all(|waiting| table.at(waiting.address).is_none()));
         seen += bucket.contacts().len();
         for contact in bucket.contacts() {
             assert!(bucket.covers(&contact.id.as_key()));
@@ -82,19 +89,23 @@ proptest! {
     #[test]
     fn any_order_of_events_keeps_the_invariants(
         seed: u64,
-        events in prop::collection::vec((0usize..60, 0u8..4), 0..400),
+        events in prop::collection::vec((0usize..60, 0usize..20, 0u8..5), 0..400),
     ) {
         let all = ids(seed, 60);
         let mut table = table(all[0], 4);
-        for (step, (n, what)) in events.into_iter().enumerate() {
+        for (step, (n, elsewhere, what)) in events.into_iter().enumerate() {
             let now = NOW + Duration::from_secs(step as u64);
             match what {
-                0 | 1 => {
+                0 => {
                     table.insert(Contact::new(all[n], address(n), now));
                 }
-                2 => table.heard(address(n), now, Some(Duration::from_millis(3))),
+                // It moved, or another node lives there now.
+                1 => {
+                    table.insert(Contact::new(all[n], address(elsewhere), now));
+                }
+                2 => table.answered(address(n), now, None),
                 _ => {
-                    table.failed(address(n));
+                    table.failed(address(elsewhere), now, now);
                 }
             }
             check(&table);
@@ -120,12 +131,13 @@ fn one_or_two_failures_are_forgiven_and_the_third_promotes_a_replacement() {
         table.insert(Contact::new(*id, address(10 + n), NOW));
     }
     assert!(table.at(address(12)).is_none(), "the bucket was full: the third waits");
-    assert_eq!(table.failed(address(10)), None);
-    assert_eq!(table.failed(address(10)), None);
-    table.heard(address(10), NOW, None);
-    assert_eq!(table.failed(address(10)), None, "an answer in between clears the count");
-    assert_eq!(table.failed(address(10)), None);
-    assert_eq!(table.failed(address(10)), Some(address(12)));
+    assert_eq!(fail(&mut table, address(10), 1), []);
+    assert_eq!(fail(&mut table, address(10), 2), []);
+    table.answered(address(10), NOW + Duration::from_secs(3), None);
+    assert_eq!(fail(&mut table, address(10), 4), [], "an answer in between clears the count");
+    table.heard(address(10), NOW + Duration::from_secs(5));
+    assert_eq!(fail(&mut table, address(10), 5), []);
+    assert_eq!(fail(&mut table, address(10), 6), [address(12)], "a request may be forged");
     assert_eq!(table.at(address(12)).map(|contact| contact.id), Some(far[2]));
     check(&table);
 }
@@ -138,10 +150,69 @@ fn a_newcomer_with_a_known_id_waits_until_the_known_address_is_dead() {
     let moved = Contact::new(all[1], address(2), NOW);
     assert_eq!(table.insert(moved), Inserted::Challenges { ping: address(1) });
     assert!(table.at(address(2)).is_none());
-    for _ in 0..MAX_FAILURES {
-        table.failed(address(1));
+    for n in 0..MAX_FAILURES {
+        fail(&mut table, address(1), n.into());
     }
     assert_eq!(table.at(address(2)).map(|contact| contact.id), Some(all[1]));
+}
+
+#[test]
+fn what_was_under_way_together_is_one_failure() {
+    let all = ids(10, 2);
+    let mut table = table(all[0], 4);
+    table.insert(Contact::new(all[1], address(1), NOW));
+    let (sent, given_up) = (NOW + Duration::from_secs(1), NOW + Duration::from_secs(3));
+    for _ in 0..10 {
+        table.failed(address(1), sent, given_up);
+    }
+    assert_eq!(table.at(address(1)).map(|contact| contact.failures), Some(1));
+    table.answered(address(1), NOW + Duration::from_secs(5), None);
+    table.failed(address(1), NOW + Duration::from_secs(4), NOW + Duration::from_secs(6));
+    assert_eq!(table.at(address(1)).map(|contact| contact.failures), Some(0), "it has answered");
+}
+
+#[test]
+fn an_id_that_is_in_the_table_moves_in_nowhere_else() {
+    let own = NodeId::new([0; 20]);
+    let mut table = table(own, 4);
+    let (id, other) = (NodeId::new([0x81; 20]), NodeId::new([0x82; 20]));
+    table.insert(Contact::new(id, address(1), NOW));
+    table.insert(Contact::new(other, address(2), NOW));
+    let impostor = Contact::new(id, address(3), NOW);
+    assert_eq!(table.insert(impostor), Inserted::Challenges { ping: address(1) });
+    for n in 0..MAX_FAILURES {
+        fail(&mut table, address(2), n.into());
+    }
+    assert_eq!(table.at(address(3)), None, "its id lives elsewhere");
+    assert_eq!(table.at(address(1)).map(|contact| contact.id), Some(id));
+    check(&table);
+}
+
+#[test]
+fn replacements_heed_the_limits_of_their_network_when_they_move_in() {
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let mut table = table(NodeId::new([0; 20]), 20);
+    let mut far =
+        std::iter::repeat_with(|| NodeId::random(&mut rng)).filter(|id| id.as_bytes()[0] >= 0x80);
+    // Twenty near ones, so that the far bucket does not split.
+    for n in 1..=20 {
+        table.insert(Contact::new(NodeId::new([n; 20]), address(n.into()), NOW));
+    }
+    for (n, id) in far.by_ref().take(20).enumerate() {
+        table.insert(Contact::new(id, address(100 + n), NOW));
+    }
+    for (port, id) in (1..=20).zip(far) {
+        let sybil = SocketAddrV4::new([6, 6, 6, 6].into(), port);
+        assert_eq!(table.insert(Contact::new(id, sybil, NOW)), Inserted::Waiting { ping: None });
+    }
+    for n in 0..20 {
+        for second in 0..MAX_FAILURES {
+            fail(&mut table, address(100 + n), second.into());
+        }
+    }
+    let of_one_ip = |c: &&Contact| *c.address.ip() == Ipv4Addr::new(6, 6, 6, 6);
+    assert_eq!(table.contacts().filter(of_one_ip).count(), MAX_IDS_PER_IP);
+    check(&table);
 }
 
 #[test]

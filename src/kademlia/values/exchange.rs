@@ -34,6 +34,9 @@ pub enum StoreRequest {
         values: Vec<Value>,
         /// Who brought them.
         source: Source,
+        /// Whether a value takes the place of earlier ones, as in the scalar dialect: it is not
+        /// refused for want of room, and the node's own user has one value a key.
+        replaces: bool,
     },
     /// Everything held under a key.
     Get {
@@ -67,6 +70,8 @@ pub struct Held {
     pub refreshed: Duration,
     /// Whether this node published it.
     pub own: bool,
+    /// Whether its URL names the host that brought it.
+    pub first_party: bool,
 }
 
 /// A key that is held.

@@ -21,7 +21,12 @@ fn store() -> MultiStore {
 }
 
 fn put(store: &mut MultiStore, now: Timestamp, key: &str, value: &str, source: Source) -> bool {
-    let request = StoreRequest::Put { key: Key::of_name(key), values: vec![text(value)], source };
+    let request = StoreRequest::Put {
+        key: Key::of_name(key),
+        values: vec![text(value)],
+        source,
+        replaces: false,
+    };
     match store.handle(now, request) {
         StoreReply::Put { accepted } => accepted,
         other => panic!("{other:?}"),
@@ -151,6 +156,62 @@ fn honest_urls_survive_a_flood_of_their_key() {
         assert!(kept.contains(&format!("http://10.0.0.{n}/f")), "{n} is lost");
     }
     assert!(put(&mut store, START, "k", "mine", Source::Own));
+}
+
+#[test]
+fn publishers_that_lie_about_themselves_leave_room_for_honest_ones() {
+    let mut store = store();
+    for ip in 100..110 {
+        let address = SocketAddrV4::new([10, 0, 0, ip].into(), 8468);
+        for n in 0..1_000 {
+            let url = format!("http://10.0.0.{ip}/{n}/{}", "x".repeat(n * 8));
+            put(&mut store, START, "k", &url, Source::Peer { address, holder: true });
+        }
+    }
+    for n in 1..=5 {
+        assert!(put(&mut store, START, "k", &format!("http://10.0.0.{n}/f"), peer(n)), "{n}");
+    }
+}
+
+#[test]
+fn a_newcomer_that_does_not_fit_displaces_nothing() {
+    let mut store = store();
+    let long = "x".repeat(8_000);
+    for n in 0..8 {
+        put(&mut store, START, "k", &format!("{n}{long}"), Source::Own);
+    }
+    assert!(put(&mut store, START, "k", "short", peer(1)));
+    assert!(!put(&mut store, START, "k", &format!("8{long}"), Source::Own));
+    assert_eq!(texts(&mut store, START, "k").len(), 9);
+}
+
+#[test]
+fn where_a_store_replaces_the_newest_is_never_refused() {
+    let mut store = store();
+    let mut set = |value: usize, source| {
+        let values = vec![text(&value.to_string())];
+        let now = START + Duration::from_secs(value as u64);
+        let request = StoreRequest::Put { key: Key::of_name("k"), values, source, replaces: true };
+        assert_eq!(store.handle(now, request), StoreReply::Put { accepted: true }, "{value}");
+        let StoreReply::Values(held) =
+            store.handle(now, StoreRequest::Get { key: Key::of_name("k") })
+        else {
+            panic!()
+        };
+        let newest = held.iter().min_by_key(|held| held.refreshed).unwrap();
+        assert_eq!(newest.value, text(&value.to_string()));
+        held.iter().filter(|held| held.own).count()
+    };
+    for value in 0..100 {
+        set(value, peer(1));
+    }
+    let holder = Source::Peer { address: SocketAddrV4::new([10, 0, 0, 2].into(), 1), holder: true };
+    for value in 100..300 {
+        set(value, holder);
+    }
+    for value in 300..400 {
+        assert_eq!(set(value, Source::Own), 1, "the own user has one value");
+    }
 }
 
 #[test]

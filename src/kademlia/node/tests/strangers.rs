@@ -1,0 +1,130 @@
+//! Who has not proven its id yet: what it may ask, and what lies about others cost.
+
+use super::*;
+
+#[test]
+fn a_newcomer_is_pinged_before_its_first_ping_is_answered() {
+    let mut subject = Subject::new();
+    let sent = subject.ask(address(1), &Request::Ping { sender: id(1) });
+    assert!(ping_in(&sent[0].1).is_some(), "our ping goes first");
+    assert_eq!(decode_pong(answer_in(&sent[1..]).unwrap()), Ok(NodeId::new([0; 20])));
+    assert!(subject.node.table().is_empty(), "a claim is no proof");
+    let again = subject.ask(address(1), &Request::Ping { sender: id(1) });
+    assert_eq!(again.len(), 1, "one reverse ping each, then quiet");
+}
+
+#[test]
+fn only_our_own_ping_brings_a_contact_in() {
+    let mut subject = Subject::new();
+    let sent = subject.ask(address(1), &Request::Ping { sender: id(1) });
+    let ping = ping_in(&sent[0].1).unwrap();
+    subject.receive(address(2), &pong(ping, id(1)));
+    assert!(subject.node.table().is_empty(), "an answer from elsewhere");
+    subject.receive(address(1), &pong(RpcId::new([1; 20]), id(1)));
+    assert!(subject.node.table().is_empty(), "an answer to nothing");
+    subject.receive(address(1), &pong(ping, id(2)));
+    assert!(subject.node.table().is_empty(), "another id than was claimed");
+    subject.receive(address(1), &pong(ping, id(1)));
+    assert!(subject.node.table().is_empty(), "an answer counts once");
+    subject.pass(Duration::from_secs(10));
+    subject.meet(address(1), id(1));
+}
+
+#[test]
+fn a_million_forged_sources_would_change_nothing() {
+    let mut subject = Subject::new();
+    let value = text("poison");
+    let mut bytes_in = 0;
+    let mut bytes_out = 0;
+    for n in 0..20_000_u32 {
+        let from = SocketAddrV4::new(Ipv4Addr::from(0x0b00_0000 + n), 1);
+        let mut bytes = Vec::new();
+        encode_request(&mut bytes, RPC, &store(&value)).unwrap();
+        bytes_in += bytes.len();
+        bytes_out += subject.receive(from, &bytes).iter().map(|(_, out)| out.len()).sum::<usize>();
+    }
+    assert!(subject.node.table().is_empty());
+    assert_eq!(subject.store.value_count(), 0);
+    assert!(subject.node.requests.held_count() <= 256);
+    let out_per_in = bytes_out as f64 / bytes_in as f64;
+    assert!(out_per_in < 1.0, "amplified {out_per_in} times");
+}
+
+#[test]
+fn a_question_of_an_unverified_peer_is_held_for_its_pong() {
+    let mut subject = Subject::new();
+    subject.meet(address(2), id(2));
+    let question = Request::FindNode { sender: id(1), target: id(5).as_key() };
+    let sent = subject.ask(address(1), &question);
+    assert!(answer_in(&sent).is_none());
+    let ping = ping_in(&sent[0].1).expect("it is asked who it is");
+    let sent = subject.receive(address(1), &pong(ping, id(1)));
+    let nodes = decode_nodes(answer_in(&sent).expect("answered on the pong")).unwrap();
+    assert_eq!(nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [id(2)], "and whole");
+}
+
+#[test]
+fn a_lie_about_a_contact_costs_it_one_ping_not_an_endless_exchange() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    let forged = Request::FindNode { sender: id(7), target: id(5).as_key() };
+    let mut sent = subject.ask(address(1), &forged);
+    let mut pings = 0;
+    while let Some(ping) = sent.iter().find_map(|(_, bytes)| ping_in(bytes)) {
+        pings += 1;
+        assert!(pings < 10, "pinged again at each pong");
+        sent = subject.receive(address(1), &pong(ping, id(1)));
+        assert!(answer_in(&sent).is_none());
+    }
+    assert_eq!((pings, subject.node.requests.held_count()), (1, 0));
+}
+
+#[test]
+fn a_forged_claim_does_not_delay_whoever_really_lives_there() {
+    let mut subject = Subject::new();
+    subject.meet(address(2), id(2));
+    let target = id(5).as_key();
+    let sent = subject.ask(address(1), &Request::FindNode { sender: id(7), target });
+    let ping = sent.iter().find_map(|(_, bytes)| ping_in(bytes)).expect("asked who it is");
+    subject.ask(address(1), &Request::FindNode { sender: id(1), target });
+    let sent = subject.receive(address(1), &pong(ping, id(1)));
+    let nodes = decode_nodes(answer_in(&sent).expect("answered")).unwrap();
+    assert_eq!(nodes.len(), 1);
+}
+
+#[test]
+fn a_flood_of_strangers_leaves_the_own_requests_alone() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    for n in 0..20_000_u32 {
+        let from = SocketAddrV4::new(Ipv4Addr::from(0x0b00_0000 + n), 1);
+        subject.ask(from, &Request::Ping { sender: id(7) });
+    }
+    subject.node.start_walk(subject.now, id(5).as_key());
+    subject.settle();
+    assert_eq!(subject.sent.iter().filter(|(to, _)| *to == address(1)).count(), 1);
+    subject.pass(Duration::from_secs(10));
+    subject.meet(address(2), id(2));
+}
+
+#[test]
+fn one_machine_does_not_fill_the_waiting_room() {
+    let mut subject = Subject::new();
+    for port in 1..1_000 {
+        let from = SocketAddrV4::new(Ipv4Addr::new(6, 6, 6, 6), port);
+        subject.ask(from, &Request::FindNode { sender: id(7), target: id(5).as_key() });
+    }
+    let sent =
+        subject.ask(address(1), &Request::FindNode { sender: id(1), target: id(5).as_key() });
+    let ping = sent.iter().find_map(|(_, bytes)| ping_in(bytes)).expect("asked who it is");
+    assert!(answer_in(&subject.receive(address(1), &pong(ping, id(1)))).is_some());
+}
+
+#[test]
+fn a_held_question_is_dropped_when_no_pong_comes() {
+    let mut subject = Subject::new();
+    subject.ask(address(1), &Request::FindNode { sender: id(1), target: id(5).as_key() });
+    assert_eq!(subject.node.requests.held_count(), 1);
+    subject.pass(Duration::from_secs(10));
+    assert_eq!(subject.node.requests.held_count(), 0);
+}

@@ -1,0 +1,169 @@
+//! What a node does unasked, against peers that don't play along.
+
+use super::*;
+use crate::kademlia::Dialect;
+use crate::kademlia::node::handover::MAX_PUSHES;
+use crate::kademlia::values::{Source, StoreRequest};
+use crate::kademlia::wire::{encode_store_answer, encode_values};
+
+/// The key that this node is nearest to.
+const NEAREST: Key = Key::new([0; 20]);
+
+fn stores_in(sent: &[(SocketAddrV4, Vec<u8>)]) -> Vec<(SocketAddrV4, RpcId, Value)> {
+    let store = |(to, bytes): &(SocketAddrV4, Vec<u8>)| match decode(bytes) {
+        Ok(Datagram::Request { id, request: Request::Store { value, .. } }) => {
+            Some((*to, id, value.object().to_value()))
+        }
+        _ => None,
+    };
+    sent.iter().filter_map(store).collect()
+}
+
+/// What the node's own user published, or what a peer brought.
+fn hold(subject: &mut Subject, key: Key, value: &str, source: Source) {
+    let values = vec![text(value)];
+    let request = StoreRequest::Put { key, values, source, replaces: false };
+    subject.store.handle(subject.now, request);
+}
+
+#[test]
+fn few_values_are_on_their_way_however_many_newcomers_come() {
+    let mut subject = Subject::new();
+    let key = NEAREST;
+    for n in 0..64 {
+        hold(&mut subject, key, &format!("value {n}"), Source::Own);
+    }
+    for n in 1..=10 {
+        subject.meet(address(n), id(n));
+    }
+    let mut most = 0;
+    for _ in 0..600 {
+        subject.pass(Duration::from_millis(100));
+        most = most.max(subject.node.handovers.pushes);
+    }
+    assert!(most > 0 && most <= MAX_PUSHES, "{most} at once");
+    assert_eq!(subject.node.handovers.pushes, 0, "and all come to an end");
+}
+
+#[test]
+fn every_newcomer_gets_every_value_once() {
+    let mut subject = Subject::new();
+    let key = NEAREST;
+    for n in 0..40 {
+        hold(&mut subject, key, &format!("value {n}"), Source::Own);
+    }
+    let mut pushed = Vec::new();
+    for n in 1..=5 {
+        let sent = subject.ask(address(n), &Request::Ping { sender: id(n) });
+        let ping = sent.iter().find_map(|(_, bytes)| ping_in(bytes)).unwrap();
+        let mut stores = stores_in(&subject.receive(address(n), &pong(ping, id(n))));
+        while let Some((to, rpc, value)) = stores.pop() {
+            pushed.push((to, value));
+            let mut answer = Vec::new();
+            encode_store_answer(&mut answer, rpc, true);
+            stores.extend(stores_in(&subject.receive(to, &answer)));
+        }
+    }
+    assert_eq!(pushed.len(), 5 * 40);
+    pushed.sort();
+    pushed.dedup();
+    assert_eq!(pushed.len(), 5 * 40);
+}
+
+#[test]
+fn an_address_that_proves_itself_again_is_no_newcomer_and_nor_is_a_refused_one() {
+    let mut subject = Subject::new();
+    hold(&mut subject, NEAREST, "v", Source::Own);
+    let mut pushes = Vec::new();
+    for port in 1..=12_u16 {
+        let from = SocketAddrV4::new(Ipv4Addr::new(6, 6, 6, 6), port);
+        let sender = id(u8::try_from(port).unwrap());
+        for _ in 0..2 {
+            let sent = subject.ask(from, &Request::Ping { sender });
+            if let Some(ping) = sent.iter().find_map(|(_, bytes)| ping_in(bytes)) {
+                let sent = subject.receive(from, &pong(ping, sender));
+                pushes.extend(stores_in(&sent).into_iter().map(|(to, ..)| to));
+            }
+            subject.now = subject.now + Duration::from_mins(11);
+        }
+    }
+    assert_eq!(pushes.len(), 8, "as many as one machine has places: {pushes:?}");
+}
+
+#[test]
+fn a_search_that_could_not_begin_leaves_its_bucket_stale() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    while subject.node.start_get(NOW, Key::random(&mut rng)).is_some() {}
+    let later = subject.now + Duration::from_hours(2);
+    assert!(subject.node.start_walk(later, id(5).as_key()).is_none());
+    assert!(subject.node.table().buckets().iter().all(|bucket| bucket.last_lookup() < later));
+}
+
+#[test]
+fn a_bootstrap_address_that_is_this_node_is_forgotten() {
+    let mut subject = Subject::new();
+    subject.node.start_join(NOW, &[address(1)]);
+    subject.settle();
+    let (_, bytes) = subject.sent.pop().unwrap();
+    let ping = ping_in(&bytes).expect("the address is asked");
+    subject.receive(address(1), &pong(ping, subject.node.id()));
+    assert_eq!(subject.done.pop(), Some(Outcome::Joined { answered: 0 }));
+    assert_eq!(subject.pass(Duration::from_mins(1)), [], "and not asked again");
+}
+
+#[test]
+fn a_contact_that_left_is_asked_for_ever_and_comes_back() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    subject.node.start_walk(subject.now, id(5).as_key());
+    subject.pass(Duration::from_hours(5));
+    assert!(subject.node.table().is_empty());
+    let sent = subject.pass(Duration::from_secs(20));
+    let ping = sent.iter().rev().find_map(|(_, bytes)| ping_in(bytes)).expect("still asked");
+    subject.receive(address(1), &pong(ping, id(1)));
+    assert_eq!(subject.node.table().len(), 1);
+}
+
+#[test]
+fn an_old_value_is_not_published_again_over_a_newer_one_in_the_scalar_dialect() {
+    let run = |theirs: &str| {
+        let settings = Settings { dialect: Dialect::Scalar, ..Settings::default() };
+        let mut subject = Subject::new();
+        subject.node = Node::new(settings, NodeId::new([0; 20]), [3; 32], NOW);
+        let key = Key::of_name("k");
+        hold(&mut subject, key, "mine", Source::Own);
+        subject.meet(address(1), id(1));
+        // The peer answers everything, and find_value with what it holds.
+        let mut stored = Vec::new();
+        let mut queue = Vec::new();
+        for _ in 0..9 * 60 * 12 {
+            queue.extend(subject.pass(Duration::from_secs(5)));
+            while let Some((to, bytes)) = queue.pop() {
+                let Ok(Datagram::Request { id: rpc, request }) = decode(&bytes) else { continue };
+                let mut answer = Vec::new();
+                match request {
+                    Request::Ping { .. } => encode_pong(&mut answer, rpc, id(1)),
+                    Request::FindNode { .. } => encode_nodes(&mut answer, rpc, &[]),
+                    Request::FindValue { .. } => {
+                        let held = [text(theirs)];
+                        encode_values(&mut answer, rpc, held.iter(), Dialect::Scalar);
+                    }
+                    Request::Store { value, .. } => {
+                        stored.push(value.object().to_value());
+                        encode_store_answer(&mut answer, rpc, true);
+                    }
+                    Request::Stun => {}
+                }
+                queue.extend(subject.receive(to, &answer));
+            }
+            // Others replicate what they hold, so that this node has nothing to replicate.
+            hold(&mut subject, key, "mine", Source::Own);
+        }
+        // The first was the newcomer's.
+        stored.split_off(1)
+    };
+    assert_eq!(run("mine"), [text("mine")], "every eight hours");
+    assert_eq!(run("newer"), []);
+}
