@@ -1,5 +1,6 @@
 //! A node against hand-made datagrams: who is believed, who is answered, who is kept waiting.
 
+mod operations;
 mod strangers;
 mod upkeep;
 

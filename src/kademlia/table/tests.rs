@@ -143,6 +143,29 @@ fn one_or_two_failures_are_forgiven_and_the_third_promotes_a_replacement() {
 }
 
 #[test]
+fn a_quiet_contact_is_asked_before_a_newcomer_may_take_its_place() {
+    let mut table = table(NodeId::new([0; 20]), 2);
+    for n in 1..=2 {
+        table.insert(Contact::new(NodeId::new([n; 20]), address(n.into()), NOW));
+    }
+    for (n, seconds) in [(0x81, 0), (0x82, 60)] {
+        let seen = NOW + Duration::from_secs(seconds);
+        table.insert(Contact::new(NodeId::new([n; 20]), address(n.into()), seen));
+    }
+    let newcomer = |n: u8, minutes| {
+        let now = NOW + Duration::from_mins(minutes);
+        Contact::new(NodeId::new([n; 20]), address(n.into()), now)
+    };
+    assert_eq!(table.insert(newcomer(0x83, 2)), Inserted::Waiting { ping: None });
+    let quiet = Some(address(0x81));
+    assert_eq!(table.insert(newcomer(0x84, 10)), Inserted::Waiting { ping: quiet });
+    table.answered(address(0x81), NOW + Duration::from_mins(10), None);
+    let next = Some(address(0x82));
+    assert_eq!(table.insert(newcomer(0x85, 11)), Inserted::Waiting { ping: next });
+    assert_eq!(table.len(), 4, "nobody who answers is evicted");
+}
+
+#[test]
 fn a_newcomer_with_a_known_id_waits_until_the_known_address_is_dead() {
     let all = ids(3, 2);
     let mut table = table(all[0], 4);

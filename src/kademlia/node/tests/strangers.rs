@@ -121,6 +121,34 @@ fn one_machine_does_not_fill_the_waiting_room() {
 }
 
 #[test]
+fn a_store_that_finds_the_waiting_room_full_is_refused_not_ignored() {
+    let mut subject = Subject::new();
+    for n in 0..1_000_u32 {
+        let from = SocketAddrV4::new(Ipv4Addr::from(0x0b00_0000 + n), 1);
+        subject.ask(from, &Request::FindNode { sender: id(7), target: id(5).as_key() });
+    }
+    let sent = subject.ask(address(9), &store(&text("v")));
+    assert_eq!(decode_store_answer(answer_in(&sent).expect("no silence")), Ok(false));
+}
+
+#[test]
+fn a_peer_without_a_place_proves_itself_again_after_a_while() {
+    let mut subject = Subject::new();
+    let from = |port| SocketAddrV4::new(Ipv4Addr::new(6, 6, 6, 6), port);
+    for port in 1..=9 {
+        let sender = id(u8::try_from(port).unwrap());
+        let sent = subject.ask(from(port), &Request::Ping { sender });
+        let ping = sent.iter().find_map(|(_, bytes)| ping_in(bytes)).unwrap();
+        subject.receive(from(port), &pong(ping, sender));
+    }
+    assert!(subject.node.table().at(from(9)).is_none(), "too many on one machine");
+    let question = Request::FindNode { sender: id(9), target: id(5).as_key() };
+    assert!(answer_in(&subject.ask(from(9), &question)).is_some());
+    subject.now = subject.now + Duration::from_mins(11);
+    assert!(answer_in(&subject.ask(from(9), &question)).is_none(), "an address changes hands");
+}
+
+#[test]
 fn a_held_question_is_dropped_when_no_pong_comes() {
     let mut subject = Subject::new();
     subject.ask(address(1), &Request::FindNode { sender: id(1), target: id(5).as_key() });
