@@ -3,7 +3,7 @@
 //! Always holds: a message says what is wanted, its result says what came of it, and both are
 //! plain data. Never: carries behaviour, or an actor's address.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use actix::Message;
@@ -140,10 +140,10 @@ pub struct RoutingView {
     pub ready: bool,
 }
 
-/// The address under which peers see this node, as most of them say; none when nobody answers.
+/// The IP under which peers see this node, as most of them say; none when nobody answers.
 /// Waits for the first bootstrap as [`Get`] and [`Put`] do.
 #[derive(Debug, Message)]
-#[rtype(result = "Option<SocketAddrV4>")]
+#[rtype(result = "Option<Ipv4Addr>")]
 pub struct ObservedAddress;
 
 /// Join the network of these peers, unless some are known already; says how many are known then.

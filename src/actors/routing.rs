@@ -5,7 +5,7 @@
 //! Never: holds a value, or lets a slow store or a slow peer block a datagram.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ enum Caller {
     Get(oneshot::Sender<Result<Found, CommandError>>),
     Put(oneshot::Sender<Result<Acknowledged, CommandError>>),
     Join(oneshot::Sender<usize>),
-    Observe(oneshot::Sender<Option<SocketAddrV4>>),
+    Observe(oneshot::Sender<Option<Ipv4Addr>>),
 }
 
 /// What waits for the first bootstrap.
@@ -166,8 +166,8 @@ impl RoutingActor {
                     "this key holds as many of this node's own values as a key may",
                 )));
             }
-            (Some(Caller::Observe(caller)), Outcome::Observed { address }) => {
-                let _ = caller.send(address);
+            (Some(Caller::Observe(caller)), Outcome::Observed { ip }) => {
+                let _ = caller.send(ip);
             }
             (Some(Caller::Join(caller)), outcome) => {
                 log::info!("bootstrap: {outcome:?}, {} contacts", self.node.table().len());
@@ -212,12 +212,13 @@ impl RoutingActor {
     }
 
     fn put(&mut self, put: Put, caller: Caller, ctx: &mut Context<Self>) {
+        let op = self.node.start_put(self.clock.now(), put.key, put.value);
         let forget = |value| (NO_REPLY, StoreRequest::Forget { key: put.key, value });
         let replaced: Vec<_> = put.replaces.into_iter().map(forget).collect();
-        if !replaced.is_empty() {
+        // A put that is refused at once must not cost the value before it.
+        if op.is_some() && !replaced.is_empty() {
             self.ask_store(replaced, ctx);
         }
-        let op = self.node.start_put(self.clock.now(), put.key, put.value);
         self.register(op, caller);
     }
 
@@ -329,7 +330,7 @@ impl Handler<Bootstrap> for RoutingActor {
 }
 
 impl Handler<ObservedAddress> for RoutingActor {
-    type Result = ResponseFuture<Option<SocketAddrV4>>;
+    type Result = ResponseFuture<Option<Ipv4Addr>>;
 
     fn handle(&mut self, _: ObservedAddress, ctx: &mut Context<Self>) -> Self::Result {
         let (sender, receiver) = oneshot::channel();

@@ -7,7 +7,7 @@
 mod get;
 mod put;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::lookup::{Goal, Lookup, Step};
@@ -50,10 +50,11 @@ pub enum Outcome {
     },
     /// Of a walk.
     Walked,
-    /// The address that most of the asked peers see.
+    /// The IP that most of the asked peers see. Ports differ behind address translation, and say
+    /// nothing of where files are served.
     Observed {
         /// None when they don't agree, or nobody answered.
-        address: Option<SocketAddrV4>,
+        ip: Option<Ipv4Addr>,
     },
 }
 
@@ -85,7 +86,8 @@ pub(super) enum OpEvent {
         accepted: bool,
     },
     Seen {
-        as_address: SocketAddrV4,
+        from: NodeId,
+        as_ip: Ipv4Addr,
     },
     Pong {
         entry: NodeEntry,
@@ -229,38 +231,44 @@ impl Join {
 /// Asking a few peers under which address they see this node.
 #[derive(Debug)]
 pub(super) struct Observe {
-    waiting: usize,
-    votes: BTreeMap<SocketAddrV4, usize>,
+    waiting: BTreeSet<NodeId>,
+    votes: BTreeMap<Ipv4Addr, usize>,
 }
 
 impl Observe {
     pub(super) fn start(peers: &[NodeEntry], acts: &mut Vec<Act>) -> Self {
         acts.extend(peers.iter().map(|peer| Act::Stun(*peer)));
-        let mut observe = Self { waiting: peers.len(), votes: BTreeMap::new() };
+        let mut observe =
+            Self { waiting: peers.iter().map(|peer| peer.id).collect(), votes: BTreeMap::new() };
         observe.go_on(acts);
         observe
     }
 
     fn go_on(&mut self, acts: &mut Vec<Act>) {
-        if self.waiting == 0 {
-            acts.push(Act::Finish(Outcome::Observed { address: self.verdict() }));
+        if self.waiting.is_empty() {
+            acts.push(Act::Finish(Outcome::Observed { ip: self.verdict() }));
         }
     }
 
     /// More than half of the answers, so that one liar among three has no say.
-    fn verdict(&self) -> Option<SocketAddrV4> {
+    fn verdict(&self) -> Option<Ipv4Addr> {
         let all: usize = self.votes.values().sum();
-        let (address, votes) = self.votes.iter().max_by_key(|(_, votes)| **votes)?;
-        (votes * 2 > all && *address.ip() != Ipv4Addr::UNSPECIFIED).then_some(*address)
+        let (ip, votes) = self.votes.iter().max_by_key(|(_, votes)| **votes)?;
+        (votes * 2 > all && *ip != Ipv4Addr::UNSPECIFIED).then_some(*ip)
     }
 
     fn handle(&mut self, event: &OpEvent, acts: &mut Vec<Act>) {
         match event {
-            OpEvent::Seen { as_address } => *self.votes.entry(*as_address).or_default() += 1,
-            OpEvent::Gone { .. } => {}
+            OpEvent::Seen { from, as_ip } => {
+                if self.waiting.remove(from) {
+                    *self.votes.entry(*as_ip).or_default() += 1;
+                }
+            }
+            OpEvent::Gone { from } => {
+                self.waiting.remove(from);
+            }
             _ => return,
         }
-        self.waiting = self.waiting.saturating_sub(1);
         self.go_on(acts);
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn published_base(links: &Links) -> Result<String, CommandError
         return Ok(format!("http://{}", info.listen));
     }
     let observed = ask(&links.observed, ObservedAddress).await?;
-    if let Some(ip) = observed.map(|address| *address.ip()).filter(|ip| presentable(*ip)) {
+    if let Some(ip) = observed.filter(|ip| presentable(*ip)) {
         return Ok(format!("http://{ip}:{port}"));
     }
     let peers = ask(&links.view_routing, ViewRouting).await?.peers;

@@ -88,8 +88,8 @@ impl Node {
         match asked {
             Asked::Ping => None,
             Asked::Stun => {
-                let as_address = decode_stun(body).ok()?;
-                Some(OpEvent::Seen { as_address })
+                let as_ip = *decode_stun(body).ok()?.ip();
+                Some(OpEvent::Seen { from, as_ip })
             }
             Asked::Store => {
                 let accepted = decode_store_answer(body).ok()?;
