@@ -40,7 +40,7 @@ impl Client {
         let stream = connect(socket).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => CommandError::new(
                 ErrorCode::NoDaemon,
-                format!("no node answers on {path}: start one with '{start_command}'"),
+                format!("no node answers on {path}: start one with '{start_command}', or name the socket of one that runs with --socket"),
             ),
             ErrorKind::PermissionDenied => CommandError::new(
                 ErrorCode::Denied,

@@ -18,7 +18,9 @@ use crate::content::ContentHash;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum VariantError {
     /// Strict, and there are so many.
-    #[error("there are {0} variants: name one by its hash, or drop --strict")]
+    #[error(
+        "there are {0} variants: name one by the hash that `get` shows at the end of its URL, or drop --strict"
+    )]
     Ambiguous(usize),
     /// None has the hash that was asked for.
     #[error("no provider has the content {0}")]

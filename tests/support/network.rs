@@ -75,25 +75,35 @@ impl Mixed {
         }
     }
 
-    /// Every key is found from every Python node.
+    /// Every key is found from every Python node. Of thousands of gets at once in one Python
+    /// process, one may time out there: what found nothing is asked once more, and counted.
     pub fn python_finds(&mut self, keys: &[String]) {
-        let mut gets = Vec::new();
-        for node in 0..10 {
-            gets.extend(keys.iter().map(|key| json!({"op": "get", "node": node, "key": key})));
+        let mut open: Vec<(usize, &String)> =
+            (0..10).flat_map(|node| keys.iter().map(move |key| (node, key))).collect();
+        let (clock, count) = (Clock::start(), open.len());
+        let mut again = 0;
+        for last in [false, true] {
+            let get =
+                |(node, key): &(usize, &String)| json!({"op": "get", "node": node, "key": key});
+            let answers = self.swarm.ask_all(open.iter().map(get).collect());
+            let mut missed = Vec::new();
+            for ((node, key), answer) in open.into_iter().zip(answers) {
+                let got = answer.unwrap();
+                let found = match self.kind {
+                    Kind::Scalar => got == value_of(key),
+                    Kind::List => got == json!([value_of(key)]),
+                };
+                assert!(found || (got.is_null() && !last), "Python node {node}: {got} under {key}");
+                if !found {
+                    missed.push((node, key));
+                }
+            }
+            again += missed.len();
+            open = missed;
         }
-        let clock = Clock::start();
-        let count = gets.len();
-        for (answer, at) in self.swarm.ask_all(gets).into_iter().zip(0..) {
-            let (node, key) = (at / keys.len(), &keys[at % keys.len()]);
-            let got = answer.unwrap();
-            let found = match self.kind {
-                Kind::Scalar => got == value_of(key),
-                Kind::List => got == json!([value_of(key)]),
-            };
-            assert!(found, "Python node {node} found {got} under {key}");
-        }
+        assert!(again * 100 <= count, "Python found nothing at first in {again} of {count} gets");
         let took = clock.now().since(clock.started());
-        println!("{count} gets by Python: all found, {took:.1?}");
+        println!("{count} gets by Python: all found, {again} asked twice, {took:.1?}");
     }
 
     /// Every key is found from every living one of ours.

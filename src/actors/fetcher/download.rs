@@ -48,9 +48,10 @@ pub(super) async fn run(job: Job, http: &Http) -> Result<Fetched, CommandError> 
     let choice = choice.unwrap_or_else(|| Err(interrupted(&job)))?;
     let mut progress = Progress::new(job.fetch.events.clone(), job.fetch.name.as_str());
     let others = choice.others;
-    if others > 0 {
-        let them = if others == 1 { "one other variant" } else { "other variants" };
-        progress.notice(&format!("there is {them} ({others}); --hash names one"));
+    // Who named a hash knows that there are others.
+    if others > 0 && job.fetch.hash.is_none() {
+        let them = if others == 1 { "is one other variant" } else { "are other variants" };
+        progress.notice(&format!("there {them}: `get` shows their hashes, --hash takes one"));
     }
     let mut plan = Plan::new(choice, &job.config.limits, job.seed);
     let mut partial = open_partial(&job, &plan, &destination, &progress).await?;
