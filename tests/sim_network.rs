@@ -346,3 +346,40 @@ fn the_newest_scalar_stays_the_newest_while_its_elders_publishers_live() {
         }
     }
 }
+
+#[test]
+fn the_number_of_holders_is_kept_up_without_newcomers() {
+    let mut world = World::with_nodes(15, Settings::default(), Link::LAN, 80);
+    let data = publish(&mut world, 10);
+    // Half the holders of each key may go; nobody comes, so only replication can help.
+    for n in (0..80).step_by(2) {
+        world.kill(n);
+    }
+    world.run_for(Duration::from_hours(3));
+    for (key, _) in &data {
+        let holders = world.nearest(key, 20).iter().filter(|n| world.holds(**n, key)).count();
+        assert_eq!(holders, 20);
+    }
+}
+
+#[test]
+fn what_was_published_alone_reaches_the_network_that_is_joined_later() {
+    let mut world = World::with_nodes(16, Settings::default(), Link::LAN, 60);
+    world.set_cut(Some(60));
+    let alone = world.add_node_through(0);
+    // Keys whose holders are others.
+    let keys: Vec<_> = (0..200)
+        .map(|n| Key::of_name(&format!("alone {n}")))
+        .filter(|key| !world.nearest(key, 40).contains(&alone))
+        .take(5)
+        .collect();
+    for key in &keys {
+        assert_eq!(world.put(alone, *key, text("v")), Some((1, 1)));
+    }
+    world.set_cut(None);
+    world.run_for(Duration::from_mins(1));
+    for key in &keys {
+        let holders = world.nearest(key, 20).iter().filter(|n| world.holds(**n, key)).count();
+        assert_eq!(holders, 20);
+    }
+}

@@ -282,7 +282,6 @@ impl Node {
             return;
         };
         self.note_outcome(now, client, &outcome);
-        let answered = matches!(outcome, Outcome::Joined { answered: 1.. });
         match client {
             Client::User => self.outputs.push_back(Output::Done(op, outcome)),
             Client::Refresh => self.refresh_next(now),
@@ -292,7 +291,7 @@ impl Node {
                 }
                 _ => self.upkeep_next(),
             },
-            Client::Seek { .. } => self.sought(now, answered),
+            Client::Seek { .. } => self.sought(),
         }
     }
 

@@ -200,3 +200,39 @@ impl Pending {
         if self.asked == Asked::Store { patience.max(MIN_STORE_STALL) } else { patience }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::RpcId;
+    use super::*;
+
+    /// Until when a request is under way to a peer that answers so.
+    fn expiry(round_trip: Option<Duration>) -> Duration {
+        let start = Timestamp::from_micros(1_000_000);
+        let mut inflight = Inflight::default();
+        let sample = |span| super::super::contact::Sample { at_least: span, at_most: span };
+        let mut peer = None;
+        if let Some(span) = round_trip {
+            RoundTrip::take_in(&mut peer, sample(span));
+        }
+        let to = SocketAddrV4::new([10, 0, 0, 1].into(), 1);
+        let what = (to, Asked::FindNode, Owner::Check);
+        inflight.sent(start, RpcId::new([1; 20]), what, peer, Vec::new());
+        loop {
+            let at = inflight.next_timer().unwrap();
+            if let Some(Due::Expired(_)) = inflight.due(at) {
+                assert!(inflight.next_timer().is_none());
+                return at.since(start);
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_waited_for_longer_than_five_seconds_and_the_fast_for_less() {
+        assert_eq!(expiry(Some(Duration::from_millis(1))), MIN_DEADLINE);
+        for round_trip in [None, Some(Duration::from_millis(300)), Some(Duration::from_secs(9))] {
+            let waited = expiry(round_trip);
+            assert!(waited > MIN_DEADLINE && waited <= Duration::from_secs(5), "{waited:?}");
+        }
+    }
+}

@@ -60,14 +60,9 @@ impl Node {
         self.absent.seeking = begun.is_some();
     }
 
-    /// It was asked. If it is back, others will be, too: they are asked at once.
-    pub(super) fn sought(&mut self, now: Timestamp, is_back: bool) {
+    /// It was asked.
+    pub(super) const fn sought(&mut self) {
         self.absent.seeking = false;
-        if is_back {
-            for address in self.absent.lost.clone() {
-                self.check(now, address);
-            }
-        }
     }
 
     pub(super) fn is_back(&mut self, address: SocketAddrV4) {

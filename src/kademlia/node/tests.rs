@@ -31,7 +31,11 @@ struct Subject {
 
 impl Subject {
     fn new() -> Self {
-        let node = Node::new(Settings::default(), NodeId::new([0; 20]), [3; 32], NOW);
+        Self::with(Settings::default(), NodeId::new([0; 20]))
+    }
+
+    fn with(settings: Settings, id: NodeId) -> Self {
+        let node = Node::new(settings, id, [3; 32], NOW);
         let store = MultiStore::new(1_000_000, false);
         Self { node, store, now: NOW, sent: Vec::new(), done: Vec::new() }
     }

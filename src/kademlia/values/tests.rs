@@ -163,7 +163,8 @@ fn publishers_that_lie_about_themselves_leave_room_for_honest_ones() {
     let mut store = store();
     for ip in 100..110 {
         let address = SocketAddrV4::new([10, 0, 0, ip].into(), 8468);
-        for n in 0..1_000 {
+        // The longest come first.
+        for n in (0..1_000).rev() {
             let url = format!("http://10.0.0.{ip}/{n}/{}", "x".repeat(n * 8));
             put(&mut store, START, "k", &url, Source::Peer { address, holder: true });
         }

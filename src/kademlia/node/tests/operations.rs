@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kademlia::Dialect;
-use crate::kademlia::wire::{encode_store_answer, encode_values};
+use crate::kademlia::wire::{encode_store_answer, encode_stun, encode_values};
 
 /// How a peer answers what it is asked.
 type Answers<'a> = &'a dyn Fn(SocketAddrV4, &Request<'_>) -> Answer;
@@ -11,7 +11,27 @@ enum Answer {
     Nodes,
     Values(Vec<Value>),
     Stored(bool),
+    Seen(SocketAddrV4),
     Silence,
+}
+
+fn entry(n: u8) -> NodeEntry {
+    NodeEntry { id: id(n), address: address(n) }
+}
+
+/// Lets time pass, little by little, and peers answer; what they were asked to store.
+fn play_for(
+    subject: &mut Subject,
+    seconds: u32,
+    answers: Answers<'_>,
+) -> Vec<(SocketAddrV4, Value)> {
+    let mut stored = play(subject, answers);
+    for _ in 0..seconds * 10 {
+        let sent = subject.pass(Duration::from_millis(100));
+        subject.sent = sent;
+        stored.extend(play(subject, answers));
+    }
+    stored
 }
 
 /// Lets peers answer until nothing more is asked; what they were asked to store.
@@ -25,8 +45,13 @@ fn play(subject: &mut Subject, answers: Answers<'_>) -> Vec<(SocketAddrV4, Value
             stored.push((to, value.object().to_value()));
         }
         let mut answer = Vec::new();
+        if let Request::Ping { .. } = request {
+            sent.extend(subject.receive(to, &pong(rpc, id(to.ip().octets()[3]))));
+            continue;
+        }
         match answers(to, &request) {
-            Answer::Nodes => encode_nodes(&mut answer, rpc, &[]),
+            Answer::Nodes => encode_nodes(&mut answer, rpc, &[1, 2, 3, 4].map(entry)),
+            Answer::Seen(from) => encode_stun(&mut answer, rpc, from),
             Answer::Values(values) => {
                 encode_values(&mut answer, rpc, values.iter(), Dialect::List);
             }
@@ -110,4 +135,59 @@ fn a_put_does_not_wait_for_the_silent_beyond_what_is_usual() {
     assert!(subject.done.is_empty(), "it may still answer");
     subject.pass(Duration::from_secs(2));
     assert_eq!(subject.done.pop(), Some(Outcome::Put { stored: 4, of: 5 }));
+}
+
+/// A node far from the key, which holds itself no place among the two nearest. It knows two peers;
+/// they know a third, the nearest.
+fn far_subject() -> (Subject, Key) {
+    let settings = Settings { k: 2, ..Settings::default() };
+    let mut subject = Subject::with(settings, NodeId::new([0xff; 20]));
+    for n in 2..=3 {
+        subject.meet(address(n), id(n));
+    }
+    (subject, id(1).as_key())
+}
+
+#[test]
+fn a_target_that_refuses_or_is_silent_is_replaced() {
+    for answer in [|| Answer::Stored(false), || Answer::Silence] {
+        let (mut subject, key) = far_subject();
+        subject.node.start_put(NOW, key, text("v"));
+        let stored = play_for(&mut subject, 5, &|to, request| match request {
+            Request::Store { .. } if to == address(1) => answer(),
+            Request::Store { .. } => Answer::Stored(true),
+            _ => Answer::Nodes,
+        });
+        let asked: std::collections::BTreeSet<_> = stored.iter().map(|(to, _)| *to).collect();
+        assert_eq!(asked, [address(1), address(2), address(3)].into());
+        assert_eq!(subject.done.pop(), Some(Outcome::Put { stored: 2, of: 2 }));
+    }
+}
+
+#[test]
+fn a_put_that_nobody_took_is_tried_again_soon() {
+    let (mut subject, key) = far_subject();
+    subject.node.start_put(NOW, key, text("v"));
+    let refuse = |_, request: &Request<'_>| match request {
+        Request::Store { .. } => Answer::Stored(false),
+        _ => Answer::Nodes,
+    };
+    play(&mut subject, &refuse);
+    assert_eq!(subject.done.pop(), Some(Outcome::Put { stored: 0, of: 2 }));
+    let again = play_for(&mut subject, 120, &refuse);
+    assert!((2..=6).contains(&again.len()), "once: {again:?}");
+}
+
+#[test]
+fn the_own_address_is_what_most_peers_see() {
+    let seen = |ip: [u8; 4]| SocketAddrV4::new(ip.into(), 8468);
+    for (liars, expected) in [(1, Some([10, 0, 0, 99].into())), (2, None)] {
+        let (mut subject, _) = subject_and_key();
+        subject.node.start_observe(NOW);
+        play(&mut subject, &|to, _| {
+            let n = to.ip().octets()[3];
+            Answer::Seen(seen(if n <= liars { [6, 6, 6, 6] } else { [10, 0, 0, 99] }))
+        });
+        assert_eq!(subject.done.pop(), Some(Outcome::Observed { ip: expected }));
+    }
 }

@@ -144,6 +144,12 @@ fn a_peer_without_a_place_proves_itself_again_after_a_while() {
     assert!(subject.node.table().at(from(9)).is_none(), "too many on one machine");
     let question = Request::FindNode { sender: id(9), target: id(5).as_key() };
     assert!(answer_in(&subject.ask(from(9), &question)).is_some());
+    let accepted = |n: usize| {
+        let value = text(&format!("value {n}"));
+        let sent = subject.ask(from(9), &store(&value));
+        decode_store_answer(answer_in(&sent).expect("never silence")) == Ok(true)
+    };
+    assert_eq!((0..40).map(accepted).filter(|accepted| *accepted).count(), 16, "not a holder");
     subject.now = subject.now + Duration::from_mins(11);
     assert!(answer_in(&subject.ask(from(9), &question)).is_none(), "an address changes hands");
 }

@@ -167,3 +167,15 @@ fn an_old_value_is_not_published_again_over_a_newer_one_in_the_scalar_dialect() 
     assert_eq!(run("mine"), [text("mine")], "every eight hours");
     assert_eq!(run("newer"), []);
 }
+
+#[test]
+fn a_node_that_knows_few_looks_for_its_neighbours_again() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    let sent = subject.pass(Duration::from_secs(30));
+    let own = subject.node.id().as_key();
+    let looks = sent.iter().filter(|(_, bytes)| {
+        matches!(decode(bytes), Ok(Datagram::Request { request: Request::FindNode { target, .. }, .. }) if target == own)
+    });
+    assert!(looks.count() > 0);
+}
