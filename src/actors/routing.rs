@@ -161,9 +161,14 @@ impl RoutingActor {
             (Some(Caller::Put(caller)), Outcome::Put { stored, of }) => {
                 let _ = caller.send(Ok(Acknowledged { stored, of }));
             }
-            (Some(Caller::Put(caller)), _) => {
+            (Some(Caller::Put(caller)), Outcome::PutRefused) => {
                 let _ = caller.send(Err(CommandError::failed(
                     "this key holds as many of this node's own values as a key may",
+                )));
+            }
+            (Some(Caller::Put(caller)), _) => {
+                let _ = caller.send(Err(CommandError::failed(
+                    "this node's store does not answer: nothing was kept or published, try again",
                 )));
             }
             (Some(Caller::Observe(caller)), Outcome::Observed { ip }) => {

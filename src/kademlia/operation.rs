@@ -43,6 +43,8 @@ pub enum Outcome {
     },
     /// The own store refused the value: the key is full of own ones.
     PutRefused,
+    /// The own store could not be asked, so the value isn't kept here.
+    PutUnkept,
     /// Of a bootstrap.
     Joined {
         /// Addresses that answered.

@@ -36,6 +36,8 @@ impl Mixed {
         let mut nodes = vec![Node::join(&pythons[0], &flags)];
         let first = nodes[0].ready.dht.clone();
         nodes.push(Node::join(&first, &flags));
+        // Who has not joined yet has nobody to name to a newcomer.
+        nodes[0].wait_for_peers(5);
         for node in 5..10 {
             swarm.bootstrap(node, &first);
         }
@@ -47,8 +49,7 @@ impl Mixed {
         }
         // Who joined through one of ours must not end up knowing only that one.
         for node in 5..10 {
-            let known = swarm.neighbors(node);
-            assert!(known >= 4, "Python node {node} knows only {known} others");
+            super::wait_until("a Python node knows four others", || swarm.neighbors(node) >= 4);
         }
         Self { swarm, nodes, kind }
     }

@@ -80,8 +80,12 @@ impl Put {
     pub(super) fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
         match event {
             OpEvent::Disk(StoreReply::Put { accepted: true }) => self.kept = true,
-            OpEvent::Disk(_) => {
+            OpEvent::Disk(StoreReply::Put { accepted: false }) => {
                 acts.push(Act::Finish(Outcome::PutRefused));
+                return;
+            }
+            OpEvent::Disk(_) => {
+                acts.push(Act::Finish(Outcome::PutUnkept));
                 return;
             }
             event if self.searching => {
