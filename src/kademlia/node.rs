@@ -149,8 +149,9 @@ impl Node {
         self.begin_put(now, Client::User, key, vec![value], Purpose::Publish)
     }
 
+    #[cfg(test)]
     /// Looks for the nodes nearest to a key, for the sake of the buckets on the way.
-    pub fn start_walk(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
+    fn start_walk(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
         self.begin_walk(now, Client::User, key)
     }
 
