@@ -76,13 +76,7 @@ impl KBucket {
 
     /// A random key of its range.
     pub(super) fn random_key(&self, rng: &mut impl rand::Rng) -> Key {
-        let mut bytes = *Key::random(rng).as_bytes();
-        for (i, byte) in bytes.iter_mut().enumerate() {
-            let kept = self.depth.saturating_sub(i * 8).min(8);
-            let mask = !(0xff_u16 >> kept) as u8;
-            *byte = (self.prefix.as_bytes()[i] & mask) | (*byte & !mask);
-        }
-        Key::new(bytes)
+        self.prefix.random_near(self.depth, rng)
     }
 
     pub(super) const fn is_full(&self) -> bool {

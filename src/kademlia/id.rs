@@ -95,6 +95,24 @@ impl Key {
         Self(Sha1::digest(name.as_bytes()).into())
     }
 
+    /// A random key that shares its first `bits` bits with this one.
+    pub(super) fn random_near(&self, bits: usize, rng: &mut impl Rng) -> Self {
+        let mut bytes = Self::random(rng).0;
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            let kept = bits.saturating_sub(i * 8).min(8);
+            let mask = !(0xff_u16 >> kept) as u8;
+            *byte = (self.0[i] & mask) | (*byte & !mask);
+        }
+        Self(bytes)
+    }
+
+    /// A random key that shares exactly its first `bits` bits with this one: fewer than 160.
+    pub(super) fn random_beside(&self, bits: usize, rng: &mut impl Rng) -> Self {
+        let mut other = *self;
+        other.0[bits / 8] ^= 0x80 >> (bits % 8);
+        other.random_near(bits + 1, rng)
+    }
+
     /// How far the node stands from this key.
     pub fn distance(&self, node: &NodeId) -> Distance {
         xor(&self.0, &node.0)
@@ -136,6 +154,8 @@ fn xor(a: &[u8; ID_BYTES], b: &[u8; ID_BYTES]) -> Distance {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
 
     use super::*;
 
@@ -163,6 +183,14 @@ mod tests {
             prop_assert_eq!(b == c, a.distance(&b) == a.distance(&c));
             let (near, far) = (a.distance(&b).common_bits(), a.distance(&c).common_bits());
             prop_assert!(b.distance(&c).common_bits() >= near.min(far));
+        }
+
+        #[test]
+        fn random_keys_share_as_many_bits_as_asked(key: [u8; 20], seed: u64, bits in 0..ID_BITS) {
+            let (key, mut rng) = (Key::new(key), ChaCha8Rng::seed_from_u64(seed));
+            let shared = |other: Key| key.distance_to_key(&other).common_bits();
+            prop_assert!(shared(key.random_near(bits, &mut rng)) >= bits);
+            prop_assert_eq!(shared(key.random_beside(bits, &mut rng)), bits);
         }
 
         #[test]

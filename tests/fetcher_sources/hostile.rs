@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use kad_actor::content::{ContentHash, ContentHasher};
+use socket2::{Domain, Socket, Type};
 
 /// How a server behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,19 +56,29 @@ pub(crate) struct Server {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
     requests: Arc<Mutex<Vec<String>>>,
+    /// Holds the port of a server that refuses: freed, another test's server might take it.
+    _unheard: Option<Socket>,
 }
 
 impl Server {
     /// Starts one that serves this content, in its way.
     pub(crate) fn start(kind: Kind, content: &[u8]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let server = Self { address, stop: Arc::clone(&stop), requests: Arc::clone(&requests) };
         if kind == Kind::Refuses {
-            return server;
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+            let address = socket.local_addr().unwrap().as_socket().unwrap();
+            return Self { address, stop, requests, _unheard: Some(socket) };
         }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Self {
+            address,
+            stop: Arc::clone(&stop),
+            requests: Arc::clone(&requests),
+            _unheard: None,
+        };
         let content: Arc<[u8]> = content.into();
         thread::spawn(move || {
             for stream in listener.incoming() {

@@ -40,7 +40,7 @@ async fn a_bad_source_before_an_honest_one_costs_nothing_but_time() {
     kinds.push((Kind::ErrorPage, "wrong_content", ""));
     kinds.push((Kind::WrongBytes, "wrong_content", ""));
     let case = async |(kind, state, _): (Kind, &'static str, &'static str)| {
-        let bench = Bench::new();
+        let bench = Bench::awaiting(state);
         let (bad, honest) = (Server::start(kind.clone(), &content), honest(&content));
         let urls = [bad.url_of(&content), honest.url_of(&content)];
         let fetched = bench.run(Bench::fetch(&urls)).await;
@@ -55,7 +55,7 @@ async fn a_bad_source_before_an_honest_one_costs_nothing_but_time() {
 async fn without_a_hash_each_source_is_taken_whole_or_not_at_all() {
     let content = content();
     let case = async |(kind, _, state): (Kind, &'static str, &'static str)| {
-        let bench = Bench::new();
+        let bench = Bench::awaiting(state);
         let (bad, honest) = (Server::start(kind.clone(), &content), honest(&content));
         let mut fetch = Bench::fetch(&[bad.url(), honest.url()]);
         fetch.newest = true;
@@ -91,7 +91,7 @@ async fn bytes_of_a_broken_source_are_kept() {
 async fn when_all_fail_the_error_says_how_and_nothing_is_left() {
     let content = content();
     let case = async |(kind, state, with_hash): (Kind, &'static str, bool)| {
-        let bench = Bench::new();
+        let bench = Bench::awaiting(state);
         let server = Server::start(kind.clone(), &content);
         let url = if with_hash { server.url_of(&content) } else { server.url() };
         let error = bench.run(Bench::fetch(&[url])).await.unwrap_err();

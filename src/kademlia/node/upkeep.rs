@@ -24,6 +24,9 @@ const TICK: Duration = Duration::from_secs(5);
 /// A node that knows fewer than k others looks for its neighbours again after this, and then ever
 /// more seldom while it finds nobody new: on a lossy link the first search may have found few.
 const SETTLE_AFTER: Duration = Duration::from_secs(5);
+/// And with each such search, for a key in the other half of the key space, the other quarter of
+/// the own half, and so on: fewer than k peers are spread over not many more parts than these.
+const SETTLE_DEPTHS: usize = 4;
 /// Keys a page holds.
 pub(super) const PAGE: usize = 64;
 /// A put that nobody acknowledged is tried again after this.
@@ -126,6 +129,12 @@ impl Node {
         self.upkeep.settled_with = known;
         self.upkeep.settle_at = now + jittered(self.upkeep.settle_wait, &mut self.rng);
         self.upkeep.refresh_queue.push_front(self.id.as_key());
+        // While one bucket covers everything, its refresh is the search for the own id, which
+        // peers that name only a few answer with the same few each time: who is far from here is
+        // met on the way to keys that are far.
+        let own = self.id.as_key();
+        let beside = (0..SETTLE_DEPTHS).map(|bits| own.random_beside(bits, &mut self.rng));
+        self.upkeep.refresh_queue.extend(beside);
     }
 
     /// Asks a contact for a sign of life.

@@ -179,3 +179,35 @@ fn a_node_that_knows_few_looks_for_its_neighbours_again() {
     });
     assert!(looks.count() > 0);
 }
+
+/// Peers that name the four nearest of the few they know, as Python nodes with small buckets do.
+#[test]
+fn who_is_far_is_met_among_peers_that_name_only_the_nearest() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let ids: Vec<NodeId> = (0..14).map(|_| NodeId::random(&mut rng)).collect();
+    let at = |n: usize| address(u8::try_from(n).unwrap() + 1);
+    let mut subject = Subject::new();
+    subject.meet(at(0), ids[0]);
+    let mut queue = Vec::new();
+    for _ in 0..60 {
+        queue.extend(subject.pass(Duration::from_secs(1)));
+        while let Some((to, bytes)) = queue.pop() {
+            let Ok(Datagram::Request { id: rpc, request }) = decode(&bytes) else { continue };
+            let asked = (0..14).find(|n| at(*n) == to).expect("only peers are asked");
+            let mut answer = Vec::new();
+            match request {
+                Request::Ping { .. } => encode_pong(&mut answer, rpc, ids[asked]),
+                Request::FindNode { target, .. } => {
+                    let mut known: Vec<usize> = (1..=6).map(|step| (asked + step) % 14).collect();
+                    known.sort_by_key(|n| target.distance(&ids[*n]));
+                    let entry = |n: &usize| NodeEntry { id: ids[*n], address: at(*n) };
+                    let nearest: Vec<NodeEntry> = known[..4].iter().map(entry).collect();
+                    encode_nodes(&mut answer, rpc, &nearest);
+                }
+                _ => continue,
+            }
+            queue.extend(subject.receive(to, &answer));
+        }
+    }
+    assert_eq!(subject.node.table().len(), 14);
+}
