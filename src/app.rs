@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actors::fetcher::FetcherConfig;
 use crate::actors::file_service;
-use crate::actors::flows::NodeInfo;
 use crate::actors::ipc::{IpcError, IpcSocket};
+use crate::actors::links::NodeInfo;
 use crate::actors::messages::Execute;
 use crate::actors::supervisor::{Parts, ShowLinks, Supervisor};
 use crate::clock::Clock;

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use reply::{
-    BucketEntry, Buckets, Downloaded, HeldEntry, HeldValues, KeyValues, PeerEntry, Peers, Ready,
-    Reply, SourceReport, Status, Stored, Uploaded, ValueEntry,
+    ActorEntry, Actors, BucketEntry, Buckets, Detached, Downloaded, HeldEntry, HeldValues,
+    HopEntry, KeyValues, LookupTrace, NameVariants, PeerEntry, Peers, ProviderEntry, Ready, Reply,
+    ShareList, ShareReport, SourceReport, Status, Stored, Transfer, Transfers, Unset, Unshared,
+    Uploaded, ValueEntry, VariantEntry,
 };
 
 pub use script::{MAX_SCRIPT_REPLY_BYTES, ScriptRequest, parse_script, script_reply};
@@ -46,6 +48,15 @@ pub enum Command {
         /// The name to publish; the file's own when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
+        /// Keep a copy in the data dir and share that.
+        #[serde(default)]
+        copy: bool,
+    },
+    /// Share what the asker sends: its bytes are kept in the data dir. They follow the request as
+    /// the asker's way of asking has it.
+    UploadStream {
+        /// The name to publish.
+        name: String,
     },
     /// Find providers of a name, download from whichever work, then share and publish.
     Download {
@@ -70,6 +81,24 @@ pub enum Command {
         /// Do not become a source afterwards.
         #[serde(default)]
         no_share: bool,
+        /// Answer at once with the number of the transfer, and go on without the asker.
+        #[serde(default)]
+        detach: bool,
+        /// Send the content to the asker instead of saving it to an output, once it is verified.
+        #[serde(default)]
+        stream: bool,
+    },
+    /// Variants of a name, their providers, and which of those answer.
+    Find {
+        /// The published name.
+        name: String,
+    },
+    /// The files this node serves, and those it had to withdraw.
+    Ls {},
+    /// Stop serving a name and keeping its URL fresh; the file itself stays.
+    Unshare {
+        /// The published name.
+        name: String,
     },
     /// All values of a key.
     Get {
@@ -82,6 +111,26 @@ pub enum Command {
         key: String,
         /// The value; at most 8,137 bytes.
         value: String,
+    },
+    /// No longer keep a value fresh that was set here.
+    Unset {
+        /// The key's name.
+        key: String,
+        /// The value.
+        value: String,
+    },
+    /// Downloads under way, waiting, and lately ended; one of them, if given.
+    Transfers {
+        /// The number of one transfer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+    },
+    /// Each actor's state, restarts, last failure and queue.
+    Actors {},
+    /// A lookup for a key, hop by hop.
+    Lookup {
+        /// The key's name, or its 40 hexadecimal digits.
+        key: String,
     },
     /// Every contact in the routing table.
     Peers {},

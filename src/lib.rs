@@ -5,6 +5,7 @@
 //! ```text
 //! kademlia <- sim
 //! kademlia, content, transfer, command <- actors <- http <- app <- main
+//! database, faults <- actors
 //! cli -> command, config
 //! ```
 //!
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod content;
+pub mod faults;
 pub mod http;
 pub mod kademlia;
 pub mod sim;

@@ -6,7 +6,8 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Context, Handler, MessageResult, Recipient};
+use actix::{Actor, Addr, Context, Handler, MessageResult};
+use kad_actor::actors::link::{Link, Load};
 use kad_actor::actors::messages::{
     Bootstrap, Get, ObservedAddress, Put, StoreBatch, Ticket, ViewRouting,
 };
@@ -48,15 +49,24 @@ fn address(socket: &UdpSocket) -> SocketAddrV4 {
     }
 }
 
+fn link_to<A>(store: &Addr<A>) -> Link<StoreBatch>
+where
+    A: Actor<Context = Context<A>> + Handler<StoreBatch>,
+{
+    let link = Link::new(&Load::new(64));
+    link.lead_to(store);
+    link
+}
+
 async fn start(seed: u8, bootstrap: bool) -> (Addr<RoutingActor>, SocketAddrV4) {
     let store = StorageActor::new(Clock::start(), QUOTA_BYTES, true).start();
-    start_with(seed, bootstrap, store.recipient()).await
+    start_with(seed, bootstrap, link_to(&store)).await
 }
 
 async fn start_with(
     seed: u8,
     bootstrap: bool,
-    store: Recipient<StoreBatch>,
+    store: Link<StoreBatch>,
 ) -> (Addr<RoutingActor>, SocketAddrV4) {
     let clock = Clock::start();
     let settings = Settings { on_loopback: true, ..Settings::default() };
@@ -115,7 +125,7 @@ async fn waiting_commands_are_bounded_and_the_rest_is_told() {
 
 #[actix::test]
 async fn a_peer_hears_false_when_the_store_is_broken_and_a_get_still_ends() {
-    let (actor, at) = start_with(1, false, BrokenStore.start().recipient()).await;
+    let (actor, at) = start_with(1, false, link_to(&BrokenStore.start())).await;
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     peer.connect(at).await.unwrap();
     let (me, rpc) = (NodeId::new([9; 20]), RpcId::new([7; 20]));

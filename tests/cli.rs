@@ -38,7 +38,7 @@ impl Handler<Execute> for Node {
         let waiting = Arc::clone(&self.waiting);
         Box::pin(async move {
             match execute.command {
-                Ask::Upload { path, name } => upload(&path, name),
+                Ask::Upload { path, name, .. } => upload(&path, name),
                 Ask::Download { name, output, .. } => {
                     let message = "there are 2 other variants\u{7}".to_owned();
                     execute.events.report(Event::Notice { message });

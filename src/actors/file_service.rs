@@ -25,6 +25,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use self::connections::{Connections, cut_stalled};
+use super::link::Link;
 use super::messages::{FindShare, Withdraw};
 use crate::content::{FileName, OpenError, ShareEntry};
 
@@ -50,7 +51,7 @@ const SHUTDOWN_TIMEOUT_S: u64 = 1;
 /// What the workers need of the actor that owns the shares.
 #[derive(Debug, Clone)]
 struct Links {
-    find: Recipient<FindShare>,
+    find: Link<FindShare>,
     withdraw: Recipient<Withdraw>,
 }
 
@@ -60,7 +61,7 @@ struct Links {
 /// Must be called within an actix system; the server runs only while it is awaited or spawned.
 pub fn serve(
     listener: TcpListener,
-    find: Recipient<FindShare>,
+    find: Link<FindShare>,
     withdraw: Recipient<Withdraw>,
 ) -> io::Result<Server> {
     let links = Links { find, withdraw };

@@ -7,24 +7,20 @@ mod address;
 mod join;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use actix::Recipient;
-use tokio_util::sync::CancellationToken;
-
+use super::link::{Link, LinkError};
+use super::links::Links;
 use super::messages::{
-    Acknowledged, Bootstrap, CountDownloads, CountShares, Execute, Fetch, FindShare, Forget, Found,
-    Get, ObservedAddress, Put, Share, Shared, ViewRouting, ViewStorage, Withdraw,
+    Acknowledged, CountDownloads, CountShares, Execute, Fetch, Forget, Found, Get, Put, Share,
+    Shared, ViewRouting, ViewStorage, Withdraw,
 };
 use super::present;
-use crate::clock::Clock;
 use crate::command::{
     Command, CommandError, Downloaded, ErrorCode, HeldValues, KeyValues, Peers, Reply, Status,
     Stored, Uploaded,
 };
-use crate::config::{Advertise, BootstrapAddr};
 use crate::content::{ContentHash, FileName, ShareEntry};
-use crate::kademlia::{Key, Settings, Value, wire::MAX_VALUE_BYTES};
+use crate::kademlia::{Key, Value, wire::MAX_VALUE_BYTES};
 use crate::transfer::ProviderUrl;
 
 pub(super) use join::stay_joined;
@@ -32,53 +28,22 @@ pub(super) use join::stay_joined;
 /// Values that one answer to `values` holds; the rest is there when a key is named.
 const MAX_VALUES_SHOWN: usize = 1_000;
 
-/// Ways to every actor. Cloned for each command.
-#[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "each is named after the one message it takes")]
-pub struct Links {
-    pub get: Recipient<Get>,
-    pub put: Recipient<Put>,
-    pub forget: Recipient<Forget>,
-    pub bootstrap: Recipient<Bootstrap>,
-    pub observed: Recipient<ObservedAddress>,
-    pub view_routing: Recipient<ViewRouting>,
-    pub view_storage: Recipient<ViewStorage>,
-    pub share: Recipient<Share>,
-    pub count_shares: Recipient<CountShares>,
-    pub find_share: Recipient<FindShare>,
-    pub withdraw: Recipient<Withdraw>,
-    pub fetch: Recipient<Fetch>,
-    pub count_downloads: Recipient<CountDownloads>,
-    pub info: Arc<NodeInfo>,
-    pub shutdown: CancellationToken,
-}
-
-/// What is known of a node from its start.
-#[derive(Debug, Clone)]
-pub struct NodeInfo {
-    /// Tells the uptime.
-    pub clock: Clock,
-    /// The UDP socket, and the TCP one of the file service.
-    pub listen: std::net::SocketAddrV4,
-    /// Base URL of the admin API.
-    pub admin: Option<String>,
-    /// Path of the Unix socket.
-    pub socket: PathBuf,
-    /// What the user wants published.
-    pub advertise: Option<Advertise>,
-    /// Peers to join the network through.
-    pub bootstrap: Vec<BootstrapAddr>,
-    /// The DHT's tunables.
-    pub settings: Settings,
-}
-
 /// Carries out one command.
 pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError> {
     match execute.command.clone() {
-        Command::Upload { path, name } => upload(links, &execute, path, name).await,
+        Command::Upload { path, name, copy: false } => upload(links, &execute, path, name).await,
         Command::Download { .. } => download(links, execute).await,
         Command::Get { key } => get(links, key).await,
         Command::Set { key, value } => set(links, key, value).await,
+        Command::Upload { copy: true, .. }
+        | Command::UploadStream { .. }
+        | Command::Find { .. }
+        | Command::Ls {}
+        | Command::Unshare { .. }
+        | Command::Unset { .. }
+        | Command::Transfers { .. }
+        | Command::Actors {}
+        | Command::Lookup { .. } => Err(CommandError::failed("not there yet")),
         Command::Peers {} => {
             let view = ask(&links.view_routing, ViewRouting).await?;
             Ok(Reply::Peers(Peers { peers: view.peers }))
@@ -157,7 +122,7 @@ pub(super) async fn withdraw(links: &Links, withdraw: Withdraw) -> bool {
 }
 
 async fn download(links: &Links, execute: Execute) -> Result<Reply, CommandError> {
-    let Command::Download { name, output, hash, newest, strict, on_conflict, no_share } =
+    let Command::Download { name, output, hash, newest, strict, on_conflict, no_share, .. } =
         execute.command
     else {
         return Err(CommandError::failed("not a download"));
@@ -313,13 +278,18 @@ async fn status(links: &Links) -> Result<Reply, CommandError> {
 }
 
 /// Sends a message; an actor that is gone is a failure like another.
-async fn ask<M>(to: &Recipient<M>, message: M) -> Result<M::Result, CommandError>
+async fn ask<M>(to: &Link<M>, message: M) -> Result<M::Result, CommandError>
 where
     M: actix::Message + Send + 'static,
     M::Result: Send,
 {
-    to.send(message).await.map_err(|_| {
-        CommandError::failed("a part of the node has stopped: restart the node, and report this")
+    to.send(message).await.map_err(|error| match error {
+        LinkError::Down => CommandError::failed(
+            "the part of the node that does this has failed and starts anew: try again",
+        ),
+        LinkError::Busy => {
+            CommandError::failed("the part of the node that does this is busy: try again later")
+        }
     })
 }
 

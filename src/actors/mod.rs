@@ -8,6 +8,8 @@ pub mod file_service;
 pub mod files;
 pub mod flows;
 pub mod ipc;
+pub mod link;
+pub mod links;
 pub mod messages;
 mod pace;
 mod present;

@@ -10,12 +10,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient,
-    ResponseFuture, SpawnHandle, StreamHandler, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseFuture,
+    SpawnHandle, StreamHandler, WrapFuture,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 
+use super::link::Link;
 use super::messages::{
     Acknowledged, Bootstrap, Forget, Found, FoundValue, Get, ObservedAddress, Put, RoutingView,
     StoreBatch, Ticket, ViewRouting,
@@ -61,7 +62,7 @@ pub struct RoutingActor {
     clock: Clock,
     node: Node,
     socket: Rc<UdpSocket>,
-    storage: Recipient<StoreBatch>,
+    storage: Link<StoreBatch>,
     callers: BTreeMap<OpId, Caller>,
     deferred: Vec<Deferred>,
     /// Whether bootstrap addresses were given, none has answered yet, and the node is still young.
@@ -78,7 +79,7 @@ impl RoutingActor {
         clock: Clock,
         node: Node,
         socket: UdpSocket,
-        storage: Recipient<StoreBatch>,
+        storage: Link<StoreBatch>,
         has_bootstrap: bool,
     ) -> Self {
         Self {

@@ -4,14 +4,15 @@
 //! actors. Never: does a command's work on its own thread of messages: each runs as a future of its
 //! own. A panicked child is not rebuilt yet; the place for that is where each is started.
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Recipient, ResponseFuture};
+use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, ResponseFuture};
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use super::fetcher::{FetcherActor, FetcherConfig};
 use super::files::FilesActor;
-use super::flows::{self, Links, NodeInfo};
+use super::flows;
 use super::ipc::{IpcActor, IpcSocket};
+use super::links::{Links, Loads, NodeInfo};
 use super::messages::{Execute, Finish, Withdraw};
 use super::routing::RoutingActor;
 use super::storage::StorageActor;
@@ -54,35 +55,33 @@ impl Supervisor {
     /// Starts every actor: storage, routing, files, fetcher, and last the one that lets users in.
     pub fn start(parts: Parts) -> Addr<Self> {
         Self::create(|ctx| {
+            let loads = Loads::default();
+            let links = Links::new(&loads, parts.info, parts.shutdown);
             let on_loopback = parts.node.settings().on_loopback;
             let storage = StorageActor::new(parts.clock, parts.quota_bytes, on_loopback).start();
-            let has_bootstrap = !parts.info.bootstrap.is_empty();
-            let batches: Recipient<_> = storage.clone().recipient();
+            links.store.lead_to(&storage);
+            links.view_storage.lead_to(&storage);
+            let has_bootstrap = !links.info.bootstrap.is_empty();
+            let store = links.store.clone();
             let routing =
-                RoutingActor::new(parts.clock, parts.node, parts.udp, batches, has_bootstrap)
-                    .start();
+                RoutingActor::new(parts.clock, parts.node, parts.udp, store, has_bootstrap).start();
+            links.get.lead_to(&routing);
+            links.put.lead_to(&routing);
+            links.forget.lead_to(&routing);
+            links.bootstrap.lead_to(&routing);
+            links.observed.lead_to(&routing);
+            links.view_routing.lead_to(&routing);
             let files = FilesActor::new().start();
+            links.share.lead_to(&files);
+            links.count_shares.lead_to(&files);
+            links.find_share.lead_to(&files);
+            links.withdraw.lead_to(&files);
             let downloads = Arbiter::new();
             let config = parts.fetcher;
             let fetcher =
                 FetcherActor::start_in_arbiter(&downloads.handle(), |_| FetcherActor::new(config));
-            let links = Links {
-                get: routing.clone().recipient(),
-                put: routing.clone().recipient(),
-                forget: routing.clone().recipient(),
-                bootstrap: routing.clone().recipient(),
-                observed: routing.clone().recipient(),
-                view_routing: routing.recipient(),
-                view_storage: storage.recipient(),
-                share: files.clone().recipient(),
-                count_shares: files.clone().recipient(),
-                find_share: files.clone().recipient(),
-                withdraw: files.recipient(),
-                fetch: fetcher.clone().recipient(),
-                count_downloads: fetcher.recipient(),
-                info: parts.info.into(),
-                shutdown: parts.shutdown,
-            };
+            links.fetch.lead_to(&fetcher);
+            links.count_downloads.lead_to(&fetcher);
             let execute = ctx.address().recipient();
             let ipc = IpcActor::new(parts.ipc, execute).start();
             Self { links, ipc, downloads }

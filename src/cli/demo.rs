@@ -184,7 +184,8 @@ impl Demo {
         let path = member.folder.join(FILE_NAME);
         write(&path, content).await?;
         let began = Instant::now();
-        let done: Uploaded = ask(member, &Command::Upload { path, name: None }).await?;
+        let done: Uploaded =
+            ask(member, &Command::Upload { path, name: None, copy: false }).await?;
         let upload = Upload {
             node: member.name.clone(),
             url: done.url,
@@ -210,6 +211,8 @@ impl Demo {
             strict: false,
             on_conflict: OnConflict::Error,
             no_share: false,
+            detach: false,
+            stream: false,
         };
         let done: Downloaded = ask(member, &command).await?;
         compare(member, &done.path, content).await?;

@@ -185,7 +185,11 @@ impl Session {
                 "reading from stdin is not supported: name a file ('./-' for one called so)";
             return Err(CommandError::new(ErrorCode::Usage, message).into());
         }
-        let command = Command::Upload { path: absolute(path)?, name: name.map(ToOwned::to_owned) };
+        let command = Command::Upload {
+            path: absolute(path)?,
+            name: name.map(ToOwned::to_owned),
+            copy: false,
+        };
         let answer = self.ask(&command).await?;
         self.show(&answer, |done: &Uploaded| printable(&done.url).into_owned())?;
         if !self.console.json() {
@@ -210,6 +214,8 @@ impl Session {
             strict: flags.strict,
             on_conflict: flags.on_conflict.into(),
             no_share: flags.no_share,
+            detach: false,
+            stream: false,
         };
         let answer = self.ask(&command).await?;
         self.show(&answer, |done: &Downloaded| {

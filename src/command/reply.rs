@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::CommandError;
+
 /// The answer to a [`Command`] that worked.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
@@ -16,6 +18,22 @@ pub enum Reply {
     Uploaded(Uploaded),
     /// To `download`.
     Downloaded(Downloaded),
+    /// To `download` with `detach`.
+    Detached(Detached),
+    /// To `find`.
+    Variants(NameVariants),
+    /// To `ls`.
+    Shares(ShareList),
+    /// To `unshare`.
+    Unshared(Unshared),
+    /// To `unset`.
+    Unset(Unset),
+    /// To `transfers`.
+    Transfers(Transfers),
+    /// To `actors`.
+    Actors(Actors),
+    /// To `lookup`.
+    Trace(LookupTrace),
     /// To `get`.
     Values(KeyValues),
     /// To `set`.
@@ -92,6 +110,182 @@ pub struct Downloaded {
     /// Set when the file is saved but could not be shared or published: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+}
+
+/// A download that goes on without the one who asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detached {
+    /// Names it to `transfers`.
+    pub id: u64,
+    /// The name that is downloaded.
+    pub name: String,
+}
+
+/// Somebody who offers a content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderEntry {
+    /// Its URL as published.
+    pub url: String,
+    /// Whether it answers.
+    pub alive: bool,
+}
+
+/// One content of a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VariantEntry {
+    /// BLAKE3, hexadecimal; null when its URL tells none.
+    pub hash: Option<String>,
+    /// Bytes, as the providers say; null when none does.
+    pub size: Option<u64>,
+    /// Who offers it, newest first.
+    pub providers: Vec<ProviderEntry>,
+}
+
+/// What a name leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameVariants {
+    /// The name that was asked for.
+    pub name: String,
+    /// What a download would choose first, first.
+    pub variants: Vec<VariantEntry>,
+}
+
+/// A file this node serves, or served until it changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareReport {
+    /// The name it is served under.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// BLAKE3 of the content when it was shared, hexadecimal.
+    pub hash: String,
+    /// Bytes.
+    pub size: u64,
+    /// What was published.
+    pub url: String,
+    /// `shared`, or why it is withdrawn: `changed` or `gone`.
+    pub state: String,
+    /// Whether it is a copy in the data dir.
+    pub copy: bool,
+}
+
+/// Every share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareList {
+    /// By name.
+    pub shares: Vec<ShareReport>,
+    /// Whether there were more than fit in one answer.
+    pub truncated: bool,
+}
+
+/// What became of an `unshare`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unshared {
+    /// The name.
+    pub name: String,
+    /// The URL that is no longer published.
+    pub url: String,
+}
+
+/// What became of an `unset`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unset {
+    /// The key's name.
+    pub key: String,
+    /// The value that is no longer kept fresh.
+    pub value: String,
+}
+
+/// A download.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// Its number, until the node is started anew.
+    pub id: u64,
+    /// The published name.
+    pub name: String,
+    /// `waiting`, `active`, `done` or `failed`.
+    pub state: String,
+    /// Where it was saved; null until it is.
+    pub path: Option<PathBuf>,
+    /// Bytes so far.
+    pub bytes: u64,
+    /// Bytes in all, once known.
+    pub size: Option<u64>,
+    /// Rate over the last second or so.
+    pub bytes_per_s: u64,
+    /// How each source fares.
+    pub sources: Vec<SourceReport>,
+    /// Seconds since it was asked for; of one that has ended, until then.
+    pub seconds: f64,
+    /// Why it failed; null unless it did.
+    pub error: Option<CommandError>,
+}
+
+/// Downloads under way, waiting, and lately ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Transfers {
+    /// Newest first.
+    pub transfers: Vec<Transfer>,
+}
+
+/// How one actor is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActorEntry {
+    /// `storage`, `routing`, `files`, `fetcher`, `ipc` or `http`.
+    pub name: String,
+    /// `running`, `degraded` (it lives and retries something) or `restarting`.
+    pub state: String,
+    /// How often it was built anew.
+    pub restarts: u64,
+    /// What went wrong last; null if nothing did.
+    pub last_failure: Option<String>,
+    /// Seconds since then.
+    pub last_failure_s: Option<u64>,
+    /// Messages it has not answered yet.
+    pub queue: usize,
+}
+
+/// Every actor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Actors {
+    /// In the order they are started.
+    pub actors: Vec<ActorEntry>,
+}
+
+/// One peer that a lookup asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HopEntry {
+    /// Its id, hexadecimal.
+    pub id: String,
+    /// `IP:PORT` of its UDP socket.
+    pub address: String,
+    /// How far it is from the own table: 1 for a contact, one more than who named it otherwise.
+    pub hop: u32,
+    /// Leading bits that its id shares with the key.
+    pub shared_bits: usize,
+    /// Milliseconds from the start of the lookup until it was asked.
+    pub asked_ms: f64,
+    /// Milliseconds until it answered; null if it never did.
+    pub answered_ms: Option<f64>,
+    /// `values`, `nodes`, `silent`, or `waiting` when the lookup ended without it.
+    pub answer: String,
+    /// How many values or nodes it named.
+    pub count: usize,
+}
+
+/// A lookup, hop by hop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LookupTrace {
+    /// What was asked for.
+    pub key: String,
+    /// The key, hexadecimal.
+    pub target: String,
+    /// From the first request to the end.
+    pub took_ms: f64,
+    /// Every peer that was asked, in that order.
+    pub hops: Vec<HopEntry>,
+    /// Values that were found there; what this node holds itself is not counted.
+    pub values: usize,
 }
 
 /// One value of a key.

@@ -9,6 +9,7 @@ use actix::{Actor, Addr};
 use actix_web::dev::ServerHandle;
 use kad_actor::actors::file_service;
 use kad_actor::actors::files::FilesActor;
+use kad_actor::actors::link::{Link, Load};
 use kad_actor::actors::messages::{EventSink, Share, Shared};
 use kad_actor::content::FileName;
 use tempfile::TempDir;
@@ -39,7 +40,9 @@ impl Service {
         let address = (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()).into();
         let settings = listener.try_clone().unwrap();
         let files = FilesActor::new().start();
-        let (find, withdraw) = (files.clone().recipient(), files.clone().recipient());
+        let find = Link::new(&Load::new(64));
+        find.lead_to(&files);
+        let withdraw = files.clone().recipient();
         let server = file_service::serve(listener, find, withdraw).unwrap();
         let handle = server.handle();
         actix::spawn(server);

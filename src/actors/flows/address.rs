@@ -5,7 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 
-use super::{Links, NodeInfo, ask};
+use super::ask;
+use crate::actors::links::{Links, NodeInfo};
 use crate::actors::messages::{ObservedAddress, ViewRouting};
 use crate::command::CommandError;
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 
-use super::{Links, ask};
+use super::ask;
+use crate::actors::links::Links;
 use crate::actors::messages::Bootstrap;
 use crate::config::BootstrapAddr;
 
