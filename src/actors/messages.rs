@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use actix::Message;
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,20 @@ impl EventSink {
     }
 }
 
+/// A part of a content that is handed from one side to the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The next bytes, at most [`CONTENT_CHUNK_BYTES`].
+    Bytes(Bytes),
+    /// That was all of it. A channel that closes without this was cut off.
+    End,
+}
+
+/// Bytes of one [`Content::Bytes`]: large enough to be cheap, small enough to bound what waits.
+pub const CONTENT_CHUNK_BYTES: usize = 64 * 1024;
+/// Parts of a content that wait for a slow side; the other one waits meanwhile.
+pub const CONTENT_QUEUE: usize = 4;
+
 // ---- supervisor -------------------------------------------------------------------------------
 
 /// Carry out one command. Sent by the socket and by HTTP.
@@ -55,6 +70,17 @@ pub struct Execute {
     pub events: EventSink,
     /// Cancelled when the one who asked has left.
     pub cancel: CancellationToken,
+    /// The content of an `upload_stream`.
+    pub input: Option<mpsc::Receiver<Content>>,
+    /// Where a `download` with `stream` sends its content.
+    pub output: Option<mpsc::Sender<Content>>,
+}
+
+impl Execute {
+    /// A command that neither brings nor takes a content.
+    pub const fn new(command: Command, events: EventSink, cancel: CancellationToken) -> Self {
+        Self { command, events, cancel, input: None, output: None }
+    }
 }
 
 /// Finish in order: take nothing new, tell whoever still waits, then stop. Answered once that is

@@ -93,7 +93,7 @@ async fn execute(executor: &Executor, command: Command) -> Result<Reply, Failure
     // Cancels when this future is dropped: the client has left.
     let cancel = CancellationToken::new();
     let _guard = cancel.clone().drop_guard();
-    let request = Execute { command, events: EventSink::none(), cancel };
+    let request = Execute::new(command, EventSink::none(), cancel);
     match executor.send(request).await {
         Ok(reply) => reply.map_err(Failure),
         Err(_) => Err(failure(ErrorCode::NoDaemon, "the node is stopping")),

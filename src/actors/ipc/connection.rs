@@ -144,11 +144,8 @@ impl Connection {
         let (sender, mut events) = mpsc::channel(EVENT_QUEUE);
         let cancel = CancellationToken::new();
         let cancel_if_left = cancel.clone().drop_guard();
-        let mut answer = pin!(self.execute.send(Execute {
-            command,
-            events: EventSink::new(sender),
-            cancel: cancel.clone(),
-        }));
+        let request = Execute::new(command, EventSink::new(sender), cancel.clone());
+        let mut answer = pin!(self.execute.send(request));
         let mut left = pin!(left(self.reader.inner.get_ref()));
         let mut pending = BytesMut::new();
         let answer = loop {

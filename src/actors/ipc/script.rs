@@ -68,6 +68,6 @@ async fn read_command(reader: &mut BufReader<OwnedReadHalf>) -> Vec<u8> {
 
 async fn run(execute: &Recipient<Execute>, command: Command) -> Result<Reply, CommandError> {
     let (events, cancel) = (EventSink::none(), CancellationToken::new());
-    let answer = execute.send(Execute { command, events, cancel }).await;
+    let answer = execute.send(Execute::new(command, events, cancel)).await;
     answer.unwrap_or_else(|_| Err(CommandError::failed("the node failed meanwhile")))
 }
