@@ -5,6 +5,8 @@
 
 mod address;
 mod join;
+mod lookup;
+mod reach;
 
 use std::path::PathBuf;
 
@@ -42,8 +44,8 @@ pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError>
         | Command::Unshare { .. }
         | Command::Unset { .. }
         | Command::Transfers { .. }
-        | Command::Actors {}
-        | Command::Lookup { .. } => Err(CommandError::failed("not there yet")),
+        | Command::Actors {} => Err(CommandError::failed("not there yet")),
+        Command::Lookup { key } => lookup::lookup(links, key).await,
         Command::Peers {} => {
             let view = ask(&links.view_routing, ViewRouting).await?;
             Ok(Reply::Peers(Peers { peers: view.peers }))
@@ -75,9 +77,11 @@ async fn upload(
     // Before the file is read: without an address all that would be in vain.
     let base = address::published_base(links).await?;
     let (events, cancel) = (execute.events.clone(), execute.cancel.clone());
-    let share = Share { path, name, base, verified: None, events, cancel };
+    let share = Share { path, name, base: base.clone(), verified: None, events, cancel };
     let shared = ask(&links.share, share).await??;
-    let acknowledged = publish(links, &shared).await?;
+    let (acknowledged, reachable) =
+        tokio::join!(publish(links, &shared), reach::reachable(links, &base));
+    let acknowledged = acknowledged?;
     if acknowledged.stored == 0 {
         let message = format!(
             "{:?} is served as {}, but {}",
@@ -94,7 +98,7 @@ async fn upload(
         url: shared.url,
         stored: acknowledged.stored,
         of: acknowledged.of,
-        reachable: None,
+        reachable,
     }))
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::link::{Link, Load};
 use super::messages::{
     Bootstrap, CountDownloads, CountShares, Fetch, FindShare, Forget, Get, ObservedAddress, Put,
-    Share, StoreBatch, ViewRouting, ViewStorage, Withdraw,
+    Reachable, Share, StoreBatch, TraceLookup, ViewRouting, ViewStorage, Withdraw,
 };
 use crate::clock::Clock;
 use crate::config::{Advertise, BootstrapAddr};
@@ -36,6 +36,8 @@ pub struct Links {
     pub forget: Link<Forget>,
     pub bootstrap: Link<Bootstrap>,
     pub observed: Link<ObservedAddress>,
+    pub reachable: Link<Reachable>,
+    pub trace: Link<TraceLookup>,
     pub view_routing: Link<ViewRouting>,
     pub store: Link<StoreBatch>,
     pub view_storage: Link<ViewStorage>,
@@ -81,6 +83,8 @@ impl Links {
             forget: Link::new(routing),
             bootstrap: Link::new(routing),
             observed: Link::new(routing),
+            reachable: Link::new(routing),
+            trace: Link::new(routing),
             view_routing: Link::new(routing),
             store: Link::new(storage),
             view_storage: Link::new(storage),

@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use actix::Message;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use crate::command::{
     Buckets, Command, CommandError, Event, HeldEntry, OnConflict, PeerEntry, Reply, SourceReport,
 };
 use crate::content::{ContentHash, FileName, ShareEntry, Verified};
-use crate::kademlia::{Held, Key, StoreReply, StoreRequest, Value};
+use crate::kademlia::{Held, Hop, Key, StoreReply, StoreRequest, Value};
 use crate::transfer::ProviderUrl;
 
 /// Events wait here for a slow reader; more are dropped, since only the newest matters.
@@ -117,6 +118,25 @@ pub struct FoundValue {
     pub held: Option<Held>,
 }
 
+/// Look for the values of a key, and tell every request that this takes.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Traced, CommandError>")]
+pub struct TraceLookup {
+    /// The key.
+    pub key: Key,
+}
+
+/// A lookup, seen from the node that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// Every request, in the order they were made.
+    pub hops: Vec<Hop>,
+    /// Distinct values that peers named.
+    pub values: usize,
+    /// From the first request to the end.
+    pub took: Duration,
+}
+
 /// Publish a value: hold it as an own one, and store it on the k nearest nodes.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Acknowledged, CommandError>")]
@@ -171,6 +191,15 @@ pub struct RoutingView {
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Ipv4Addr>")]
 pub struct ObservedAddress;
+
+/// Whether peers can connect to this TCP address of the node; none when nobody can say. Takes two
+/// seconds at most beyond the first bootstrap, and the answer is remembered for some minutes.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Option<bool>")]
+pub struct Reachable {
+    /// The address as it is published.
+    pub address: SocketAddrV4,
+}
 
 /// Join the network of these peers, unless some are known already; says how many are known then.
 #[derive(Debug, Message)]

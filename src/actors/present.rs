@@ -5,8 +5,12 @@
 
 use serde_json::json;
 
-use crate::command::{BucketEntry, Buckets, HeldEntry, PeerEntry, ValueEntry};
-use crate::kademlia::{Contact, HeldDetail, KBucket, RoutingTable, Timestamp, Value};
+use std::time::Duration;
+
+use crate::command::{BucketEntry, Buckets, HeldEntry, HopEntry, PeerEntry, ValueEntry};
+use crate::kademlia::{
+    Contact, HeldDetail, Hop, HopAnswer, KBucket, Key, RoutingTable, Timestamp, Value,
+};
 
 use super::messages::FoundValue;
 
@@ -54,8 +58,32 @@ fn peer_entry(now: Timestamp, bucket: usize, contact: &Contact) -> PeerEntry {
         address: contact.address.to_string(),
         bucket,
         last_seen_s: now.since(contact.last_seen).as_secs_f64(),
-        rtt_ms: contact.round_trip.map(|rtt| rtt.smoothed().as_secs_f64() * 1_000.0),
+        rtt_ms: contact.round_trip.map(|rtt| millis(rtt.smoothed())),
         failures: contact.failures,
+    }
+}
+
+pub(super) fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1_000.0
+}
+
+/// One request of a lookup for this key.
+pub(super) fn hop_entry(key: &Key, hop: &Hop) -> HopEntry {
+    let answer = match hop.answer {
+        HopAnswer::Values => "values",
+        HopAnswer::Nodes => "nodes",
+        HopAnswer::Silent => "silent",
+        HopAnswer::Waiting => "waiting",
+    };
+    HopEntry {
+        id: hop.id.to_string(),
+        address: hop.address.to_string(),
+        hop: hop.hop,
+        shared_bits: key.distance(&hop.id).common_bits(),
+        asked_ms: millis(hop.asked),
+        answered_ms: hop.answered.map(millis),
+        answer: answer.to_owned(),
+        count: hop.count,
     }
 }
 

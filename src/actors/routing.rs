@@ -4,6 +4,10 @@
 //! effects of one batch leave together; whoever asked for a get or a put is answered once.
 //! Never: holds a value, or lets a slow store or a slow peer block a datagram.
 
+mod callers;
+mod reach;
+mod trace;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -18,16 +22,16 @@ use tokio::sync::oneshot;
 
 use super::link::Link;
 use super::messages::{
-    Acknowledged, Bootstrap, Forget, Found, FoundValue, Get, ObservedAddress, Put, RoutingView,
-    StoreBatch, Ticket, ViewRouting,
+    Acknowledged, Bootstrap, Forget, Found, Get, ObservedAddress, Put, RoutingView, StoreBatch,
+    Ticket, Traced, ViewRouting,
 };
 use super::present;
 use super::udp::{self, Batch};
 use crate::clock::Clock;
-use crate::command::{CommandError, ErrorCode};
-use crate::kademlia::{
-    Held, Key, Node, OpId, Outcome, Output, StoreReply, StoreRequest, Timestamp, Value,
-};
+use crate::command::CommandError;
+use crate::kademlia::{Key, Node, OpId, Outcome, Output, StoreReply, StoreRequest, Timestamp};
+use callers::{Caller, Deferred, busy, refuse, restarted, unite};
+use reach::Verdict;
 
 /// Store batches without a reply; more means that the store is stuck, and peers hear `false`.
 const MAX_STORE_BATCHES: usize = 64;
@@ -38,23 +42,6 @@ const MAX_DEFERRED: usize = 256;
 const FIRST_BOOTSTRAP: Duration = Duration::from_secs(5);
 /// The ticket of store requests whose reply changes nothing.
 const NO_REPLY: Ticket = Ticket::MAX;
-
-/// Who waits for an operation.
-#[derive(Debug)]
-enum Caller {
-    Get(oneshot::Sender<Result<Found, CommandError>>),
-    Put(oneshot::Sender<Result<Acknowledged, CommandError>>),
-    Join(oneshot::Sender<usize>),
-    Observe(oneshot::Sender<Option<Ipv4Addr>>),
-}
-
-/// What waits for the first bootstrap.
-#[derive(Debug)]
-enum Deferred {
-    Get(Key, Caller),
-    Put(Put, Caller),
-    Observe(Caller),
-}
 
 /// Owns the socket and drives the node.
 #[derive(Debug)]
@@ -69,6 +56,7 @@ pub struct RoutingActor {
     joining: bool,
     has_bootstrap: bool,
     store_batches: usize,
+    verdict: Option<Verdict>,
     armed: Option<(Timestamp, SpawnHandle)>,
 }
 
@@ -92,6 +80,7 @@ impl RoutingActor {
             joining: has_bootstrap,
             has_bootstrap,
             store_batches: 0,
+            verdict: None,
             armed: None,
         }
     }
@@ -104,6 +93,7 @@ impl RoutingActor {
             match output {
                 Output::Send { to, datagram } => datagrams.push((to, datagram)),
                 Output::Store(ticket, request) => requests.push((ticket, request)),
+                Output::Reach(ticket, address) => self.probe(ticket, address, ctx),
                 Output::Done(op, outcome) => self.done(op, outcome, ctx),
             }
         }
@@ -172,6 +162,15 @@ impl RoutingActor {
                     "this node's store does not answer: nothing was kept or published, try again",
                 )));
             }
+            (Some(Caller::Trace(caller)), Outcome::Traced { hops, values, took }) => {
+                let _ = caller.send(Ok(Traced { hops, values, took }));
+            }
+            // Without a peer there is no verdict to remember.
+            (Some(Caller::Reach(caller)), Outcome::Reach { reachable })
+                if !self.node.table().is_empty() =>
+            {
+                let _ = caller.send(reachable);
+            }
             (Some(Caller::Observe(caller)), Outcome::Observed { ip }) => {
                 let _ = caller.send(ip);
             }
@@ -192,7 +191,9 @@ impl RoutingActor {
             match deferred {
                 Deferred::Get(key, caller) => self.get(key, caller),
                 Deferred::Put(put, caller) => self.put(put, caller, ctx),
+                Deferred::Trace(key, caller) => self.trace(key, caller),
                 Deferred::Observe(caller) => self.observe(caller),
+                Deferred::Reach(address, caller) => self.start_reach(address, caller),
             }
         }
     }
@@ -203,11 +204,9 @@ impl RoutingActor {
         if !self.joining {
             self.end_deferral(ctx);
         } else if self.deferred.len() > MAX_DEFERRED
-            && let Some(
-                Deferred::Get(_, caller) | Deferred::Put(_, caller) | Deferred::Observe(caller),
-            ) = self.deferred.pop()
+            && let Some(refused) = self.deferred.pop()
         {
-            refuse(caller, &busy());
+            refuse(refused.into_caller(), &busy());
         }
         self.settle(ctx);
     }
@@ -359,34 +358,6 @@ impl Handler<ViewRouting> for RoutingActor {
     }
 }
 
-/// What is held here with what is known of it, newest first, and then what only others hold.
-fn unite(mut held: Vec<Held>, found: Vec<Value>, peers_asked: usize) -> Found {
-    held.sort_by_key(|held| held.refreshed);
-    let others: Vec<Value> =
-        found.into_iter().filter(|value| held.iter().all(|own| own.value != *value)).collect();
-    let own =
-        held.into_iter().map(|held| FoundValue { value: held.value.clone(), held: Some(held) });
-    let others = others.into_iter().map(|value| FoundValue { value, held: None });
-    Found { values: own.chain(others).collect(), peers_asked }
-}
-
 fn unavailable(tickets: Vec<Ticket>) -> Vec<(Ticket, StoreReply)> {
     tickets.into_iter().map(|ticket| (ticket, StoreReply::Unavailable)).collect()
-}
-
-fn refuse(caller: Caller, error: &CommandError) {
-    match caller {
-        Caller::Get(caller) => drop(caller.send(Err(error.clone()))),
-        Caller::Put(caller) => drop(caller.send(Err(error.clone()))),
-        Caller::Join(caller) => drop(caller.send(0)),
-        Caller::Observe(caller) => drop(caller.send(None)),
-    }
-}
-
-fn busy() -> CommandError {
-    CommandError::new(ErrorCode::Failed, "the node has too many operations under way: try again")
-}
-
-fn restarted() -> CommandError {
-    CommandError::failed("the routing table was restarted meanwhile: try again")
 }

@@ -70,6 +70,8 @@ impl Supervisor {
             links.forget.lead_to(&routing);
             links.bootstrap.lead_to(&routing);
             links.observed.lead_to(&routing);
+            links.reachable.lead_to(&routing);
+            links.trace.lead_to(&routing);
             links.view_routing.lead_to(&routing);
             let files = FilesActor::new().start();
             links.share.lead_to(&files);

@@ -73,6 +73,18 @@ pub(super) fn key_values(found: &KeyValues) -> String {
     lines.join("\n")
 }
 
+/// A warning that nobody can fetch what was published.
+pub(super) fn unreachable(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let address = rest.split('/').next().unwrap_or(rest);
+    let port = address.rsplit_once(':').map_or("80", |(_, port)| port);
+    let (address, port) = (printable(address), printable(port));
+    format!(
+        "peers cannot reach {address}: open TCP port {port} of this machine, or publish an address \
+         that they reach with 'kad-actor node --advertise HOST'"
+    )
+}
+
 /// What is worth telling of a finished download, besides its path.
 pub(super) fn downloaded(done: &Downloaded) -> String {
     // An empty file comes in no bytes at all, and still from somebody.

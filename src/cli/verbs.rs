@@ -195,6 +195,9 @@ impl Session {
         if !self.console.json() {
             let done: Uploaded = typed(&answer)?;
             self.console.note(&format!("{}: stored {}/{}", done.name, done.stored, done.of));
+            if done.reachable == Some(false) {
+                self.console.note(&render::unreachable(&done.url));
+            }
         }
         Ok(())
     }

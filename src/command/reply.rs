@@ -68,7 +68,7 @@ pub struct Uploaded {
     pub stored: usize,
     /// Nodes that were asked to.
     pub of: usize,
-    /// Whether a peer could reach the URL; null while nobody has been asked.
+    /// Whether a peer could connect to where the URL points; null when none could say.
     pub reachable: Option<bool>,
 }
 
@@ -252,10 +252,10 @@ pub struct Actors {
     pub actors: Vec<ActorEntry>,
 }
 
-/// One peer that a lookup asked.
+/// One request of a lookup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HopEntry {
-    /// Its id, hexadecimal.
+    /// The id of who was asked, hexadecimal.
     pub id: String,
     /// `IP:PORT` of its UDP socket.
     pub address: String,
@@ -282,7 +282,8 @@ pub struct LookupTrace {
     pub target: String,
     /// From the first request to the end.
     pub took_ms: f64,
-    /// Every peer that was asked, in that order.
+    /// Every request, in the order they were made: a holder is asked twice when its values alone
+    /// don't tell who else is near.
     pub hops: Vec<HopEntry>,
     /// Values that were found there; what this node holds itself is not counted.
     pub values: usize,

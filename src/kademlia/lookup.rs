@@ -3,16 +3,19 @@
 //! Always holds: at most alpha peers keep it waiting; there are no rounds, and a straggler frees
 //! its place as soon as its answer is more likely lost than late; it ends when the k nearest that
 //! are alive have all answered, or, looking for values, when enough holders have. Never: asks two
-//! ids at one address, so that lies about a victim cost the victim one datagram.
+//! ids at one address, so that lies about a victim cost the victim one question.
+
+mod hosts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 
 use super::wire::NodeEntry;
 use super::{Distance, Key, NodeId, Settings};
+use hosts::Hosts;
 
 /// Candidates a lookup remembers; the farthest unasked give way.
-const MAX_CANDIDATES: usize = 256;
+pub(super) const MAX_CANDIDATES: usize = 256;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +54,20 @@ enum State {
 #[derive(Debug, Clone)]
 struct Candidate {
     entry: NodeEntry,
+    /// 1 for a contact of the own table, one more than who named it otherwise.
+    hop: u32,
     state: State,
     /// It returned values.
     holder: bool,
     /// It was asked for the nodes it knows: a holder's values come without them.
     expanded: bool,
+}
+
+impl Candidate {
+    /// Whether somebody else at its IP has to answer first.
+    fn waits_for(&self, hosts: &Hosts) -> bool {
+        self.state == State::New && hosts.is_busy(*self.entry.address.ip())
+    }
 }
 
 /// A search under way.
@@ -69,6 +81,7 @@ pub(super) struct Lookup {
     union_holders: usize,
     candidates: BTreeMap<Distance, Candidate>,
     addresses: BTreeSet<SocketAddrV4>,
+    hosts: Hosts,
 }
 
 impl Lookup {
@@ -89,8 +102,9 @@ impl Lookup {
             union_holders: settings.union_holders,
             candidates: BTreeMap::new(),
             addresses: BTreeSet::new(),
+            hosts: Hosts::new(settings.on_loopback),
         };
-        lookup.add(seeds);
+        lookup.add(seeds, 1);
         lookup
     }
 
@@ -106,11 +120,13 @@ impl Lookup {
         }
         let (goal, k) = (self.goal, self.k);
         let busy = self.candidates.values().filter(|c| c.state == State::Asked).count();
-        let mut nearest = self.candidates.values_mut().filter(|c| c.state != State::Gone).take(k);
         if busy >= self.alpha {
             return Step::Wait;
         }
+        let may_be_asked = |c: &&mut Candidate| c.state != State::Gone && !c.waits_for(&self.hosts);
+        let mut nearest = self.candidates.values_mut().filter(may_be_asked).take(k);
         if let Some(new) = nearest.find(|candidate| candidate.state == State::New) {
+            self.hosts.ask(*new.entry.address.ip());
             new.state = State::Asked;
             new.expanded = goal == Goal::Nodes;
             return match goal {
@@ -118,7 +134,10 @@ impl Lookup {
                 Goal::Values => Step::AskValues(new.entry),
             };
         }
-        if self.nearest().any(|c| matches!(c.state, State::Asked | State::Slow)) {
+        let is_open = |c: &Candidate| {
+            matches!(c.state, State::Asked | State::Slow) || c.waits_for(&self.hosts)
+        };
+        if self.nearest().any(is_open) {
             return Step::Wait;
         }
         // Holders answered with values alone; there may be more of them than we know.
@@ -136,13 +155,21 @@ impl Lookup {
         if let Some(candidate) = self.candidate(peer) {
             candidate.state = State::Answered;
             candidate.expanded = true;
-            self.add(nodes);
+            let (ip, hop) = (*candidate.entry.address.ip(), candidate.hop);
+            self.hosts.prove(ip);
+            self.add(nodes, hop + 1);
         }
     }
 
     /// One more candidate turned up.
     pub(super) fn on_found(&mut self, entry: NodeEntry) {
-        self.add([entry]);
+        self.add([entry], 1);
+    }
+
+    /// How far a peer is from the own table: 1 for a contact, one more than who named it first
+    /// otherwise.
+    pub(super) fn hop(&self, peer: &NodeId) -> u32 {
+        self.candidates.get(&self.target.distance(peer)).map_or(0, |candidate| candidate.hop)
     }
 
     /// A peer answered with values.
@@ -150,6 +177,8 @@ impl Lookup {
         if let Some(candidate) = self.candidate(peer) {
             candidate.state = State::Answered;
             candidate.holder = true;
+            let ip = *candidate.entry.address.ip();
+            self.hosts.prove(ip);
         }
     }
 
@@ -169,6 +198,11 @@ impl Lookup {
         {
             // A holder that did not tell its nodes remains a holder.
             candidate.state = if candidate.holder { State::Answered } else { State::Gone };
+            let ip = *candidate.entry.address.ip();
+            self.hosts.note_silence(ip);
+            if self.hosts.is_hopeless(ip) {
+                self.candidates.retain(|_, c| c.state != State::New || *c.entry.address.ip() != ip);
+            }
         }
     }
 
@@ -208,16 +242,21 @@ impl Lookup {
         self.candidates.get_mut(&self.target.distance(peer))
     }
 
-    fn add(&mut self, nodes: impl IntoIterator<Item = NodeEntry>) {
+    fn add(&mut self, nodes: impl IntoIterator<Item = NodeEntry>, hop: u32) {
         for entry in nodes {
+            if hop == 1 {
+                self.hosts.prove(*entry.address.ip());
+            }
             let distance = self.target.distance(&entry.id);
             if entry.id == self.own
                 || self.candidates.contains_key(&distance)
+                || self.hosts.is_hopeless(*entry.address.ip())
                 || !self.addresses.insert(entry.address)
             {
                 continue;
             }
-            let candidate = Candidate { entry, state: State::New, holder: false, expanded: false };
+            let candidate =
+                Candidate { entry, hop, state: State::New, holder: false, expanded: false };
             self.candidates.insert(distance, candidate);
         }
         while self.candidates.len() > MAX_CANDIDATES {

@@ -277,6 +277,10 @@ impl World {
                     let reply = machine.store.handle(now, request);
                     machine.node.handle_store_reply(now, ticket, reply);
                 }
+                Output::Reach(ticket, address) => {
+                    let reachable = self.is_alive(address);
+                    self.machines[index].node.handle_reach(now, ticket, reachable);
+                }
                 Output::Done(op, outcome) => {
                     self.outcomes.insert((index, op), (now, outcome));
                 }

@@ -166,3 +166,41 @@ proptest! {
         prop_assert_eq!(answered, nearest_living);
     }
 }
+
+/// Another peer at the address of the first, on that port.
+fn beside(n: u32, port: u16) -> NodeEntry {
+    let entry = peer(n);
+    NodeEntry { address: SocketAddrV4::new(Ipv4Addr::new(12, 0, 0, 1), port), ..entry }
+}
+
+#[test]
+fn of_an_ip_that_others_named_one_is_asked_at_a_time_until_somebody_there_answers() {
+    let named: Vec<_> = (1..=9).map(|n| beside(n, n as u16)).collect();
+    let mut lookup = lookup(Goal::Nodes, [20]);
+    assert_eq!(asked(lookup.next()), Some(peer(20)));
+    lookup.on_nodes(&peer(20).id, named.clone());
+    assert_eq!(asked(lookup.next()), Some(named[0]));
+    assert_eq!(lookup.next(), Step::Wait);
+    lookup.on_slow(&named[0].id);
+    assert_eq!(lookup.next(), Step::Wait, "late is not silent");
+    lookup.on_gone(&named[0].id);
+    assert_eq!(asked(lookup.next()), Some(named[1]), "one of them may just have gone");
+    assert_eq!(lookup.next(), Step::Wait);
+    let mut with_answer = lookup.clone();
+    with_answer.on_nodes(&named[1].id, []);
+    let rest: Vec<_> = (0..3).filter_map(|_| asked(with_answer.next())).collect();
+    assert_eq!(rest, named[2..5], "somebody lives there");
+    lookup.on_gone(&named[1].id);
+    assert_eq!(lookup.next(), Step::Done, "two lies are enough");
+    lookup.on_nodes(&peer(20).id, [beside(10, 10)]);
+    assert_eq!(lookup.next(), Step::Done);
+}
+
+#[test]
+fn whom_the_own_table_knows_has_no_need_to_prove_its_ip() {
+    let settings = Settings::default();
+    let seeds: Vec<_> = (1..=9).map(|n| beside(n, n as u16)).collect();
+    let mut lookup = Lookup::new(TARGET, Goal::Nodes, OWN, &settings, seeds.clone());
+    let first: Vec<_> = (0..3).filter_map(|_| asked(lookup.next())).collect();
+    assert_eq!(first, seeds[..3]);
+}
