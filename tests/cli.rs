@@ -74,6 +74,7 @@ fn upload(path: &Path, name: Option<String>) -> Result<Reply, CommandError> {
         return Err(CommandError::new(ErrorCode::NotFound, "there is no file 'missing'"));
     }
     let name = name.unwrap_or_else(|| own.to_owned());
+    let reachable = (name == "behind a firewall").then_some(false);
     Ok(Reply::Uploaded(Uploaded {
         url: format!("http://h:1/files/{name}#blake3=00"),
         name,
@@ -81,7 +82,7 @@ fn upload(path: &Path, name: Option<String>) -> Result<Reply, CommandError> {
         size: 1,
         stored: 3,
         of: 4,
-        reachable: None,
+        reachable,
     }))
 }
 
@@ -264,6 +265,10 @@ fn results_alone_go_to_stdout() {
     let upload = bench.run(&["upload", "x"]);
     assert_eq!((code(&upload), stdout(&upload)), (0, "http://h:1/files/x#blake3=00\n"));
     assert_eq!(stderr(&upload), "kad-actor: x: stored 3/4\n");
+    let blocked = bench.run(&["upload", "x", "--name", "behind a firewall"]);
+    let note = stderr(&blocked);
+    assert_eq!(code(&blocked), 0, "{note}");
+    assert!(note.contains("cannot reach h:1: open TCP port 1") && note.contains("--advertise"));
     let quiet = bench.run(&["-q", "upload", "x", "--name", "y"]);
     assert_eq!((stdout(&quiet), stderr(&quiet)), ("http://h:1/files/y#blake3=00\n", ""));
 

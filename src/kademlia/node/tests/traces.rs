@@ -28,7 +28,10 @@ fn answer_all(
     answer: impl Fn(u8, &Request<'_>, RpcId, &mut Vec<u8>),
 ) {
     let mut sent = std::mem::take(&mut subject.sent);
-    while !sent.is_empty() && subject.done.is_empty() {
+    for _ in 0..1_000 {
+        if !subject.done.is_empty() {
+            return;
+        }
         let mut next = subject.pass(lag);
         for (to, bytes) in sent {
             let Ok(Datagram::Request { id: rpc, request }) = decode(&bytes) else { continue };
@@ -70,7 +73,6 @@ fn every_request_is_told_with_its_hop_its_times_and_what_came_of_it() {
         (4, _) => encode_pong(out, rpc, id(4)),
         _ => {}
     });
-    subject.pass(Duration::from_secs(10));
     let (hops, values, took) = traced(&mut subject).expect("it ends");
     assert_eq!(values, 3, "b is one value");
     let seen: Vec<_> = hops.iter().map(|h| (h.id, h.hop, h.answer, h.count)).collect();
@@ -94,7 +96,8 @@ fn every_request_is_told_with_its_hop_its_times_and_what_came_of_it() {
         assert!(hop.asked <= took);
         match hop.answer {
             HopAnswer::Silent => assert_eq!(hop.answered, None),
-            _ => assert_eq!(hop.answered, Some(hop.asked + lag)),
+            // What time brought about is answered with the next questions.
+            _ => assert!(hop.answered.is_some_and(|at| at >= hop.asked + lag && at <= took)),
         }
     }
     assert_eq!(subject.store.value_count(), 0, "nothing is kept");
@@ -103,7 +106,7 @@ fn every_request_is_told_with_its_hop_its_times_and_what_came_of_it() {
 #[test]
 fn a_lookup_ends_soon_when_all_peers_are_dead() {
     let mut subject = Subject::new();
-    for n in 1..=100 {
+    for n in 1..=50 {
         subject.meet(address(n), id(n));
     }
     subject.node.start_trace(subject.now, id(5).as_key());
