@@ -67,9 +67,10 @@ fn every_request_is_told_with_its_hop_its_times_and_what_came_of_it() {
             encode_values(out, rpc, values.iter(), Dialect::List);
         }
         (1, _) => encode_nodes(out, rpc, &[entry(2)]),
-        (2, _) => {
+        (2, Request::FindValue { .. }) => {
             encode_values(out, rpc, [text("b"), text("c")].iter(), Dialect::List);
         }
+        (2, _) => encode_nodes(out, rpc, &[]),
         (4, _) => encode_pong(out, rpc, id(4)),
         _ => {}
     });
@@ -83,7 +84,7 @@ fn every_request_is_told_with_its_hop_its_times_and_what_came_of_it() {
         (id(1), 2, HopAnswer::Values, 2),
         (id(1), 2, HopAnswer::Nodes, 1),
         (id(2), 3, HopAnswer::Values, 2),
-        (id(2), 3, HopAnswer::Values, 2),
+        (id(2), 3, HopAnswer::Nodes, 0),
     ];
     let sorted = |mut rows: Vec<(NodeId, u32, HopAnswer, usize)>| {
         rows.sort_by_key(|row| (row.1, row.0));
