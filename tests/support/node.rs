@@ -131,9 +131,7 @@ impl Node {
 
     /// Opens a connection to its Unix socket.
     pub fn connect(&self) -> Client {
-        let stream = UnixStream::connect(&self.ready.socket).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client { lines: BufReader::new(stream.try_clone().unwrap()), stream }
+        Client::at(&self.ready.socket)
     }
 
     /// Asks everything over several connections at once. Answers and how long each took, in the
@@ -175,6 +173,13 @@ pub struct Client {
 }
 
 impl Client {
+    /// Connects to the node that listens there.
+    pub fn at(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { lines: BufReader::new(stream.try_clone().unwrap()), stream }
+    }
+
     /// Contacts in the node's routing table.
     pub fn peer_count(&mut self) -> usize {
         let status = self.ask(&json!({"op": "status"})).unwrap();
