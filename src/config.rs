@@ -23,8 +23,8 @@ pub use self::in_force::InForce;
 pub use self::locations::{LocationFlags, Locations, MAX_SOCKET_PATH_BYTES};
 use self::parse::Wrong;
 use self::sources::{
-    ADMIN_LISTEN, ADVERTISE, BOOTSTRAP, DIALECT, DISK_QUOTA, Given, LISTEN, PROFILE,
-    STORE_QUOTA, Setting, Sources, Word,
+    ADMIN_LISTEN, ADVERTISE, BOOTSTRAP, DIALECT, DISK_QUOTA, Given, LISTEN, PROFILE, STORE_QUOTA,
+    Setting, Sources, Word,
 };
 use crate::kademlia::{Dialect, Profile};
 

@@ -85,7 +85,8 @@ Examples:
   kad-actor upload results.csv --name results-2024.csv
   tar c results | kad-actor upload - --name results.tar
 
-Prints the URL of each file. A file must stay where it is and as it is, unless --copy keeps a copy.")]
+Prints the URL of each file. A file must stay where it is and as it is, unless
+--copy keeps a copy.")]
     Upload(UploadFlags),
     /// Download a file by its name, and share it
     #[command(after_help = "\
@@ -94,7 +95,8 @@ Examples:
   kad-actor download results.tar -o - | tar x
   kad-actor download results.csv --strict --timeout 10m
 
-Prints the saved path. Interrupted, the same command goes on with what came so far.")]
+Prints the saved path. Interrupted, the same command goes on with what came so
+far.")]
     Download(DownloadFlags),
     /// Show the variants of a name, and which sources answer
     #[command(after_help = "\
@@ -143,7 +145,8 @@ Examples:
 Example:
   kad-actor set greeting 'good morning'
 
-A value that begins with '-' is taken as it is; a key that does goes behind '--'.")]
+A value that begins with '-' is taken as it is; a key that does goes behind a
+'--'.")]
     Set {
         /// The key's name
         key: String,
@@ -204,11 +207,15 @@ Peers forget it within a week.")]
     /// Print what makes a shell complete this command
     #[command(after_help = "\
 Examples:
-  kad-actor completions bash > ~/.local/share/bash-completion/completions/kad-actor
+  kad-actor completions bash > /etc/bash_completion.d/kad-actor
   kad-actor completions fish > ~/.config/fish/completions/kad-actor.fish")]
     Completions {
         /// Which shell
-        #[arg(value_enum, value_name = "bash|elvish|fish|powershell|zsh", hide_possible_values = true)]
+        #[arg(
+            value_enum,
+            value_name = "bash|elvish|fish|powershell|zsh",
+            hide_possible_values = true
+        )]
         shell: Shell,
     },
     /// Print the manual, or write its pages into a folder

@@ -17,14 +17,18 @@ use crate::command::CommandError;
 
 pub(super) const EXAMPLE: &str = "\
 Example, on two machines:
-  a$ kad-actor node &                              b$ kad-actor node --bootstrap a:8468 &
-  a$ kad-actor upload data.tar                     b$ kad-actor download data.tar";
+  a$ kad-actor node &
+  a$ kad-actor upload data.tar
+  b$ kad-actor node --bootstrap a:8468 &
+  b$ kad-actor download data.tar";
 
 /// What `--help` and the manual add.
 pub(super) const LONG: &str = "\
 Example, on two machines:
-  a$ kad-actor node &                              b$ kad-actor node --bootstrap a:8468 &
-  a$ kad-actor upload data.tar                     b$ kad-actor download data.tar
+  a$ kad-actor node &
+  a$ kad-actor upload data.tar
+  b$ kad-actor node --bootstrap a:8468 &
+  b$ kad-actor download data.tar
 
 Exit codes; with --json the last line on stderr has the word in 'error.code':
     0  done
@@ -42,17 +46,17 @@ Exit codes; with --json the last line on stderr has the word in 'error.code':
    69  no_daemon      no node answers: start one with 'kad-actor node'
   124  timeout        not done within --timeout
 
-Each setting of a node may also stand in the environment (KAD_ACTOR_LISTEN) or in the settings
-file; 'kad-actor node --print-config' shows what is in force.";
+Each setting of a node may also stand in the environment (KAD_ACTOR_LISTEN) or
+in the settings file; 'kad-actor node --print-config' shows what is in force.";
 
 pub(super) const NODE: &str = "\
 Examples:
   kad-actor node --bootstrap node1.example:8468
   kad-actor node --print-config
 
-A flag goes before its variable (KAD_ACTOR_LISTEN for --listen), that before the settings file
-(listen = \"10.0.0.1:8468\"), that before the default. What --print-config prints can be saved as
-a settings file.";
+A flag goes before its variable (KAD_ACTOR_LISTEN for --listen), that before
+the settings file (listen = \"10.0.0.1:8468\"), that before the default. What
+--print-config prints can be saved as a settings file.";
 
 /// The verbs under their headings.
 const GROUPS: [(&str, &[&str]); 5] = [

@@ -20,7 +20,9 @@ use anstream::ColorChoice;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{FromArgMatches, ValueEnum};
 
-pub use self::args::{Cli, Color, ConflictFlag, DemoFlags, DownloadFlags, Globals, UploadFlags, Verb};
+pub use self::args::{
+    Cli, Color, ConflictFlag, DemoFlags, DownloadFlags, Globals, UploadFlags, Verb,
+};
 use self::output::{Console, Failure};
 use crate::command::{CommandError, ErrorCode};
 use crate::config::{Config, NodeFlags};
@@ -63,8 +65,9 @@ fn run_node(
     flags: &NodeFlags,
     start: impl FnOnce(Config) -> Result<(), String>,
 ) -> Result<(), Failure> {
-    let (config, in_force) = Config::read(&globals.locations, flags, globals.json || globals.events)
-        .map_err(|error| CommandError::new(ErrorCode::Usage, error.to_string()))?;
+    let (config, in_force) =
+        Config::read(&globals.locations, flags, globals.json || globals.events)
+            .map_err(|error| CommandError::new(ErrorCode::Usage, error.to_string()))?;
     if flags.print_config {
         return if config.json {
             output::document(&in_force.to_json())

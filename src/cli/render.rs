@@ -16,9 +16,7 @@ use serde_json::Value;
 pub(super) use self::files::{downloaded, shares, transfer, transfers, variants};
 pub(super) use self::inside::{actors, trace};
 use super::output::printable;
-use crate::command::{
-    Buckets, HeldValues, KeyValues, PeerEntry, Peers, Status,
-};
+use crate::command::{Buckets, HeldValues, KeyValues, PeerEntry, Peers, Status};
 
 /// Columns of the terminal; none where nothing needs to be cut.
 pub(super) type Width = Option<u16>;

@@ -108,7 +108,9 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
         Verb::Ls => session.look(&Command::Ls {}, render::shares).await,
         Verb::Unshare { name } => {
             let command = Command::Unshare { name: name.clone() };
-            session.tell(&command, |done: &Unshared| format!("no longer published: {}", done.url)).await
+            session
+                .tell(&command, |done: &Unshared| format!("no longer published: {}", done.url))
+                .await
         }
         Verb::Transfers { id: None } => {
             session.look(&Command::Transfers { id: None }, render::transfers).await

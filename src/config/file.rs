@@ -55,7 +55,10 @@ impl SettingsFile {
     pub(super) fn read_if_there(path: &Path) -> Result<Option<Self>, ConfigError> {
         match Self::read(path) {
             Err(ConfigError::FileUnreadable { error, .. })
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
             {
                 Ok(None)
             }

@@ -139,7 +139,8 @@ fn default_socket(data_dir: &Path, around: &Surroundings) -> PathBuf {
 /// the same socket, before the folder is created and after.
 fn resolve(flag: &str, path: &Path) -> Result<PathBuf, ConfigError> {
     if path.as_os_str().is_empty() {
-        let (place, value, reason) = (flag.to_owned(), String::new(), "the path is empty".to_owned());
+        let (place, value, reason) =
+            (flag.to_owned(), String::new(), "the path is empty".to_owned());
         return Err(ConfigError::Invalid { place, value, reason });
     }
     let absolute = std::path::absolute(path)

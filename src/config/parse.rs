@@ -19,9 +19,8 @@ fn wrong(reason: impl Into<String>) -> Wrong {
 }
 
 pub(super) fn listen(text: &str) -> Result<SocketAddrV4, Wrong> {
-    let address: SocketAddrV4 = text.parse().map_err(|_| {
-        wrong("not an IPv4 address and port, such as 0.0.0.0:8468")
-    })?;
+    let address: SocketAddrV4 =
+        text.parse().map_err(|_| wrong("not an IPv4 address and port, such as 0.0.0.0:8468"))?;
     if address.ip().is_multicast() || address.ip().is_broadcast() {
         return Err(wrong("not an address of one machine"));
     }
@@ -32,10 +31,9 @@ pub(super) fn admin_listen(text: &str) -> Result<Option<SocketAddr>, Wrong> {
     if text == "off" {
         return Ok(None);
     }
-    let address: SocketAddr = text.parse().map_err(|_| {
-        wrong("not an IP address and port, such as 127.0.0.1:8469, nor 'off'",
-        )
-    })?;
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| wrong("not an IP address and port, such as 127.0.0.1:8469, nor 'off'"))?;
     if address.ip().to_canonical().is_multicast() {
         return Err(wrong("not an address of one machine"));
     }
@@ -45,7 +43,8 @@ pub(super) fn admin_listen(text: &str) -> Result<Option<SocketAddr>, Wrong> {
 pub(super) fn bootstrap(text: &str) -> Result<BootstrapAddr, Wrong> {
     let (host, port) =
         text.rsplit_once(':').ok_or_else(|| wrong("not HOST:PORT, such as node1.example:8468"))?;
-    let port = port_number(port).ok_or_else(|| wrong("the port is not a number from 1 to 65535"))?;
+    let port =
+        port_number(port).ok_or_else(|| wrong("the port is not a number from 1 to 65535"))?;
     match url::Host::parse(host) {
         Ok(url::Host::Ipv6(_)) => Err(wrong("the DHT speaks IPv4 only")),
         Ok(url::Host::Ipv4(ip)) if ip == Ipv4Addr::UNSPECIFIED => {
@@ -109,8 +108,7 @@ pub(super) fn profile(text: &str) -> Result<Profile, Wrong> {
 }
 
 pub(super) fn store_quota(text: &str) -> Result<u64, Wrong> {
-    let size: ByteSize =
-        text.parse().map_err(|_| wrong("not a size, such as 64MiB"))?;
+    let size: ByteSize = text.parse().map_err(|_| wrong("not a size, such as 64MiB"))?;
     if size.as_u64() < MIN_STORE_QUOTA_BYTES {
         let reason = format!("less than {}, one full key", ByteSize(MIN_STORE_QUOTA_BYTES));
         return Err(wrong(reason));
@@ -123,7 +121,6 @@ pub(super) fn disk_quota(text: &str) -> Result<Option<u64>, Wrong> {
     if text == "off" {
         return Ok(None);
     }
-    let size: ByteSize =
-        text.parse().map_err(|_| wrong("not a size, such as 10GiB, nor 'off'"))?;
+    let size: ByteSize = text.parse().map_err(|_| wrong("not a size, such as 10GiB, nor 'off'"))?;
     Ok(Some(size.as_u64()))
 }

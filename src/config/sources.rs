@@ -233,7 +233,8 @@ pub(super) fn strays(names: impl Iterator<Item = OsString>) -> Vec<String> {
     let mut strays = Vec::new();
     for name in names.filter_map(|name| name.into_string().ok()) {
         if name.starts_with(PREFIX) && name != FILE_VARIABLE && !known.contains(&name) {
-            strays.push(format!("the variable {name} is no setting: {}", suggestion(&name, &known)));
+            strays
+                .push(format!("the variable {name} is no setting: {}", suggestion(&name, &known)));
         }
     }
     strays

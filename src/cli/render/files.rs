@@ -93,9 +93,9 @@ pub(in crate::cli) fn transfer(found: &Transfers, width: Width) -> String {
     let sources: Vec<&SourceReport> =
         found.transfers.iter().flat_map(|transfer| &transfer.sources).collect();
     if !sources.is_empty() {
-        let rows = sources.into_iter().map(|source| {
-            [source.state.clone(), size(source.bytes), source.url.clone()]
-        });
+        let rows = sources
+            .into_iter()
+            .map(|source| [source.state.clone(), size(source.bytes), source.url.clone()]);
         text.push_str("\n\n");
         text.push_str(&table(width, ["SOURCE", "GAVE", "URL"], rows));
     }
