@@ -4,6 +4,7 @@
 //! the `ready` line; two nodes never share a data dir. Never: contains rules of its own.
 
 mod bind;
+mod notify;
 mod shutdown;
 
 use std::fs::{DirBuilder, File, TryLockError};
@@ -191,8 +192,11 @@ async fn serve(config: Config) -> Result<(), StartError> {
 
     let files = format!("http://{listen}");
     let dht = listen.to_string();
-    announce(&Ready { id: id.to_string(), dht, files, admin, socket: config.socket }, config.json);
+    let ready = Ready { id: id.to_string(), dht, files, admin, socket: config.socket };
+    announce(&ready, config.json);
+    notify::ready(&ready);
     signals.wait(&shutdown).await;
+    notify::stopping();
     shutdown::finish(&supervisor, servers).await;
     Ok(())
 }

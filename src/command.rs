@@ -213,6 +213,23 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Failed,
+        Self::Usage,
+        Self::NotFound,
+        Self::NoPeers,
+        Self::Ambiguous,
+        Self::SourcesFailed,
+        Self::Interrupted,
+        Self::NoSpace,
+        Self::Exists,
+        Self::Denied,
+        Self::Mismatch,
+        Self::NoDaemon,
+        Self::Timeout,
+    ];
+
     /// The exit code of a process that ends with this failure.
     pub const fn exit_code(self) -> u8 {
         match self {

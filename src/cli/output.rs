@@ -11,6 +11,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::Globals;
+use super::render::Width;
 use crate::command::CommandError;
 
 /// Why a run ends without a result.
@@ -78,6 +79,13 @@ impl Console {
             say(AnsiColor::Red.on_default().bold(), &error.message);
         }
     }
+}
+
+/// Columns of the terminal that results go to; none where they go elsewhere, and nothing is cut.
+pub(super) fn width() -> Width {
+    let stdout = io::stdout();
+    let columns = || rustix::termios::tcgetwinsize(&stdout).ok().map(|size| size.ws_col);
+    stdout.is_terminal().then(columns).flatten().filter(|columns| *columns > 0)
 }
 
 /// One line (or table) of results.

@@ -15,9 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::client::Client;
 use super::output::{self, Console, Failure, printable};
 use super::progress::Progress;
-use super::{Cli, DownloadFlags, Globals, Verb, demo, render};
+use super::render::{self, Width};
+use super::{Cli, DownloadFlags, Globals, UploadFlags, Verb, demo};
 use crate::command::{
-    Command, CommandError, Downloaded, ErrorCode, KeyValues, Status, Stored, Uploaded,
+    Command, CommandError, Detached, Downloaded, ErrorCode, KeyValues, Status, Stored, Unset,
+    Unshared, Uploaded,
 };
 use crate::config::Locations;
 
@@ -90,7 +92,7 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
     if let Verb::Demo(flags) = &cli.verb {
         return demo::run(flags, console).await;
     }
-    if let Verb::Upload { paths, name: Some(_) } = &cli.verb
+    if let Verb::Upload(UploadFlags { paths, name: Some(_), .. }) = &cli.verb
         && paths.len() > 1
     {
         let message = format!("--name goes with one file, not with {}", paths.len());
@@ -98,24 +100,50 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
     }
     let mut session = Session::open(&cli.globals, console).await?;
     match &cli.verb {
-        Verb::Upload { paths, name } => session.upload(paths, name.as_deref()).await,
+        Verb::Upload(flags) => session.upload(flags).await,
         Verb::Download(flags) => session.download(flags).await,
+        Verb::Find { name } => {
+            session.look(&Command::Find { name: name.clone() }, render::variants).await
+        }
+        Verb::Ls => session.look(&Command::Ls {}, render::shares).await,
+        Verb::Unshare { name } => {
+            let command = Command::Unshare { name: name.clone() };
+            session
+                .tell(&command, |done: &Unshared| format!("no longer published: {}", done.url))
+                .await
+        }
+        Verb::Transfers { id: None } => {
+            session.look(&Command::Transfers { id: None }, render::transfers).await
+        }
+        Verb::Transfers { id: Some(id) } => {
+            session.look(&Command::Transfers { id: Some(*id) }, render::transfer).await
+        }
         Verb::Get { key } => session.get(key).await,
         Verb::Set { key, value } => {
             let (key, value) = (key.clone(), value.clone());
             let answer = session.ask(&Command::Set { key, value }).await?;
-            session
-                .show(&answer, |stored: &Stored| format!("stored {}/{}", stored.stored, stored.of))
+            session.show(&answer, |stored: &Stored, _| {
+                format!("stored {}/{}", stored.stored, stored.of)
+            })
+        }
+        Verb::Unset { key, value } => {
+            let command = Command::Unset { key: key.clone(), value: value.clone() };
+            let told = |done: &Unset| format!("no longer kept fresh: a value of {}", done.key);
+            session.tell(&command, told).await
         }
         Verb::Peers => session.look(&Command::Peers {}, render::peers).await,
         Verb::Buckets => session.look(&Command::Buckets {}, render::buckets).await,
         Verb::Values { key } => {
             session.look(&Command::Values { key: key.clone() }, render::held_values).await
         }
+        Verb::Lookup { key } => {
+            session.look(&Command::Lookup { key: key.clone() }, render::trace).await
+        }
+        Verb::Actors => session.look(&Command::Actors {}, render::actors).await,
         Verb::Status { wait } => session.status(*wait).await,
         Verb::Stop => session.stop().await,
-        // `node` runs before any of this, `demo` above.
-        Verb::Node(_) | Verb::Demo(_) => Ok(()),
+        // `demo` runs above, the others before any of this.
+        Verb::Node(_) | Verb::Demo(_) | Verb::Completions { .. } | Verb::Man { .. } => Ok(()),
     }
 }
 
@@ -143,19 +171,33 @@ impl Session {
     fn show<T: DeserializeOwned>(
         &self,
         answer: &Value,
-        render: impl FnOnce(&T) -> String,
+        render: impl FnOnce(&T, Width) -> String,
     ) -> Result<(), Failure> {
         if self.console.json() {
             output::document(answer)
         } else {
-            output::result(&render(&typed(answer)?))
+            output::result(&render(&typed(answer)?, output::width()))
         }
+    }
+
+    /// A command without a result: that it is done is a note.
+    async fn tell<T: DeserializeOwned>(
+        &mut self,
+        command: &Command,
+        note: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let answer = self.ask(command).await?;
+        if self.console.json() {
+            return output::document(&answer);
+        }
+        self.console.note(&note(&typed(&answer)?));
+        Ok(())
     }
 
     async fn look<T: DeserializeOwned>(
         &mut self,
         command: &Command,
-        render: impl FnOnce(&T) -> String,
+        render: impl FnOnce(&T, Width) -> String,
     ) -> Result<(), Failure> {
         let answer = self.ask(command).await?;
         self.show(&answer, render)
@@ -163,12 +205,12 @@ impl Session {
 
     /// Each file by itself: one that fails does not keep the others from being shared. The last
     /// failure decides how the run ends.
-    async fn upload(&mut self, paths: &[PathBuf], name: Option<&str>) -> Result<(), Failure> {
+    async fn upload(&mut self, flags: &UploadFlags) -> Result<(), Failure> {
         let mut failed = None;
-        for path in paths {
-            match self.upload_one(path, name).await {
+        for path in &flags.paths {
+            match self.upload_one(path, flags).await {
                 Ok(()) => {}
-                Err(Failure::Command(error)) if paths.len() > 1 => {
+                Err(Failure::Command(error)) if flags.paths.len() > 1 => {
                     if let Some(error) = failed.replace(error) {
                         self.console.failure(&error);
                     }
@@ -179,19 +221,15 @@ impl Session {
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    async fn upload_one(&mut self, path: &Path, name: Option<&str>) -> Result<(), Failure> {
+    async fn upload_one(&mut self, path: &Path, flags: &UploadFlags) -> Result<(), Failure> {
         if path.as_os_str() == "-" {
             let message =
                 "reading from stdin is not supported: name a file ('./-' for one called so)";
             return Err(CommandError::new(ErrorCode::Usage, message).into());
         }
-        let command = Command::Upload {
-            path: absolute(path)?,
-            name: name.map(ToOwned::to_owned),
-            copy: false,
-        };
-        let answer = self.ask(&command).await?;
-        self.show(&answer, |done: &Uploaded| printable(&done.url).into_owned())?;
+        let UploadFlags { name, copy, .. } = flags.clone();
+        let answer = self.ask(&Command::Upload { path: absolute(path)?, name, copy }).await?;
+        self.show(&answer, |done: &Uploaded, _| printable(&done.url).into_owned())?;
         if !self.console.json() {
             let done: Uploaded = typed(&answer)?;
             self.console.note(&format!("{}: stored {}/{}", done.name, done.stored, done.of));
@@ -217,11 +255,14 @@ impl Session {
             strict: flags.strict,
             on_conflict: flags.on_conflict.into(),
             no_share: flags.no_share,
-            detach: false,
+            detach: flags.detach,
             stream: false,
         };
         let answer = self.ask(&command).await?;
-        self.show(&answer, |done: &Downloaded| {
+        if flags.detach {
+            return self.detached(&answer);
+        }
+        self.show(&answer, |done: &Downloaded, _| {
             printable(&done.path.to_string_lossy()).into_owned()
         })?;
         if !self.console.json() {
@@ -231,6 +272,13 @@ impl Session {
                 self.console.note(&format!("the file is saved, but {warning}"));
             }
         }
+        Ok(())
+    }
+
+    fn detached(&self, answer: &Value) -> Result<(), Failure> {
+        self.show(answer, |begun: &Detached, _| begun.id.to_string())?;
+        let Detached { id, name } = typed(answer)?;
+        self.console.note(&format!("{name}: the node goes on; see 'kad-actor transfers {id}'"));
         Ok(())
     }
 
