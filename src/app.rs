@@ -174,8 +174,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     };
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
     let udp = Rc::new(udp);
-    let parts =
-        Parts { clock, id, rng, udp, quota_bytes, fetcher, ipc, panics: panics.clone() };
+    let parts = Parts { clock, id, rng, udp, quota_bytes, fetcher, ipc, panics: panics.clone() };
     let (supervisor, links) = Supervisor::start(parts, info, shutdown.clone());
     let failed =
         |flag, address| move |error| StartError::Listen { what: "TCP", address, flag, error };

@@ -39,6 +39,9 @@ enum Told {
 /// How to make the node handle a message of that kind.
 type Trigger = fn(&Scene) -> Heard;
 
+/// The actor, the kind of message, what the asker hears, and what makes it happen.
+type Case = (&'static str, &'static str, Told, Trigger);
+
 /// What came back.
 #[derive(Debug)]
 enum Heard {
@@ -50,7 +53,7 @@ enum Heard {
 
 /// Every fault point, by the node that takes it; `tidy` sees to it that none is missing.
 #[rustfmt::skip]
-const GROUPS: &[(&str, &[(&str, &str, Told, Trigger)])] = &[
+const GROUPS: &[(&str, &[Case])] = &[
     ("what users ask of routing", &[
         ("routing", "Get", Told::Error, get),
         ("routing", "Put", Told::Error, set),
@@ -244,7 +247,7 @@ impl Scene {
     }
 
     /// One panic, and all that is promised of it.
-    fn inject(&self, &(actor, message, told, trigger): &(&str, &str, Told, Trigger)) {
+    fn inject(&self, &(actor, message, told, trigger): &Case) {
         let what = format!("{message} in {actor}");
         let before = self.actor(actor)["restarts"].as_u64().unwrap();
         self.ok(&json!({"op": "fault", "actor": actor, "message": message}));
@@ -346,4 +349,56 @@ fn the_socket_serves_again() {
 #[test]
 fn http_serves_again() {
     group("HTTP", &[]);
+}
+
+/// Only a node that is bound to no address asks how others see it.
+#[test]
+fn routing_serves_again_when_it_is_asked_how_others_see_it() {
+    let scene = Scene::start(&["--listen", "0.0.0.0:0", "--advertise", "127.0.0.1"]);
+    let other = Node::join(
+        &scene.node.ready.dht.replace("0.0.0.0", "127.0.0.1"),
+        &["--listen", "0.0.0.0:0"],
+    );
+    let socket = &other.ready.socket;
+    let fault = json!({"op": "fault", "actor": "routing", "message": "ObservedAddress"});
+    assert!(matches!(ask(socket, &fault), Heard::Answer(Ok(_))));
+    let heard = ask(socket, &json!({"op": "upload", "path": scene.file("mine.bin")}));
+    let Heard::Answer(Err(error)) = heard else { panic!("{heard:?}") };
+    assert!(error["message"].as_str().unwrap().contains("try again"), "{error}");
+    wait_until("it finds what others hold", || {
+        let heard = ask(socket, &json!({"op": "get", "key": "kept"}));
+        matches!(heard, Heard::Answer(Ok(kept)) if texts(&kept) == ["acknowledged"])
+    });
+}
+
+#[test]
+fn a_panic_while_it_stops_does_not_keep_a_node_from_stopping_in_order() {
+    for actor in ["ipc", "supervisor"] {
+        let mut node = Node::start(&[]);
+        let mut client = node.connect();
+        client.ask(&json!({"op": "fault", "actor": actor, "message": "Finish"})).unwrap();
+        client.ask(&json!({"op": "stop"})).unwrap();
+        let status = wait_or_kill(&mut node.process).expect("it stops");
+        assert_eq!(status.code(), Some(0), "{actor}");
+        assert!(!node.ready.socket.exists(), "{actor}: the socket's file is gone");
+    }
+}
+
+#[test]
+fn the_sixth_panic_within_a_minute_ends_the_process() {
+    let home = tempfile::tempdir().unwrap();
+    let mut node = Node::start_in(home.path(), &[]);
+    let socket = node.ready.socket.clone();
+    for panics in 1..=6 {
+        assert_eq!(node.process.try_wait().unwrap(), None, "after {panics} panics");
+        let fault = json!({"op": "fault", "actor": "storage", "message": "ViewStorage"});
+        wait_until("a panic is ordered", || matches!(ask(&socket, &fault), Heard::Answer(Ok(_))));
+        assert!(!matches!(ask(&socket, &json!({"op": "values"})), Heard::Answer(Ok(_))));
+    }
+    let status = wait_or_kill(&mut node.process).expect("it ends");
+    assert_eq!(status.code(), Some(1));
+    let log = std::fs::read_to_string(home.path().join("stderr.log")).unwrap();
+    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    let message = last["error"]["message"].as_str().unwrap();
+    assert!(message.contains("6 times") && message.contains("ViewStorage in storage"), "{last}");
 }

@@ -26,6 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::download::Job;
 use self::http::Http;
 use crate::actors::messages::{CountDownloads, Fetch, Fetched};
+use crate::actors::panics;
 use crate::actors::vitals::{Health, Vitals};
 use crate::command::{CommandError, ErrorCode};
 use crate::faults;
@@ -130,11 +131,7 @@ impl Handler<Fetch> for FetcherActor {
 }
 
 /// Waits for a place in the pool, and has a new worker do the job.
-async fn work(
-    job: Job,
-    workers: Arc<Semaphore>,
-    health: Health,
-) -> Result<Fetched, CommandError> {
+async fn work(job: Job, workers: Arc<Semaphore>, health: Health) -> Result<Fetched, CommandError> {
     let name = job.fetch.name.as_str().to_owned();
     let interrupted = || {
         let message = format!("{name:?}: interrupted before the download began");
@@ -146,7 +143,7 @@ async fn work(
     let worker = DownloadWorker::new(&job.config).start();
     // A worker that panicked drops its answer: its download fails, the others go on.
     let lost = |_| {
-        health.failed(format!("the worker that downloaded {name:?} broke down"));
+        health.failed(panics::last());
         CommandError::failed(format!("{name:?}: the download worker broke down: try again"))
     };
     worker.send(Run(job)).await.map_err(lost)?

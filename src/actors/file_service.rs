@@ -12,7 +12,7 @@ mod connections;
 
 use std::io;
 use std::net::TcpListener;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use actix::Recipient;
@@ -24,7 +24,6 @@ use actix_web::http::header::{
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpResponse, HttpServer, web};
-use futures_util::FutureExt;
 
 use self::connections::{Connections, cut_stalled};
 use super::link::Link;
@@ -72,24 +71,29 @@ pub fn serve(
     health: Health,
 ) -> io::Result<Server> {
     let links = Links { find, withdraw };
+    let noted = health.clone();
     let factory = move || {
         let (links, health) = (links.clone(), health.clone());
         // One service for every path, and the path as it came: a router would decode it first.
         App::new().default_service(fn_service(move |request: ServiceRequest| {
             let (links, health) = (links.clone(), health.clone());
-            let answer = async move { answer(&links, request).await };
-            AssertUnwindSafe(answer).catch_unwind().map(move |answer| {
-                answer.map_err(|_| {
-                    health.failed(panics::last());
-                    ErrorInternalServerError("this made the node fail")
-                })
-            })
+            async move {
+                let answer = health.catch(answer(&links, request)).await;
+                answer.ok_or_else(|| ErrorInternalServerError("this made the node fail"))
+            }
         }))
     };
     cut_stalled(&listener)?;
     let connections = Connections::new(listener.local_addr()?.ip().is_loopback());
     let server = HttpServer::new(factory)
-        .on_connect(move |stream, data| connections.admit(stream, data))
+        .on_connect(move |stream, data| {
+            let admit = AssertUnwindSafe(|| connections.admit(stream, data));
+            if let Err(panic) = catch_unwind(admit) {
+                // Whoever could not be counted is not served: this ends the one connection.
+                noted.failed(panics::last());
+                resume_unwind(panic);
+            }
+        })
         .workers(WORKERS)
         .max_connections(MAX_CONNECTIONS / WORKERS)
         .client_request_timeout(HEAD_TIMEOUT)

@@ -23,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::messages::{CountShares, EventSink, FindShare, Share, Shared, Withdraw};
 use super::pace::Pace;
-use super::vitals::Vitals;
+use super::vitals::{Health, Vitals};
 use crate::command::{CommandError, ErrorCode, Event};
 use crate::content::{
     FileName, FileStamp, OpenError, ShareEntry, Shares, SharesFull, Verified, hash_in_place,
@@ -77,7 +77,7 @@ impl Handler<Share> for FilesActor {
     fn handle(&mut self, share: Share, ctx: &mut Self::Context) -> Self::Result {
         faults::point("files", "Share");
         let hashing = Arc::clone(&self.hashing);
-        let stopping = self.stopping.clone();
+        let (stopping, health) = (self.stopping.clone(), self.vitals.health().clone());
         let actor = ctx.address().downgrade();
         Box::pin(async move {
             let name = match share.name {
@@ -92,6 +92,7 @@ impl Handler<Share> for FilesActor {
                 events: share.events,
                 cancel: share.cancel,
                 stopping,
+                health,
             };
             let entry = job.run(hashing).await?;
             register(&actor, entry).await
@@ -150,7 +151,8 @@ impl Handler<Register> for FilesActor {
 }
 
 /// What whoever shares a file hears when the actor has failed meanwhile.
-const RESTARTING: &str = "the part of the node that does this has failed and starts anew: try again";
+const RESTARTING: &str =
+    "the part of the node that does this has failed and starts anew: try again";
 
 async fn register(actor: &WeakAddr<FilesActor>, entry: ShareEntry) -> Result<Shared, CommandError> {
     let path = entry.path.clone();
@@ -194,6 +196,7 @@ struct Job {
     events: EventSink,
     cancel: CancellationToken,
     stopping: CancellationToken,
+    health: Health,
 }
 
 impl Job {
@@ -208,15 +211,17 @@ impl Job {
                 () = self.stopping.cancelled() => return Err(self.refuse(RESTARTING)),
             }
         };
-        let path = self.path.clone();
+        let (path, health) = (self.path.clone(), self.health.clone());
         let work = spawn_blocking(move || {
             // Held for as long as the thread works, even when nobody waits for it any more.
             let _turn = turn;
             faults::point("files", "hash");
             self.prepare()
         });
-        work.await
-            .unwrap_or_else(|error| Err(refused(&path, format_args!("hashing broke off ({error}): try again"))))
+        work.await.unwrap_or_else(|error| {
+            health.failed(error.to_string());
+            Err(refused(&path, "hashing broke off: try again"))
+        })
     }
 
     /// Finds the file, and makes sure of its content. Blocks.

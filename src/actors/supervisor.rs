@@ -8,13 +8,11 @@
 
 mod children;
 
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
 use actix::{
     Actor, Addr, Arbiter, AsyncContext, Context, Handler, Recipient, ResponseFuture, StreamHandler,
 };
-use futures_util::FutureExt;
 use futures_util::stream::unfold;
 use rand_chacha::ChaCha20Rng;
 use tokio::net::UdpSocket;
@@ -27,7 +25,7 @@ use super::ipc::{IpcActor, IpcSocket};
 use super::link::LinkError;
 use super::links::{Links, Loads, NodeInfo};
 use super::messages::{Execute, Finish, Withdraw};
-use super::panics::{self, Panics};
+use super::panics::Panics;
 use super::vitals::{Child, Ended};
 use crate::clock::Clock;
 use crate::command::{CommandError, Reply};
@@ -79,7 +77,8 @@ impl Supervisor {
         let known = links.clone();
         let supervisor = Self::create(|ctx| {
             let (ends, reports) = unbounded_channel();
-            let reports = unfold(reports, async |mut reports| Some((reports.recv().await?, reports)));
+            let reports =
+                unfold(reports, async |mut reports| Some((reports.recv().await?, reports)));
             ctx.add_stream(reports);
             let execute = ctx.address().recipient();
             let downloads = Arbiter::new();
@@ -144,13 +143,11 @@ impl Handler<Execute> for Supervisor {
                 LinkError::Busy => CommandError::failed("the node is busy: try again later"),
                 LinkError::Down => CommandError::failed("the node is stopping"),
             })?;
-            let health = links.healths.supervisor.clone();
-            let work = async move {
+            let work = async {
                 faults::point("supervisor", "Execute");
                 flows::run(&links, execute).await
             };
-            AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-                health.failed(panics::last());
+            links.healths.supervisor.catch(work).await.unwrap_or_else(|| {
                 Err(CommandError::failed(
                     "the node failed while it carried this out, which is a fault of the program: \
                      try again",
@@ -166,8 +163,11 @@ impl Handler<Withdraw> for Supervisor {
     fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) -> Self::Result {
         let links = self.links.clone();
         Box::pin(async move {
-            faults::point("supervisor", "Withdraw");
-            flows::withdraw(&links, withdraw).await
+            let work = async {
+                faults::point("supervisor", "Withdraw");
+                flows::withdraw(&links, withdraw).await
+            };
+            links.healths.supervisor.catch(work).await.unwrap_or(false)
         })
     }
 }

@@ -6,8 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
@@ -78,6 +81,16 @@ impl Health {
     /// Something failed that was made good at once.
     pub fn failed(&self, why: String) {
         self.record().last_failure = Some((why, self.clock.now()));
+    }
+
+    /// Does something whose panic costs nothing else: then it shows, and there is no result. Of use
+    /// for what shares no state with others.
+    pub async fn catch<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let done = AssertUnwindSafe(work).catch_unwind().await;
+        if done.is_err() {
+            self.failed(panics::last());
+        }
+        done.ok()
     }
 
     /// This life of the actor is over. False if that is known, or another has begun since.

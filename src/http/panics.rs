@@ -3,13 +3,10 @@
 //! Always holds: whoever asked hears so, as JSON like any failure. Never: hides it: what panicked
 //! is in the log, and `actors` shows that something did.
 
-use std::panic::AssertUnwindSafe;
-
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
-use futures_util::FutureExt;
 
 use super::admin::Failure;
 use crate::actors::vitals::Health;
@@ -22,13 +19,11 @@ pub(super) async fn answer(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let what = format!("{} {}", request.method(), request.path());
     let answer = async move {
         faults::point("admin", "request");
         next.call(request).await
     };
-    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
-        health.failed(format!("it failed at {what}"));
+    health.catch(answer).await.unwrap_or_else(|| {
         let message = "this request made the node fail, which is a fault of the program: try again";
         Err(Failure(CommandError::failed(message)).into())
     })

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::actors::messages::EVENT_QUEUE;
+use crate::actors::vitals::Vitals;
 
 fn start() -> Addr<FilesActor> {
     FilesActor::new().start()
@@ -127,6 +128,7 @@ async fn a_file_that_may_not_be_read_is_denied() {
             events: EventSink::none(),
             cancel: CancellationToken::new(),
             stopping: CancellationToken::new(),
+            health: Vitals::default().health().clone(),
         };
         job.unopened(OpenError::Io(ErrorKind::PermissionDenied.into()))
     } else {

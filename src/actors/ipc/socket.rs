@@ -135,7 +135,8 @@ impl Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         if self.is_in_place()
-            && let Err(error) = std::fs::remove_file(&self.path) {
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
             log::warn!("the socket {} stays behind: {error}", self.path.display());
         }
     }
