@@ -57,8 +57,9 @@ fn a_socket_file_that_was_removed_is_back() {
 
 #[test]
 fn a_socket_that_another_took_is_left_to_it_and_taken_back_after() {
-    let node = Node::start(&[]);
-    let socket = &node.ready.socket;
+    let mut node = Node::start(&[]);
+    let socket = node.ready.socket.clone();
+    let socket = socket.as_path();
     let mut client = node.connect();
     std::fs::remove_file(socket).unwrap();
     let other = UnixListener::bind(socket).unwrap();
@@ -78,7 +79,6 @@ fn a_socket_that_another_took_is_left_to_it_and_taken_back_after() {
     wait_until("it shows that a file is there", || ipc(&mut client)["state"] == "degraded");
     assert_eq!(std::fs::read(socket).unwrap(), b"mine");
     client.ask(&json!({"op": "stop"})).unwrap();
-    let mut node = node;
     assert_eq!(wait_or_kill(&mut node.process).expect("it stops").code(), Some(0));
     assert_eq!(std::fs::read(socket).unwrap(), b"mine", "nor to remove");
 }

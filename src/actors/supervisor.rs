@@ -112,6 +112,7 @@ impl Drop for Supervisor {
 
 impl StreamHandler<Ended> for Supervisor {
     fn handle(&mut self, ended: Ended, _: &mut Self::Context) {
+        faults::point("supervisor", "Ended");
         let Ended { child, why, panicked } = ended;
         if self.links.shutdown.is_cancelled() {
             return;

@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::actors::messages::EVENT_QUEUE;
-use crate::actors::vitals::Vitals;
 
 fn start() -> Addr<FilesActor> {
     FilesActor::new().start()
