@@ -9,6 +9,7 @@ mod reach;
 mod trace;
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,18 +18,21 @@ use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseFuture,
     SpawnHandle, StreamHandler, WrapFuture,
 };
+use futures_util::future::Either;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 
-use super::link::Link;
+use super::link::{Link, LinkError};
 use super::messages::{
     Acknowledged, Bootstrap, Forget, Found, Get, ObservedAddress, Put, RoutingView, StoreBatch,
     Ticket, Traced, ViewRouting,
 };
 use super::present;
-use super::udp::{self, Batch};
+use super::udp::{self, Batch, Outlet};
+use super::vitals::Vitals;
 use crate::clock::Clock;
 use crate::command::CommandError;
+use crate::faults;
 use crate::kademlia::{Key, Node, OpId, Outcome, Output, StoreReply, StoreRequest, Timestamp};
 use callers::{Caller, Deferred, busy, refuse, restarted, unite};
 use reach::Verdict;
@@ -49,6 +53,7 @@ pub struct RoutingActor {
     clock: Clock,
     node: Node,
     socket: Rc<UdpSocket>,
+    outlet: Outlet,
     storage: Link<StoreBatch>,
     callers: BTreeMap<OpId, Caller>,
     deferred: Vec<Deferred>,
@@ -58,6 +63,7 @@ pub struct RoutingActor {
     store_batches: usize,
     verdict: Option<Verdict>,
     armed: Option<(Timestamp, SpawnHandle)>,
+    pub(super) vitals: Vitals,
 }
 
 impl RoutingActor {
@@ -66,14 +72,15 @@ impl RoutingActor {
     pub fn new(
         clock: Clock,
         node: Node,
-        socket: UdpSocket,
+        socket: Rc<UdpSocket>,
         storage: Link<StoreBatch>,
         has_bootstrap: bool,
     ) -> Self {
         Self {
             clock,
             node,
-            socket: Rc::new(socket),
+            socket,
+            outlet: Outlet::default(),
             storage,
             callers: BTreeMap::new(),
             deferred: Vec::new(),
@@ -82,6 +89,7 @@ impl RoutingActor {
             store_batches: 0,
             verdict: None,
             armed: None,
+            vitals: Vitals::default(),
         }
     }
 
@@ -97,7 +105,7 @@ impl RoutingActor {
                 Output::Done(op, outcome) => self.done(op, outcome, ctx),
             }
         }
-        udp::send_all(&self.socket, &datagrams);
+        self.outlet.send_all(&self.socket, &datagrams, self.clock.now(), self.vitals.health());
         if !requests.is_empty() {
             self.ask_store(requests, ctx);
         }
@@ -106,13 +114,15 @@ impl RoutingActor {
 
     fn ask_store(&mut self, requests: Vec<(Ticket, StoreRequest)>, ctx: &mut Context<Self>) {
         let tickets: Vec<Ticket> = requests.iter().map(|(ticket, _)| *ticket).collect();
-        if self.store_batches >= MAX_STORE_BATCHES {
-            ctx.notify(StoreReplies(unavailable(tickets)));
-            return;
-        }
+        let stuck = self.store_batches >= MAX_STORE_BATCHES;
         self.store_batches += 1;
-        let asked = self.storage.send(StoreBatch(requests)).into_actor(self);
-        ctx.spawn(asked.map(move |replies, actor, ctx| {
+        let asked = if stuck {
+            Either::Left(ready(Err(LinkError::Busy)))
+        } else {
+            Either::Right(self.storage.send(StoreBatch(requests)))
+        };
+        ctx.spawn(asked.into_actor(self).map(move |replies, actor, ctx| {
+            faults::point("routing", "StoreReplies");
             actor.store_batches -= 1;
             actor.replied(replies.unwrap_or_else(|_| unavailable(tickets)), ctx);
         }));
@@ -137,6 +147,7 @@ impl RoutingActor {
             ctx.cancel_future(timer);
         }
         let timer = ctx.run_later(at.since(self.clock.now()), |actor, ctx| {
+            faults::point("routing", "deadline");
             actor.armed = None;
             actor.node.handle_timeout(actor.clock.now());
             actor.settle(ctx);
@@ -248,9 +259,11 @@ impl Actor for RoutingActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         // Timers of an earlier life are gone.
         self.armed = None;
-        ctx.add_stream(udp::batches(Rc::clone(&self.socket)));
+        let health = self.vitals.health().clone();
+        ctx.add_stream(udp::batches(Rc::clone(&self.socket), health));
         if self.joining {
             ctx.run_later(FIRST_BOOTSTRAP, |actor, ctx| {
+                faults::point("routing", "first bootstrap");
                 actor.end_deferral(ctx);
                 actor.settle(ctx);
             });
@@ -261,6 +274,7 @@ impl Actor for RoutingActor {
 
 impl StreamHandler<Batch> for RoutingActor {
     fn handle(&mut self, batch: Batch, ctx: &mut Self::Context) {
+        faults::point("routing", "Batch");
         let now = self.clock.now();
         for (from, bytes) in batch.iter() {
             self.node.handle_datagram(now, from, bytes);
@@ -273,23 +287,11 @@ impl StreamHandler<Batch> for RoutingActor {
     }
 }
 
-/// Replies that the store did not give.
-#[derive(Debug, actix::Message)]
-#[rtype(result = "()")]
-struct StoreReplies(Vec<(Ticket, StoreReply)>);
-
-impl Handler<StoreReplies> for RoutingActor {
-    type Result = ();
-
-    fn handle(&mut self, StoreReplies(replies): StoreReplies, ctx: &mut Self::Context) {
-        self.replied(replies, ctx);
-    }
-}
-
 impl Handler<Get> for RoutingActor {
     type Result = ResponseFuture<Result<Found, CommandError>>;
 
     fn handle(&mut self, Get { key }: Get, ctx: &mut Self::Context) -> Self::Result {
+        faults::point("routing", "Get");
         let (sender, receiver) = oneshot::channel();
         self.begin(Deferred::Get(key, Caller::Get(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(restarted())) })
@@ -300,6 +302,7 @@ impl Handler<Put> for RoutingActor {
     type Result = ResponseFuture<Result<Acknowledged, CommandError>>;
 
     fn handle(&mut self, put: Put, ctx: &mut Self::Context) -> Self::Result {
+        faults::point("routing", "Put");
         let (sender, receiver) = oneshot::channel();
         self.begin(Deferred::Put(put, Caller::Put(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(restarted())) })
@@ -310,6 +313,7 @@ impl Handler<Forget> for RoutingActor {
     type Result = ();
 
     fn handle(&mut self, Forget { key, value }: Forget, ctx: &mut Self::Context) {
+        faults::point("routing", "Forget");
         self.ask_store(vec![(NO_REPLY, StoreRequest::Forget { key, value })], ctx);
     }
 }
@@ -322,6 +326,7 @@ impl Handler<Bootstrap> for RoutingActor {
         Bootstrap { addresses }: Bootstrap,
         ctx: &mut Context<Self>,
     ) -> Self::Result {
+        faults::point("routing", "Bootstrap");
         let known = self.node.table().len();
         if addresses.is_empty() || known > 0 {
             return Box::pin(async move { known });
@@ -338,6 +343,7 @@ impl Handler<ObservedAddress> for RoutingActor {
     type Result = ResponseFuture<Option<Ipv4Addr>>;
 
     fn handle(&mut self, _: ObservedAddress, ctx: &mut Context<Self>) -> Self::Result {
+        faults::point("routing", "ObservedAddress");
         let (sender, receiver) = oneshot::channel();
         self.begin(Deferred::Observe(Caller::Observe(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or(None) })
@@ -348,6 +354,7 @@ impl Handler<ViewRouting> for RoutingActor {
     type Result = MessageResult<ViewRouting>;
 
     fn handle(&mut self, _: ViewRouting, _: &mut Context<Self>) -> Self::Result {
+        faults::point("routing", "ViewRouting");
         let buckets = present::buckets(self.clock.now(), self.node.table());
         MessageResult(RoutingView {
             id: self.node.id().to_string(),

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::RoutingActor;
 use super::callers::{Caller, Deferred};
 use crate::actors::messages::{Reachable, Ticket};
+use crate::faults;
 use crate::kademlia::Timestamp;
 
 /// Connecting takes a round trip; who drops the request instead of refusing it is given this long.
@@ -70,6 +71,7 @@ impl Handler<Reachable> for RoutingActor {
         Reachable { address }: Reachable,
         ctx: &mut Self::Context,
     ) -> Self::Result {
+        faults::point("routing", "Reachable");
         let now = self.clock.now();
         let known = self.verdict.as_ref().filter(|verdict| verdict.holds(address, now));
         let answer = if let Some(verdict) = known {

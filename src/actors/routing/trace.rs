@@ -9,6 +9,7 @@ use super::RoutingActor;
 use super::callers::{Caller, Deferred, restarted};
 use crate::actors::messages::{TraceLookup, Traced};
 use crate::command::CommandError;
+use crate::faults;
 use crate::kademlia::Key;
 
 impl RoutingActor {
@@ -26,6 +27,7 @@ impl Handler<TraceLookup> for RoutingActor {
         TraceLookup { key }: TraceLookup,
         ctx: &mut Self::Context,
     ) -> Self::Result {
+        faults::point("routing", "TraceLookup");
         let (sender, receiver) = oneshot::channel();
         self.begin(Deferred::Trace(key, Caller::Trace(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(restarted())) })
