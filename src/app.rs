@@ -28,6 +28,7 @@ use crate::actors::supervisor::{Parts, ShowLinks, Supervisor};
 use crate::clock::Clock;
 use crate::command::Ready;
 use crate::config::Config;
+use crate::content::Copies;
 use crate::http;
 use crate::kademlia::{Node, NodeId, Settings};
 use crate::transfer::{Limits, UrlPolicy};
@@ -36,6 +37,8 @@ use crate::transfer::{Limits, UrlPolicy};
 const LOCK_FILE: &str = "lock";
 /// Where downloads without an output land, beneath the data dir.
 const DOWNLOADS: &str = "downloads";
+/// Where the node's own copies of what it shares lie, beneath the data dir.
+const COPIES: &str = "copies";
 
 /// Why a node did not start.
 #[derive(Debug, Error)]
@@ -168,8 +171,10 @@ async fn serve(config: Config) -> Result<(), StartError> {
         seed: rng.next_u64(),
     };
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
+    let copies = Copies::new(config.data_dir.join(COPIES), config.disk_quota);
+    let shutdown_too = shutdown.clone();
     let parts =
-        Parts { clock, node, udp, quota_bytes, fetcher, ipc, info, shutdown: shutdown.clone() };
+        Parts { clock, node, udp, quota_bytes, copies, fetcher, ipc, info, shutdown: shutdown_too };
     let supervisor = Supervisor::start(parts);
     let links = supervisor.send(ShowLinks).await.map_err(|error| StartError::System {
         what: "to start the actors",

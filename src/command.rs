@@ -93,8 +93,12 @@ pub enum Command {
         /// The published name.
         name: String,
     },
-    /// The files this node serves, and those it had to withdraw.
-    Ls {},
+    /// The files this node serves, and those it had to withdraw: a page of them, by name.
+    Ls {
+        /// Only names after this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
     /// Stop serving a name and keeping its URL fresh; the file itself stays.
     Unshare {
         /// The published name.
@@ -177,6 +181,12 @@ impl Event {
     pub fn hashing(name: &str, bytes: u64, size: u64, bytes_per_s: u64) -> Self {
         let (name, sources) = (name.to_owned(), Vec::new());
         Self::Progress { name, bytes, size: Some(size), bytes_per_s, sources }
+    }
+
+    /// Bytes of a file come from the one who asked, who knows how many there will be.
+    pub fn receiving(name: &str, bytes: u64, bytes_per_s: u64) -> Self {
+        let (name, sources) = (name.to_owned(), Vec::new());
+        Self::Progress { name, bytes, size: None, bytes_per_s, sources }
     }
 }
 

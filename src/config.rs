@@ -53,6 +53,9 @@ pub struct NodeFlags {
     /// Memory for values of others
     #[arg(long, value_name = "SIZE", env = "KAD_ACTOR_STORE_QUOTA", default_value = "64MiB")]
     pub store_quota: String,
+    /// Disk space for own copies of files (`upload --copy`, stdin); without it as much as there is
+    #[arg(long, value_name = "SIZE", env = "KAD_ACTOR_DISK_QUOTA")]
+    pub disk_quota: Option<String>,
 }
 
 /// A setting that cannot be used.
@@ -127,6 +130,8 @@ pub struct Config {
     pub profile: Profile,
     /// Bytes for values of others.
     pub store_quota: u64,
+    /// Bytes for own copies of files; none: as many as the disk takes.
+    pub disk_quota: Option<u64>,
     /// Whether the `ready` line is JSON.
     pub json: bool,
 }
@@ -154,6 +159,7 @@ impl Config {
             dialect: parse_dialect(&node.dialect)?,
             profile: parse_profile(&node.profile)?,
             store_quota: parse_store_quota(&node.store_quota)?,
+            disk_quota: node.disk_quota.as_deref().map(parse_disk_quota).transpose()?,
             json,
         })
     }
@@ -274,6 +280,12 @@ fn parse_store_quota(text: &str) -> Result<u64, ConfigError> {
         let reason = format!("less than {}, one full key", ByteSize(MIN_STORE_QUOTA_BYTES));
         return Err(invalid("store-quota", text, reason));
     }
+    Ok(size.as_u64())
+}
+
+fn parse_disk_quota(text: &str) -> Result<u64, ConfigError> {
+    let size: ByteSize =
+        text.parse().map_err(|_| invalid("disk-quota", text, "not a size, such as 10GiB"))?;
     Ok(size.as_u64())
 }
 

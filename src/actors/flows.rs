@@ -5,25 +5,26 @@
 
 mod address;
 mod join;
-
-use std::path::PathBuf;
+mod shares;
 
 use super::link::{Link, LinkError};
 use super::links::Links;
 use super::messages::{
-    Acknowledged, CountDownloads, CountShares, Execute, Fetch, Forget, Found, Get, Put, Share,
-    Shared, ViewRouting, ViewStorage, Withdraw,
+    Acknowledged, CountDownloads, CountShares, Execute, Fetch, Found, Get, Keeping, Put, Share,
+    ViewRouting, ViewStorage,
 };
 use super::present;
 use crate::command::{
     Command, CommandError, Downloaded, ErrorCode, HeldValues, KeyValues, Peers, Reply, Status,
-    Stored, Uploaded,
+    Stored,
 };
-use crate::content::{ContentHash, FileName, ShareEntry};
+use crate::content::{ContentHash, FileName};
 use crate::kademlia::{Key, Value, wire::MAX_VALUE_BYTES};
 use crate::transfer::ProviderUrl;
 
 pub(super) use join::stay_joined;
+pub(super) use shares::withdraw;
+use shares::{publish, untaken};
 
 /// Values that one answer to `values` holds; the rest is there when a key is named.
 const MAX_VALUES_SHOWN: usize = 1_000;
@@ -31,16 +32,18 @@ const MAX_VALUES_SHOWN: usize = 1_000;
 /// Carries out one command.
 pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError> {
     match execute.command.clone() {
-        Command::Upload { path, name, copy: false } => upload(links, &execute, path, name).await,
+        Command::Upload { path, name, copy } => {
+            let keeping = if copy { Keeping::Copy } else { Keeping::InPlace };
+            shares::upload(links, &execute, path, name, keeping).await
+        }
+        Command::UploadStream { name } => shares::upload_stream(links, execute, &name).await,
+        Command::Ls { after } => shares::ls(links, after).await,
+        Command::Unshare { name } => shares::unshare(links, &name).await,
+        Command::Unset { key, value } => shares::unset(links, key, value).await,
         Command::Download { .. } => download(links, execute).await,
         Command::Get { key } => get(links, key).await,
         Command::Set { key, value } => set(links, key, value).await,
-        Command::Upload { copy: true, .. }
-        | Command::UploadStream { .. }
-        | Command::Find { .. }
-        | Command::Ls {}
-        | Command::Unshare { .. }
-        | Command::Unset { .. }
+        Command::Find { .. }
         | Command::Transfers { .. }
         | Command::Actors {}
         | Command::Lookup { .. } => Err(CommandError::failed("not there yet")),
@@ -59,66 +62,6 @@ pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError>
             Ok(Reply::Stopping { stopping: true })
         }
     }
-}
-
-async fn upload(
-    links: &Links,
-    execute: &Execute,
-    path: PathBuf,
-    name: Option<String>,
-) -> Result<Reply, CommandError> {
-    if !path.is_absolute() {
-        let message = format!("{}: give an absolute path", path.display());
-        return Err(CommandError::new(ErrorCode::Usage, message));
-    }
-    let name = name.map(|name| file_name(&name)).transpose()?;
-    // Before the file is read: without an address all that would be in vain.
-    let base = address::published_base(links).await?;
-    let (events, cancel) = (execute.events.clone(), execute.cancel.clone());
-    let share = Share { path, name, base, verified: None, events, cancel };
-    let shared = ask(&links.share, share).await??;
-    let acknowledged = publish(links, &shared).await?;
-    if acknowledged.stored == 0 {
-        let message = format!(
-            "{:?} is served as {}, but {}",
-            shared.name.as_str(),
-            shared.url,
-            untaken(&acknowledged)
-        );
-        return Err(CommandError::failed(message));
-    }
-    Ok(Reply::Uploaded(Uploaded {
-        name: shared.name.to_string(),
-        hash: shared.verified.hash().to_string(),
-        size: shared.verified.size(),
-        url: shared.url,
-        stored: acknowledged.stored,
-        of: acknowledged.of,
-        reachable: None,
-    }))
-}
-
-/// Tells the DHT where a share can be had.
-async fn publish(links: &Links, shared: &Shared) -> Result<Acknowledged, CommandError> {
-    let put = Put {
-        key: Key::of_name(shared.name.as_str()),
-        value: Value::Text(shared.url.clone()),
-        replaces: shared.replaced_url.iter().cloned().map(Value::Text).collect(),
-    };
-    ask(&links.put, put).await?
-}
-
-/// Stops serving what has changed or gone away, and telling peers of it. Says whether it was served
-/// until now.
-pub(super) async fn withdraw(links: &Links, withdraw: Withdraw) -> bool {
-    let ShareEntry { name, url, .. } = withdraw.entry.clone();
-    let withdrawn = ask(&links.withdraw, withdraw).await.unwrap_or(false);
-    if withdrawn {
-        let forget = Forget { key: Key::of_name(name.as_str()), value: Value::Text(url) };
-        // A routing table that is gone publishes nothing either.
-        let _ = ask(&links.forget, forget).await;
-    }
-    withdrawn
 }
 
 async fn download(links: &Links, execute: Execute) -> Result<Reply, CommandError> {
@@ -164,6 +107,7 @@ async fn download(links: &Links, execute: Execute) -> Result<Reply, CommandError
             name: Some(name),
             base,
             verified: Some(fetched.verified),
+            keeping: Keeping::InPlace,
             events: execute.events,
             cancel: execute.cancel,
         };
@@ -190,11 +134,6 @@ async fn become_source(
         reply.warning = Some(untaken(&acknowledged));
     }
     Ok(())
-}
-
-fn untaken(acknowledged: &Acknowledged) -> String {
-    let of = acknowledged.of;
-    format!("none of {of} nodes has taken that URL: publishing is tried again by itself")
 }
 
 /// The URLs of a name, newest first.

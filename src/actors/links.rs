@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, Load};
 use super::messages::{
-    Bootstrap, CountDownloads, CountShares, Fetch, FindShare, Forget, Get, ObservedAddress, Put,
-    Share, StoreBatch, ViewRouting, ViewStorage, Withdraw,
+    Bootstrap, CountDownloads, CountShares, Fetch, FindShare, Get, ListShares, ObservedAddress,
+    Put, Share, ShareStream, StoreBatch, Unshare, ViewRouting, ViewStorage, Withdraw,
 };
 use crate::clock::Clock;
 use crate::config::{Advertise, BootstrapAddr};
@@ -33,13 +33,15 @@ const MAX_FETCHER_MESSAGES: usize = 256;
 pub struct Links {
     pub get: Link<Get>,
     pub put: Link<Put>,
-    pub forget: Link<Forget>,
     pub bootstrap: Link<Bootstrap>,
     pub observed: Link<ObservedAddress>,
     pub view_routing: Link<ViewRouting>,
     pub store: Link<StoreBatch>,
     pub view_storage: Link<ViewStorage>,
     pub share: Link<Share>,
+    pub share_stream: Link<ShareStream>,
+    pub unshare: Link<Unshare>,
+    pub list_shares: Link<ListShares>,
     pub count_shares: Link<CountShares>,
     pub find_share: Link<FindShare>,
     pub withdraw: Link<Withdraw>,
@@ -78,13 +80,15 @@ impl Links {
         Self {
             get: Link::new(routing),
             put: Link::new(routing),
-            forget: Link::new(routing),
             bootstrap: Link::new(routing),
             observed: Link::new(routing),
             view_routing: Link::new(routing),
             store: Link::new(storage),
             view_storage: Link::new(storage),
             share: Link::new(files),
+            share_stream: Link::new(files),
+            unshare: Link::new(files),
+            list_shares: Link::new(files),
             count_shares: Link::new(files),
             find_share: Link::new(files),
             withdraw: Link::new(files),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::command::{
     Buckets, Command, CommandError, Event, HeldEntry, OnConflict, PeerEntry, Reply, SourceReport,
 };
-use crate::content::{ContentHash, FileName, ShareEntry, Verified};
+use crate::content::{ContentHash, FileName, Listed, Loss, ShareEntry, Verified};
 use crate::kademlia::{Held, Key, StoreReply, StoreRequest, Value};
 use crate::transfer::ProviderUrl;
 
@@ -129,16 +129,6 @@ pub struct Put {
     pub replaces: Vec<Value>,
 }
 
-/// Give up an own publication: it is no longer kept fresh.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Forget {
-    /// The key.
-    pub key: Key,
-    /// The value.
-    pub value: Value,
-}
-
 /// How many nodes hold what was put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {
@@ -215,7 +205,19 @@ pub struct StorageView {
 
 // ---- files ------------------------------------------------------------------------------------
 
-/// Share a file where it lies: hash it, unless the content is already verified, and serve it.
+/// Where the content of a share lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    /// Where it is.
+    InPlace,
+    /// In a copy of the node's own.
+    Copy,
+    /// The file is the node's own, on the file system of its data dir, and becomes the copy: it is
+    /// moved, or removed when the content is kept already. What is verified must be told.
+    Move,
+}
+
+/// Share a file: hash it, unless the content is already verified, and serve it.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Shared, CommandError>")]
 pub struct Share {
@@ -227,10 +229,26 @@ pub struct Share {
     pub base: String,
     /// What a download has just verified; hashed here when absent.
     pub verified: Option<Verified>,
+    /// Where its content is to lie.
+    pub keeping: Keeping,
     /// Hashing progress goes here.
     pub events: EventSink,
     /// Stops the hashing.
     pub cancel: CancellationToken,
+}
+
+/// Share what comes through a channel: it is kept in a copy of the node's own.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Shared, CommandError>")]
+pub struct ShareStream {
+    /// The name it is served under.
+    pub name: FileName,
+    /// As in [`Share`].
+    pub base: String,
+    /// The content. Whoever sends it ends it, also when nobody waits any more.
+    pub input: mpsc::Receiver<Content>,
+    /// Progress goes here.
+    pub events: EventSink,
 }
 
 /// A file that is served.
@@ -265,6 +283,27 @@ pub struct FindShare {
 pub struct Withdraw {
     /// The share as it was found.
     pub entry: ShareEntry,
+    /// What became of it.
+    pub loss: Loss,
+}
+
+/// Stop serving a name, and take it off the list; a copy that nothing else needs is deleted. The
+/// share that it was; none if there is none of this name.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<ShareEntry>")]
+pub struct Unshare {
+    /// The name.
+    pub name: FileName,
+}
+
+/// A page of the shares, by name, those that were withdrawn included.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Listed>")]
+pub struct ListShares {
+    /// Only names after this one.
+    pub after: Option<FileName>,
+    /// At most this many.
+    pub limit: usize,
 }
 
 // ---- fetcher ----------------------------------------------------------------------------------

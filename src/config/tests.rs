@@ -13,6 +13,7 @@ fn flags() -> NodeFlags {
         dialect: "list".to_owned(),
         profile: "lan".to_owned(),
         store_quota: "64MiB".to_owned(),
+        disk_quota: None,
     }
 }
 
