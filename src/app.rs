@@ -6,7 +6,7 @@
 mod bind;
 mod shutdown;
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -37,6 +37,8 @@ use crate::transfer::{Limits, UrlPolicy};
 const LOCK_FILE: &str = "lock";
 /// Where downloads without an output land, beneath the data dir.
 const DOWNLOADS: &str = "downloads";
+/// Where a download lies until it is passed on to the one who asked, beneath the data dir.
+const PASSING: &str = "passing";
 /// Where the node's own copies of what it shares lie, beneath the data dir.
 const COPIES: &str = "copies";
 
@@ -101,6 +103,8 @@ fn advice(error: &io::Error, flag: &str) -> String {
 /// Runs a node until it is told to stop. Prints one `ready` line once everything listens.
 pub fn run(config: Config) -> Result<(), StartError> {
     let _lock = lock(&config.data_dir)?;
+    // Those it was meant for have left with the node's last life.
+    let _ = fs::remove_dir_all(config.data_dir.join(PASSING));
     allow_descriptors();
     actix::System::new().block_on(serve(config))
 }
@@ -166,6 +170,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     };
     let fetcher = FetcherConfig {
         downloads: config.data_dir.join(DOWNLOADS),
+        passing: config.data_dir.join(PASSING),
         policy: UrlPolicy::new(on_loopback, admin_address, bind::own_addresses()),
         limits: Limits::default(),
         seed: rng.next_u64(),

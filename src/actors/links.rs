@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, Load};
 use super::messages::{
-    Bootstrap, CountDownloads, CountShares, Fetch, FindShare, Get, ListShares, ObservedAddress,
-    Put, Share, ShareStream, StoreBatch, Unshare, ViewRouting, ViewStorage, Withdraw,
+    Bootstrap, CancelTransfer, CountDownloads, CountShares, Enlist, Fetch, FindShare, Get,
+    ListShares, ListTransfers, ObservedAddress, Probe, Put, Settle, Share, ShareStream, StoreBatch,
+    Unshare, ViewRouting, ViewStorage, Withdraw,
 };
 use crate::clock::Clock;
 use crate::config::{Advertise, BootstrapAddr};
@@ -46,6 +47,11 @@ pub struct Links {
     pub find_share: Link<FindShare>,
     pub withdraw: Link<Withdraw>,
     pub fetch: Link<Fetch>,
+    pub enlist: Link<Enlist>,
+    pub settle: Link<Settle>,
+    pub list_transfers: Link<ListTransfers>,
+    pub cancel_transfer: Link<CancelTransfer>,
+    pub probe: Link<Probe>,
     pub count_downloads: Link<CountDownloads>,
     pub info: Arc<NodeInfo>,
     pub shutdown: CancellationToken,
@@ -93,6 +99,11 @@ impl Links {
             find_share: Link::new(files),
             withdraw: Link::new(files),
             fetch: Link::new(fetcher),
+            enlist: Link::new(fetcher),
+            settle: Link::new(fetcher),
+            list_transfers: Link::new(fetcher),
+            cancel_transfer: Link::new(fetcher),
+            probe: Link::new(fetcher),
             count_downloads: Link::new(fetcher),
             info: info.into(),
             shutdown,

@@ -3,6 +3,8 @@
 //! Always holds: a message says what is wanted, its result says what came of it, and both are
 //! plain data. Never: carries behaviour, or an actor's address.
 
+mod downloads;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
@@ -11,12 +13,14 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::command::{
-    Buckets, Command, CommandError, Event, HeldEntry, OnConflict, PeerEntry, Reply, SourceReport,
+pub use downloads::{
+    CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, Probe, Probed, Settle,
+    Target,
 };
-use crate::content::{ContentHash, FileName, Listed, Loss, ShareEntry, Verified};
+
+use crate::command::{Buckets, Command, CommandError, Event, HeldEntry, PeerEntry, Reply};
+use crate::content::{FileName, Listed, Loss, ShareEntry, Verified};
 use crate::kademlia::{Held, Key, StoreReply, StoreRequest, Value};
-use crate::transfer::ProviderUrl;
 
 /// Events wait here for a slow reader; more are dropped, since only the newest matters.
 pub const EVENT_QUEUE: usize = 16;
@@ -305,49 +309,3 @@ pub struct ListShares {
     /// At most this many.
     pub limit: usize,
 }
-
-// ---- fetcher ----------------------------------------------------------------------------------
-
-/// Download a name from its providers.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Fetched, CommandError>")]
-pub struct Fetch {
-    /// The name.
-    pub name: FileName,
-    /// Where it can be had, newest first.
-    pub providers: Vec<ProviderUrl>,
-    /// Take only this content.
-    pub hash: Option<ContentHash>,
-    /// Take the variant published last.
-    pub newest: bool,
-    /// Refuse when there are several variants.
-    pub strict: bool,
-    /// A file, a folder that exists, or nothing for the node's own downloads folder.
-    pub output: Option<PathBuf>,
-    /// What to do when the target exists.
-    pub on_conflict: OnConflict,
-    /// Progress goes here.
-    pub events: EventSink,
-    /// Stops the download; its partial file stays.
-    pub cancel: CancellationToken,
-}
-
-/// A file in place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fetched {
-    /// Where.
-    pub path: PathBuf,
-    /// What.
-    pub verified: Verified,
-    /// From the first request to the rename.
-    pub seconds: f64,
-    /// How each source fared.
-    pub sources: Vec<SourceReport>,
-    /// Variants that were not taken.
-    pub other_variants: usize,
-}
-
-/// Number of downloads under way or waiting.
-#[derive(Debug, Message)]
-#[rtype(result = "usize")]
-pub struct CountDownloads;

@@ -86,6 +86,11 @@ impl Supervisor {
             let fetcher =
                 FetcherActor::start_in_arbiter(&downloads.handle(), |_| FetcherActor::new(config));
             links.fetch.lead_to(&fetcher);
+            links.enlist.lead_to(&fetcher);
+            links.settle.lead_to(&fetcher);
+            links.list_transfers.lead_to(&fetcher);
+            links.cancel_transfer.lead_to(&fetcher);
+            links.probe.lead_to(&fetcher);
             links.count_downloads.lead_to(&fetcher);
             let execute = ctx.address().recipient();
             let ipc = IpcActor::new(parts.ipc, execute).start();

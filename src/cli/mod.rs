@@ -6,7 +6,9 @@
 
 mod client;
 mod demo;
+mod frames;
 mod output;
+mod pipes;
 mod progress;
 mod render;
 mod verbs;
@@ -97,17 +99,26 @@ pub enum Verb {
     #[command(after_help = "Example:\n  kad-actor node --bootstrap node1.example:8468")]
     Node(NodeFlags),
     /// Share files where they lie, and publish their names
-    #[command(after_help = "Example:\n  kad-actor upload results.csv --name results-2024.csv")]
+    #[command(after_help = "\
+Examples:
+  kad-actor upload results.csv --name results-2024.csv
+  tar c folder | kad-actor upload - --name folder.tar")]
     Upload {
-        /// Files to share
+        /// Files to share; `-` reads stdin, and needs --name
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// Publish under this name instead of the file's own (one file only)
         #[arg(long)]
         name: Option<String>,
+        /// Keep a copy in the data folder and share that, so that the file may go or change
+        #[arg(long)]
+        copy: bool,
     },
     /// Download a file by its name, and share it
-    #[command(after_help = "Example:\n  kad-actor download results.csv -o /data/")]
+    #[command(after_help = "\
+Examples:
+  kad-actor download results.csv -o /data/
+  kad-actor download folder.tar -o - | tar x")]
     Download(DownloadFlags),
     /// Print the values of a key, newest first
     #[command(after_help = "Example:\n  kad-actor get results.csv")]
@@ -153,10 +164,12 @@ pub enum Verb {
 
 /// What `download` takes.
 #[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct DownloadFlags {
     /// The published name
     pub name: String,
-    /// Save as this file, or into this folder [default: the working folder]
+    /// Save as this file, or into this folder; `-` writes to stdout, and then everything else goes
+    /// to stderr [default: the working folder]
     #[arg(short, long, value_name = "PATH")]
     pub output: Option<PathBuf>,
     /// Take the variant with this BLAKE3 hash, and no other
@@ -180,6 +193,9 @@ pub struct DownloadFlags {
     /// Do not share the file afterwards
     #[arg(long)]
     pub no_share: bool,
+    /// Print the number of the transfer and leave it to the node
+    #[arg(long)]
+    pub detach: bool,
 }
 
 /// [`OnConflict`] as it is typed.

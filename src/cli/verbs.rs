@@ -4,6 +4,8 @@
 //! connection, which cancels the command in the node. Never: interprets what a node answers beyond
 //! showing it.
 
+mod files;
+
 use std::future::{Future, pending};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,12 +15,10 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::Client;
-use super::output::{self, Console, Failure, printable};
+use super::output::{self, Console, Failure};
 use super::progress::Progress;
-use super::{Cli, DownloadFlags, Globals, Verb, demo, render};
-use crate::command::{
-    Command, CommandError, Downloaded, ErrorCode, KeyValues, Status, Stored, Uploaded,
-};
+use super::{Cli, Globals, Verb, demo, render};
+use crate::command::{Command, CommandError, ErrorCode, KeyValues, Status, Stored};
 use crate::config::Locations;
 
 /// How often `status --wait` looks.
@@ -90,15 +90,10 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
     if let Verb::Demo(flags) = &cli.verb {
         return demo::run(flags, console).await;
     }
-    if let Verb::Upload { paths, name: Some(_) } = &cli.verb
-        && paths.len() > 1
-    {
-        let message = format!("--name goes with one file, not with {}", paths.len());
-        return Err(CommandError::new(ErrorCode::Usage, message).into());
-    }
+    files::check(&cli.verb)?;
     let mut session = Session::open(&cli.globals, console).await?;
     match &cli.verb {
-        Verb::Upload { paths, name } => session.upload(paths, name.as_deref()).await,
+        Verb::Upload { paths, name, copy } => session.upload(paths, name.as_deref(), *copy).await,
         Verb::Download(flags) => session.download(flags).await,
         Verb::Get { key } => session.get(key).await,
         Verb::Set { key, value } => {
@@ -159,76 +154,6 @@ impl Session {
     ) -> Result<(), Failure> {
         let answer = self.ask(command).await?;
         self.show(&answer, render)
-    }
-
-    /// Each file by itself: one that fails does not keep the others from being shared. The last
-    /// failure decides how the run ends.
-    async fn upload(&mut self, paths: &[PathBuf], name: Option<&str>) -> Result<(), Failure> {
-        let mut failed = None;
-        for path in paths {
-            match self.upload_one(path, name).await {
-                Ok(()) => {}
-                Err(Failure::Command(error)) if paths.len() > 1 => {
-                    if let Some(error) = failed.replace(error) {
-                        self.console.failure(&error);
-                    }
-                }
-                Err(other) => return Err(other),
-            }
-        }
-        failed.map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    async fn upload_one(&mut self, path: &Path, name: Option<&str>) -> Result<(), Failure> {
-        if path.as_os_str() == "-" {
-            let message =
-                "reading from stdin is not supported: name a file ('./-' for one called so)";
-            return Err(CommandError::new(ErrorCode::Usage, message).into());
-        }
-        let command = Command::Upload {
-            path: absolute(path)?,
-            name: name.map(ToOwned::to_owned),
-            copy: false,
-        };
-        let answer = self.ask(&command).await?;
-        self.show(&answer, |done: &Uploaded| printable(&done.url).into_owned())?;
-        if !self.console.json() {
-            let done: Uploaded = typed(&answer)?;
-            self.console.note(&format!("{}: stored {}/{}", done.name, done.stored, done.of));
-        }
-        Ok(())
-    }
-
-    async fn download(&mut self, flags: &DownloadFlags) -> Result<(), Failure> {
-        let output = flags.output.as_deref().unwrap_or_else(|| Path::new("."));
-        if output.as_os_str() == "-" {
-            let message =
-                "writing to stdout is not supported: name a file ('./-' for one called so)";
-            return Err(CommandError::new(ErrorCode::Usage, message).into());
-        }
-        let command = Command::Download {
-            name: flags.name.clone(),
-            output: Some(absolute(output)?),
-            hash: flags.hash.clone(),
-            newest: flags.newest,
-            strict: flags.strict,
-            on_conflict: flags.on_conflict.into(),
-            no_share: flags.no_share,
-            detach: false,
-            stream: false,
-        };
-        let answer = self.ask(&command).await?;
-        self.show(&answer, |done: &Downloaded| {
-            printable(&done.path.to_string_lossy()).into_owned()
-        })?;
-        if !self.console.json() {
-            let done: Downloaded = typed(&answer)?;
-            self.console.note(&render::downloaded(&done));
-            if let Some(warning) = &done.warning {
-                self.console.note(&format!("the file is saved, but {warning}"));
-            }
-        }
-        Ok(())
     }
 
     async fn get(&mut self, key: &str) -> Result<(), Failure> {
