@@ -7,15 +7,15 @@ mod bind;
 mod notify;
 mod shutdown;
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use actix::Recipient;
-use actix_web::dev::Server;
+use actix::{Addr, Recipient};
+use actix_web::dev::{Server, ServerHandle};
 use rand::{Rng, SeedableRng, TryRng};
 use rand_chacha::ChaCha20Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -25,13 +25,14 @@ use tokio_util::sync::CancellationToken;
 use crate::actors::fetcher::FetcherConfig;
 use crate::actors::file_service;
 use crate::actors::ipc::{IpcError, IpcSocket};
-use crate::actors::links::NodeInfo;
+use crate::actors::links::{Links, NodeInfo};
 use crate::actors::messages::Execute;
 use crate::actors::panics::Panics;
 use crate::actors::supervisor::{Parts, Supervisor};
 use crate::clock::Clock;
 use crate::command::Ready;
 use crate::config::Config;
+use crate::content::Copies;
 use crate::http;
 use crate::kademlia::{NodeId, Settings};
 use crate::transfer::{Limits, UrlPolicy};
@@ -40,6 +41,10 @@ use crate::transfer::{Limits, UrlPolicy};
 const LOCK_FILE: &str = "lock";
 /// Where downloads without an output land, beneath the data dir.
 const DOWNLOADS: &str = "downloads";
+/// Where a download lies until it is passed on to the one who asked, beneath the data dir.
+const PASSING: &str = "passing";
+/// Where the node's own copies of what it shares lie, beneath the data dir.
+const COPIES: &str = "copies";
 
 /// Why a node did not start, or did not go on.
 #[derive(Debug, Error)]
@@ -105,6 +110,8 @@ fn advice(error: &io::Error, flag: &str) -> String {
 /// Runs a node until it is told to stop. Prints one `ready` line once everything listens.
 pub fn run(config: Config) -> Result<(), StartError> {
     let _lock = lock(&config.data_dir)?;
+    // Those it was meant for have left with the node's last life.
+    let _ = fs::remove_dir_all(config.data_dir.join(PASSING));
     allow_descriptors();
     actix::System::new().block_on(serve(config))
 }
@@ -169,30 +176,20 @@ async fn serve(config: Config) -> Result<(), StartError> {
     };
     let fetcher = FetcherConfig {
         downloads: config.data_dir.join(DOWNLOADS),
+        passing: config.data_dir.join(PASSING),
         policy: UrlPolicy::new(on_loopback, admin_address, bind::own_addresses()),
         limits: Limits::default(),
         seed: rng.next_u64(),
     };
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
     let udp = Rc::new(udp);
-    let parts = Parts { clock, id, rng, udp, quota_bytes, fetcher, ipc, panics: panics.clone() };
+    let copies = Copies::new(config.data_dir.join(COPIES), config.disk_quota);
+    let panics_too = panics.clone();
+    let parts =
+        Parts { clock, id, rng, udp, quota_bytes, copies, fetcher, ipc, panics: panics_too };
     let (supervisor, links) = Supervisor::start(parts, info, shutdown.clone());
-    let failed =
-        |flag, address| move |error| StartError::Listen { what: "TCP", address, flag, error };
-    let withdraw = supervisor.clone().recipient();
-    let healths = &links.healths;
-    let files =
-        file_service::serve(files_listener, links.find_share, withdraw, healths.http.clone())
-            .map_err(failed(bind::LISTEN, SocketAddr::V4(listen)))?;
-    let mut servers = vec![files.handle()];
-    actix_rt::spawn(watch(files, "the file service", panics.clone(), shutdown.clone()));
-    if let (Some(listener), Some(address)) = (admin_listener, admin_address) {
-        let execute: Recipient<Execute> = supervisor.clone().recipient();
-        let admin = http::serve(listener, execute, healths.admin.clone())
-            .map_err(failed(bind::ADMIN, address))?;
-        servers.push(admin.handle());
-        actix_rt::spawn(watch(admin, "the admin API", panics.clone(), shutdown.clone()));
-    }
+    let listeners = Listeners { files: files_listener, admin: admin_listener };
+    let servers = serve_http(listeners, &supervisor, &links, &panics)?;
 
     let files = format!("http://{listen}");
     let dht = listen.to_string();
@@ -209,9 +206,44 @@ async fn serve(config: Config) -> Result<(), StartError> {
     ruin.map_or(Ok(()), |why| Err(StartError::Ruined(why)))
 }
 
+/// TCP, bound.
+struct Listeners {
+    files: TcpListener,
+    admin: Option<TcpListener>,
+}
+
+/// Starts the file service and, if it is wanted, the admin API.
+fn serve_http(
+    listeners: Listeners,
+    supervisor: &Addr<Supervisor>,
+    links: &Links,
+    panics: &Panics,
+) -> Result<Vec<ServerHandle>, StartError> {
+    let healths = &links.healths;
+    let run = |server, name| {
+        actix_rt::spawn(watch(server, name, panics.clone(), links.shutdown.clone()));
+    };
+    let listen = SocketAddr::V4(links.info.listen);
+    let withdraw = supervisor.clone().recipient();
+    let (find, health) = (links.find_share.clone(), healths.http.clone());
+    let files = file_service::serve(listeners.files, find, withdraw, health)
+        .map_err(|error| bind::refused("TCP", listen, bind::LISTEN, error))?;
+    let mut servers = vec![files.handle()];
+    run(files, "the file service");
+    if let Some(listener) = listeners.admin {
+        let address = listener.local_addr().unwrap_or(listen);
+        let execute: Recipient<Execute> = supervisor.clone().recipient();
+        let admin = http::serve(listener, execute, healths.admin.clone())
+            .map_err(|error| bind::refused("TCP", address, bind::ADMIN, error))?;
+        servers.push(admin.handle());
+        run(admin, "the admin API");
+    }
+    Ok(servers)
+}
+
 /// Runs a server. Its workers are started anew by itself; that all of it ends before the node does
 /// must not happen.
-async fn watch(server: Server, name: &str, panics: Panics, shutdown: CancellationToken) {
+async fn watch(server: Server, name: &'static str, panics: Panics, shutdown: CancellationToken) {
     let outcome = server.await;
     if !shutdown.is_cancelled() {
         panics.ruin(format!("{name} has ended: {outcome:?}"));

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, Load};
 use super::messages::{
-    Bootstrap, CountDownloads, CountShares, Fetch, FindShare, Forget, Get, ObservedAddress, Put,
-    Reachable, Share, StoreBatch, TraceLookup, ViewRouting, ViewStorage, Withdraw,
+    Bootstrap, CancelTransfer, CountDownloads, CountShares, Enlist, Fetch, FindShare, Get,
+    ListShares, ListTransfers, ObservedAddress, Probe, Put, Reachable, Settle, Share, ShareStream,
+    StoreBatch, TraceLookup, Unshare, ViewRouting, ViewStorage, Withdraw,
 };
 use super::vitals::{Child, Health};
 use crate::clock::Clock;
@@ -39,7 +40,6 @@ const MAX_FETCHER_MESSAGES: usize = 256;
 pub struct Links {
     pub get: Link<Get>,
     pub put: Link<Put>,
-    pub forget: Link<Forget>,
     pub bootstrap: Link<Bootstrap>,
     pub observed: Link<ObservedAddress>,
     pub reachable: Link<Reachable>,
@@ -48,10 +48,18 @@ pub struct Links {
     pub store: Link<StoreBatch>,
     pub view_storage: Link<ViewStorage>,
     pub share: Link<Share>,
+    pub share_stream: Link<ShareStream>,
+    pub unshare: Link<Unshare>,
+    pub list_shares: Link<ListShares>,
     pub count_shares: Link<CountShares>,
     pub find_share: Link<FindShare>,
     pub withdraw: Link<Withdraw>,
     pub fetch: Link<Fetch>,
+    pub enlist: Link<Enlist>,
+    pub settle: Link<Settle>,
+    pub list_transfers: Link<ListTransfers>,
+    pub cancel_transfer: Link<CancelTransfer>,
+    pub probe: Link<Probe>,
     pub count_downloads: Link<CountDownloads>,
     pub info: Arc<NodeInfo>,
     pub shutdown: CancellationToken,
@@ -135,7 +143,6 @@ impl Links {
         Self {
             get: Link::new(routing),
             put: Link::new(routing),
-            forget: Link::new(routing),
             bootstrap: Link::new(routing),
             observed: Link::new(routing),
             reachable: Link::new(routing),
@@ -144,10 +151,18 @@ impl Links {
             store: Link::new(storage),
             view_storage: Link::new(storage),
             share: Link::new(files),
+            share_stream: Link::new(files),
+            unshare: Link::new(files),
+            list_shares: Link::new(files),
             count_shares: Link::new(files),
             find_share: Link::new(files),
             withdraw: Link::new(files),
             fetch: Link::new(fetcher),
+            enlist: Link::new(fetcher),
+            settle: Link::new(fetcher),
+            list_transfers: Link::new(fetcher),
+            cancel_transfer: Link::new(fetcher),
+            probe: Link::new(fetcher),
             count_downloads: Link::new(fetcher),
             rejoin: Arc::default(),
             healths: Healths::new(info.clock).into(),

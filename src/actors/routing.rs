@@ -24,8 +24,8 @@ use tokio::sync::oneshot;
 
 use super::link::{Link, LinkError};
 use super::messages::{
-    Acknowledged, Bootstrap, Forget, Found, Get, ObservedAddress, Put, RoutingView, StoreBatch,
-    Ticket, Traced, ViewRouting,
+    Acknowledged, Bootstrap, Found, Get, ObservedAddress, Put, RoutingView, StoreBatch, Ticket,
+    Traced, ViewRouting,
 };
 use super::present;
 use super::udp::{self, Batch, Outlet};
@@ -306,15 +306,6 @@ impl Handler<Put> for RoutingActor {
         let (sender, receiver) = oneshot::channel();
         self.begin(Deferred::Put(put, Caller::Put(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(restarted())) })
-    }
-}
-
-impl Handler<Forget> for RoutingActor {
-    type Result = ();
-
-    fn handle(&mut self, Forget { key, value }: Forget, ctx: &mut Self::Context) {
-        faults::point("routing", "Forget");
-        self.ask_store(vec![(NO_REPLY, StoreRequest::Forget { key, value })], ctx);
     }
 }
 

@@ -29,6 +29,7 @@ use super::panics::Panics;
 use super::vitals::{Child, Ended};
 use crate::clock::Clock;
 use crate::command::{CommandError, Reply};
+use crate::content::Copies;
 use crate::faults;
 use crate::kademlia::NodeId;
 
@@ -46,6 +47,8 @@ pub struct Parts {
     pub udp: Rc<UdpSocket>,
     /// Bytes for values of others.
     pub quota_bytes: usize,
+    /// The node's own copies of what it shares.
+    pub copies: Copies,
     /// What downloads need to know; its seed is drawn for each.
     pub fetcher: FetcherConfig,
     /// The Unix socket.

@@ -15,7 +15,7 @@ const HOSTILE: &str = "http://h:1/\u{1b}[2J\nx\ty\u{202e}z";
 pub fn answer(command: Command) -> Result<Reply, CommandError> {
     Ok(match command {
         Command::Find { name } => Reply::Variants(variants(name)),
-        Command::Ls {} => Reply::Shares(shares()),
+        Command::Ls { .. } => Reply::Shares(shares()),
         Command::Unshare { name } => Reply::Unshared(Unshared { name, url: HOSTILE.to_owned() }),
         Command::Unset { key, value } => Reply::Unset(Unset { key, value }),
         Command::Transfers { id } => Reply::Transfers(transfers(id)),
