@@ -20,8 +20,10 @@ use serde_json::{Value, json};
 use support::node::{Node, texts};
 use support::{PATIENCE, http, make_file, wait_or_kill, wait_until};
 
-/// A node serves again within two seconds; on a machine that is busy with other tests within this.
-const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
+/// A node serves again within this, and on a machine that is busy with other tests mostly.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(2);
+/// The longest that such a machine may take.
+const AT_LAST: Duration = Duration::from_secs(10);
 
 /// What the one who asked hears, when what he asked for made the node fail.
 #[derive(Debug, Clone, Copy)]
@@ -257,8 +259,8 @@ impl Scene {
         Ok(())
     }
 
-    /// One panic, and all that is promised of it.
-    fn inject(&self, &(actor, message, told, trigger): &Case) {
+    /// One panic, and all that is promised of it; how long it took until everything worked again.
+    fn inject(&self, &(actor, message, told, trigger): &Case) -> Duration {
         let what = format!("{message} in {actor}");
         let before = self.actor(actor)["restarts"].as_u64().unwrap();
         self.node.order_panic(actor, message);
@@ -281,7 +283,7 @@ impl Scene {
             let took = clock.now().since(clock.started());
             match works {
                 Ok(()) => break took,
-                Err(why) if took > RECOVERED_WITHIN => panic!("{what}: after {took:?}: {why}"),
+                Err(why) if took > AT_LAST => panic!("{what}: after {took:?}: {why}"),
                 Err(_) => thread::sleep(Duration::from_millis(50)),
             }
         };
@@ -291,6 +293,7 @@ impl Scene {
         let rebuilt = (REBUILT.contains(&actor) && !["hash", "Run"].contains(&message))
             || (actor, message) == ("ipc", "accept");
         assert_eq!(entry["restarts"], before + u64::from(rebuilt), "{what}: {entry}");
+        took
     }
 }
 
@@ -316,9 +319,9 @@ fn ask(socket: &Path, request: &Value) -> Heard {
 fn group(name: &str) {
     let (_, cases) = GROUPS.iter().find(|(group, _)| *group == name).unwrap();
     let scene = Scene::start();
-    for case in *cases {
-        scene.inject(case);
-    }
+    let mut took: Vec<Duration> = cases.iter().map(|case| scene.inject(case)).collect();
+    took.sort();
+    assert!(took[took.len() / 2] < RECOVERED_WITHIN, "most took longer: {took:?}");
     scene.node.connect().ask(&json!({"op": "stop"})).unwrap();
     let mut node = scene.node;
     let status = wait_or_kill(&mut node.process).expect("it stops");
