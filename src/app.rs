@@ -5,6 +5,7 @@
 
 mod bind;
 mod shutdown;
+mod token;
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Write};
@@ -136,6 +137,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let mut rng = seeded_rng()?;
     let (udp, files_listener, listen) = bind::dht_and_files(config.listen)?;
     let admin_listener = config.admin_listen.map(bind::admin).transpose()?;
+    let token = admin_listener.is_some().then(|| admin_token(&config.data_dir)).transpose()?;
     let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let ipc = IpcSocket::bind(&config.socket)?;
 
@@ -182,9 +184,9 @@ async fn serve(config: Config) -> Result<(), StartError> {
         .map_err(failed(bind::LISTEN, SocketAddr::V4(listen)))?;
     let mut servers = vec![files.handle()];
     actix_rt::spawn(files);
-    if let (Some(listener), Some(address)) = (admin_listener, admin_address) {
+    if let (Some(listener), Some(address), Some(token)) = (admin_listener, admin_address, token) {
         let execute: Recipient<Execute> = supervisor.clone().recipient();
-        let admin = http::serve(listener, execute).map_err(failed(bind::ADMIN, address))?;
+        let admin = http::serve(listener, execute, token).map_err(failed(bind::ADMIN, address))?;
         servers.push(admin.handle());
         actix_rt::spawn(admin);
     }
@@ -205,11 +207,21 @@ fn announce(ready: &Ready, json: bool) {
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
-/// The one place that asks the operating system for randomness.
+/// What opens the admin API.
+fn admin_token(data_dir: &Path) -> Result<http::Token, StartError> {
+    let unusable = |error| StartError::DataDir { path: data_dir.to_owned(), error };
+    token::token(data_dir, random_bytes()?).map_err(unusable)
+}
+
 fn seeded_rng() -> Result<ChaCha20Rng, StartError> {
-    let mut seed = [0; 32];
+    Ok(ChaCha20Rng::from_seed(random_bytes()?))
+}
+
+/// The one place that asks the operating system for randomness.
+fn random_bytes<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
     rand::rngs::SysRng
-        .try_fill_bytes(&mut seed)
+        .try_fill_bytes(&mut bytes)
         .map_err(|error| StartError::System { what: "random bytes", error: error.to_string() })?;
-    Ok(ChaCha20Rng::from_seed(seed))
+    Ok(bytes)
 }

@@ -17,16 +17,13 @@ use super::messages::{
 use super::present;
 use crate::command::{
     Command, CommandError, Downloaded, ErrorCode, HeldValues, KeyValues, Peers, Reply, Status,
-    Stored, Uploaded,
+    Stored, Uploaded, page_size,
 };
 use crate::content::{ContentHash, FileName, ShareEntry};
 use crate::kademlia::{Key, Value, wire::MAX_VALUE_BYTES};
 use crate::transfer::ProviderUrl;
 
 pub(super) use join::stay_joined;
-
-/// Values that one answer to `values` holds; the rest is there when a key is named.
-const MAX_VALUES_SHOWN: usize = 1_000;
 
 /// Carries out one command.
 pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError> {
@@ -42,6 +39,7 @@ pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError>
         | Command::Unshare { .. }
         | Command::Unset { .. }
         | Command::Transfers { .. }
+        | Command::Cancel { .. }
         | Command::Actors {}
         | Command::Lookup { .. } => Err(CommandError::failed("not there yet")),
         Command::Peers {} => {
@@ -52,7 +50,7 @@ pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError>
             let view = ask(&links.view_routing, ViewRouting).await?;
             Ok(Reply::Buckets(view.buckets))
         }
-        Command::Values { key } => values(links, key).await,
+        Command::Values { key, limit, after } => values(links, key, limit, after).await,
         Command::Status {} => status(links).await,
         Command::Stop {} => {
             links.shutdown.cancel();
@@ -246,15 +244,28 @@ async fn set(links: &Links, key: String, value: String) -> Result<Reply, Command
     Ok(Reply::Stored(Stored { key, stored, of }))
 }
 
-async fn values(links: &Links, key: Option<String>) -> Result<Reply, CommandError> {
+async fn values(
+    links: &Links,
+    key: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+) -> Result<Reply, CommandError> {
     let key = key.map(|key| Key::from_hex(&key).unwrap_or_else(|_| Key::of_name(&key)));
-    let view = ask(&links.view_storage, ViewStorage { key, limit: MAX_VALUES_SHOWN }).await?;
-    Ok(Reply::Held(HeldValues { values: view.entries, truncated: view.truncated }))
+    let limit = page_size(limit)?;
+    let place = |text: String| {
+        let message = || format!("{text:?} is not the `next` of a page of values");
+        present::place(&text).ok_or_else(|| CommandError::new(ErrorCode::Usage, message()))
+    };
+    let after = after.map(place).transpose()?;
+    let view = ask(&links.view_storage, ViewStorage { key, after, limit }).await?;
+    let next = view.next.as_ref().map(present::place_text);
+    Ok(Reply::Held(HeldValues { values: view.entries, truncated: next.is_some(), next }))
 }
 
 async fn status(links: &Links) -> Result<Reply, CommandError> {
     let routing = ask(&links.view_routing, ViewRouting).await?;
-    let storage = ask(&links.view_storage, ViewStorage { key: None, limit: 0 }).await?;
+    let storage =
+        ask(&links.view_storage, ViewStorage { key: None, after: None, limit: 0 }).await?;
     let info = &links.info;
     Ok(Reply::Status(Status {
         id: routing.id,

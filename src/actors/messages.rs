@@ -15,7 +15,7 @@ use crate::command::{
     Buckets, Command, CommandError, Event, HeldEntry, OnConflict, PeerEntry, Reply, SourceReport,
 };
 use crate::content::{ContentHash, FileName, ShareEntry, Verified};
-use crate::kademlia::{Held, Key, StoreReply, StoreRequest, Value};
+use crate::kademlia::{Held, Key, Place, StoreReply, StoreRequest, Value};
 use crate::transfer::ProviderUrl;
 
 /// Events wait here for a slow reader; more are dropped, since only the newest matters.
@@ -196,6 +196,8 @@ pub struct StoreBatch(pub Vec<(Ticket, StoreRequest)>);
 pub struct ViewStorage {
     /// Only this key.
     pub key: Option<Key>,
+    /// Only what stands behind this place.
+    pub after: Option<Place>,
     /// At most this many values.
     pub limit: usize,
 }
@@ -209,8 +211,8 @@ pub struct StorageView {
     pub values: usize,
     /// The values asked for.
     pub entries: Vec<HeldEntry>,
-    /// Whether there were more.
-    pub truncated: bool,
+    /// The last of them, if there are more behind it.
+    pub next: Option<Place>,
 }
 
 // ---- files ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ use super::output::{self, Console, Failure, printable};
 use super::progress::Progress;
 use super::{Cli, DownloadFlags, Globals, Verb, demo, render};
 use crate::command::{
-    Command, CommandError, Downloaded, ErrorCode, KeyValues, Status, Stored, Uploaded,
+    Command, CommandError, Downloaded, ErrorCode, KeyValues, MAX_PAGE, Status, Stored, Uploaded,
 };
 use crate::config::Locations;
 
@@ -110,7 +110,8 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
         Verb::Peers => session.look(&Command::Peers {}, render::peers).await,
         Verb::Buckets => session.look(&Command::Buckets {}, render::buckets).await,
         Verb::Values { key } => {
-            session.look(&Command::Values { key: key.clone() }, render::held_values).await
+            let command = Command::Values { key: key.clone(), limit: Some(MAX_PAGE), after: None };
+            session.look(&command, render::held_values).await
         }
         Verb::Status { wait } => session.status(*wait).await,
         Verb::Stop => session.stop().await,
