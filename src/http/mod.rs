@@ -14,6 +14,7 @@ mod failure;
 mod guard;
 mod page;
 mod token;
+mod unread;
 mod upload;
 
 use std::io;
@@ -73,6 +74,7 @@ pub fn serve(
             .app_data(web::Data::new(guard))
             .wrap(from_fn(guard::keep_strangers_out))
             .wrap(headers)
+            .wrap(from_fn(unread::close))
             .configure(admin::configure)
     };
     // Connections that are accepted inherit it: nothing else cuts a client that never reads.
