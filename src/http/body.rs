@@ -116,13 +116,10 @@ mod tests {
 
     #[test]
     fn queries_are_taken_as_they_were_meant_or_not_at_all() {
-        let key = |query: &str| {
-            let request = TestRequest::with_uri(&format!("/?{query}")).to_http_request();
-            query_of(&request)
+        let key = |text: &str| {
+            let request = TestRequest::with_uri(&format!("/?{text}")).to_http_request();
+            query::<Key>(&request).ok().map(|query| query.key)
         };
-        fn query_of(request: &HttpRequest) -> Option<String> {
-            query::<Key>(request).ok().map(|query| query.key)
-        }
         assert_eq!(key("key=a%20%C3%B1+b").as_deref(), Some("a ñ b"));
         for bad in ["key=%ff", "key=a&key=b", "key=a&x=b", "", "%ff=a&key=b"] {
             assert_eq!(key(bad), None, "{bad}");

@@ -113,7 +113,7 @@ mod tests {
     fn pages_follow_one_another_and_end() {
         assert_eq!(all(&[3, 1, 2], 2), [vec![1, 2], vec![3]]);
         assert_eq!(all(&[2, 1], 2), [vec![1, 2]]);
-        assert_eq!(all::<u8>(&[], 2), [vec![]]);
+        assert_eq!(all::<u64>(&[], 2), [Vec::<u64>::new()]);
         let newest = |numbers: &[u64]| numbers.iter().copied().map(NewestFirst).collect::<Vec<_>>();
         assert_eq!(all(&newest(&[9, 10, 1]), 2), [newest(&[10, 9]), newest(&[1])]);
     }
