@@ -147,7 +147,7 @@ fn the_token_opens_changes_and_is_nobody_elses() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
 
     let value = json!({ "key": "k", "value": "a value" });
-    let (status, refused) = change(&node, &first.replace('0', "1"), "POST /api/v1/values", &value);
+    let (status, refused) = change(&node, &"0".repeat(64), "POST /api/v1/values", &value);
     assert_eq!((status, &refused["error"]["code"]), (401, &json!("denied")));
     assert_eq!(change(&node, "", "POST /api/v1/values", &value).0, 401);
     let (status, stored) = change(&node, &first, "POST /api/v1/values", &value);
