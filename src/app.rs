@@ -6,6 +6,7 @@
 mod bind;
 mod notify;
 mod shutdown;
+mod token;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
@@ -33,7 +34,7 @@ use crate::clock::Clock;
 use crate::command::Ready;
 use crate::config::Config;
 use crate::content::Copies;
-use crate::http;
+use crate::http::{self, Token};
 use crate::kademlia::{NodeId, Settings};
 use crate::transfer::{Limits, UrlPolicy};
 
@@ -152,6 +153,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let mut rng = seeded_rng()?;
     let (udp, files_listener, listen) = bind::dht_and_files(config.listen)?;
     let admin_listener = config.admin_listen.map(bind::admin).transpose()?;
+    let token = admin_listener.is_some().then(|| admin_token(&config.data_dir)).transpose()?;
     let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let ipc = IpcSocket::bind(&config.socket)?;
 
@@ -188,6 +190,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let parts =
         Parts { clock, id, rng, udp, quota_bytes, copies, fetcher, ipc, panics: panics_too };
     let (supervisor, links) = Supervisor::start(parts, info, shutdown.clone());
+    let admin_listener = admin_listener.zip(token);
     let listeners = Listeners { files: files_listener, admin: admin_listener };
     let servers = serve_http(listeners, &supervisor, &links, &panics)?;
 
@@ -209,7 +212,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
 /// TCP, bound.
 struct Listeners {
     files: TcpListener,
-    admin: Option<TcpListener>,
+    admin: Option<(TcpListener, Token)>,
 }
 
 /// Starts the file service and, if it is wanted, the admin API.
@@ -230,10 +233,10 @@ fn serve_http(
         .map_err(|error| bind::refused("TCP", listen, bind::LISTEN, error))?;
     let mut servers = vec![files.handle()];
     run(files, "the file service");
-    if let Some(listener) = listeners.admin {
+    if let Some((listener, token)) = listeners.admin {
         let address = listener.local_addr().unwrap_or(listen);
         let execute: Recipient<Execute> = supervisor.clone().recipient();
-        let admin = http::serve(listener, execute, healths.admin.clone())
+        let admin = http::serve(listener, execute, token, healths.admin.clone())
             .map_err(|error| bind::refused("TCP", address, bind::ADMIN, error))?;
         servers.push(admin.handle());
         run(admin, "the admin API");
@@ -258,11 +261,21 @@ fn announce(ready: &Ready, json: bool) {
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
-/// The one place that asks the operating system for randomness.
+/// What opens the admin API.
+fn admin_token(data_dir: &Path) -> Result<Token, StartError> {
+    let unusable = |error| StartError::DataDir { path: data_dir.to_owned(), error };
+    token::token(data_dir, random_bytes()?).map_err(unusable)
+}
+
 fn seeded_rng() -> Result<ChaCha20Rng, StartError> {
-    let mut seed = [0; 32];
+    Ok(ChaCha20Rng::from_seed(random_bytes()?))
+}
+
+/// The one place that asks the operating system for randomness.
+fn random_bytes<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
     rand::rngs::SysRng
-        .try_fill_bytes(&mut seed)
+        .try_fill_bytes(&mut bytes)
         .map_err(|error| StartError::System { what: "random bytes", error: error.to_string() })?;
-    Ok(ChaCha20Rng::from_seed(seed))
+    Ok(bytes)
 }

@@ -24,6 +24,23 @@ pub use script::{MAX_SCRIPT_REPLY_BYTES, ScriptRequest, parse_script, script_rep
 /// Longest line the Unix socket accepts, in bytes: the largest value and its escapes fit.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
+/// Entries of one page of a long list when the asker names no number.
+pub const DEFAULT_PAGE: usize = 100;
+/// Most entries of one page: values of the largest size then take 8 MiB.
+pub const MAX_PAGE: usize = 1_000;
+
+/// How many entries a page has for whoever asked for so many; no number outside of 1 to
+/// [`MAX_PAGE`] is one.
+pub fn page_size(limit: Option<usize>) -> Result<usize, CommandError> {
+    match limit.unwrap_or(DEFAULT_PAGE) {
+        limit @ 1..=MAX_PAGE => Ok(limit),
+        limit => Err(CommandError::new(
+            ErrorCode::Usage,
+            format!("a page of {limit} is not possible: ask for 1 to {MAX_PAGE} entries"),
+        )),
+    }
+}
+
 /// What to do when the target of a download already exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,7 +113,10 @@ pub enum Command {
     },
     /// The files this node serves, and those it had to withdraw: a page of them, by name.
     Ls {
-        /// Only names after this one.
+        /// At most so many, from 1 to [`MAX_PAGE`]; absent: [`DEFAULT_PAGE`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
+        /// Only names after this one: the `next` of the page before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<String>,
     },
@@ -151,6 +171,12 @@ pub enum Command {
         /// The key's name, or its 40 hexadecimal digits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
+        /// At most so many, from 1 to [`MAX_PAGE`]; absent: [`DEFAULT_PAGE`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
+        /// The `next` of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
     },
     /// Identity, addresses and counts.
     Status {},

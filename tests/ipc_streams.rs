@@ -53,7 +53,7 @@ impl Handler<Execute> for Node {
                                 return Err(CommandError::new(ErrorCode::Interrupted, "cut off"));
                             }
                         }
-                        if content.len() > name.parse().unwrap() {
+                        if content.len() > name.parse::<usize>().unwrap() {
                             return Err(CommandError::new(ErrorCode::NoSpace, "too much"));
                         }
                     }
@@ -150,7 +150,7 @@ async fn the_rest_of_a_refused_content_is_read_and_the_connection_goes_on() {
     let bench = Bench::start();
     let mut client = bench.connect().await;
     client.send(UPLOAD).await;
-    let part = [b"{\"content\":65536}\n", &[b'x'; 65_536][..]].concat();
+    let part = [b"{\"content\":65536}\n".to_vec(), vec![b'x'; 65_536]].concat();
     // Far more than the socket holds: were it not read, this would never end.
     for _ in 0..100 {
         timeout(PATIENCE, client.send(&part)).await.unwrap();

@@ -19,15 +19,13 @@ use super::messages::{
 use super::present;
 use crate::command::{
     Command, CommandError, ErrorCode, HeldValues, KeyValues, Peers, Reply, Status, Stored,
+    page_size,
 };
 use crate::content::FileName;
 use crate::kademlia::{Key, Value, wire::MAX_VALUE_BYTES};
 
 pub(super) use join::stay_joined;
 pub(super) use shares::withdraw;
-
-/// Values that one answer to `values` holds; the rest is there when a key is named.
-const MAX_VALUES_SHOWN: usize = 1_000;
 
 /// Carries out one command.
 pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError> {
@@ -37,7 +35,7 @@ pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError>
             shares::upload(links, &execute, path, name, keeping).await
         }
         Command::UploadStream { name } => shares::upload_stream(links, execute, &name).await,
-        Command::Ls { after } => shares::ls(links, after).await,
+        Command::Ls { limit, after } => shares::ls(links, limit, after).await,
         Command::Unshare { name } => shares::unshare(links, &name).await,
         Command::Unset { key, value } => shares::unset(links, key, value).await,
         Command::Download { .. } => downloads::download(links, execute).await,
@@ -61,7 +59,7 @@ pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError>
             let view = ask(&links.view_routing, ViewRouting).await?;
             Ok(Reply::Buckets(view.buckets))
         }
-        Command::Values { key } => values(links, key).await,
+        Command::Values { key, limit, after } => values(links, key, limit, after).await,
         Command::Status {} => status(links).await,
         Command::Stop {} => {
             links.shutdown.cancel();
@@ -99,15 +97,28 @@ async fn set(links: &Links, key: String, value: String) -> Result<Reply, Command
     Ok(Reply::Stored(Stored { key, stored, of }))
 }
 
-async fn values(links: &Links, key: Option<String>) -> Result<Reply, CommandError> {
+async fn values(
+    links: &Links,
+    key: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+) -> Result<Reply, CommandError> {
     let key = key.map(|key| Key::from_hex(&key).unwrap_or_else(|_| Key::of_name(&key)));
-    let view = ask(&links.view_storage, ViewStorage { key, limit: MAX_VALUES_SHOWN }).await?;
-    Ok(Reply::Held(HeldValues { values: view.entries, truncated: view.truncated }))
+    let limit = page_size(limit)?;
+    let place = |text: String| {
+        let message = || format!("{text:?} is not the `next` of a page of values");
+        present::place(&text).ok_or_else(|| CommandError::new(ErrorCode::Usage, message()))
+    };
+    let after = after.map(place).transpose()?;
+    let view = ask(&links.view_storage, ViewStorage { key, after, limit }).await?;
+    let next = view.next.as_ref().map(present::place_text);
+    Ok(Reply::Held(HeldValues { values: view.entries, truncated: next.is_some(), next }))
 }
 
 async fn status(links: &Links) -> Result<Reply, CommandError> {
     let routing = ask(&links.view_routing, ViewRouting).await?;
-    let storage = ask(&links.view_storage, ViewStorage { key: None, limit: 0 }).await?;
+    let storage =
+        ask(&links.view_storage, ViewStorage { key: None, after: None, limit: 0 }).await?;
     let info = &links.info;
     Ok(Reply::Status(Status {
         id: routing.id,

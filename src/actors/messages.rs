@@ -21,7 +21,7 @@ pub use downloads::{
 
 use crate::command::{Buckets, Command, CommandError, Event, HeldEntry, PeerEntry, Reply};
 use crate::content::{FileName, Listed, Loss, ShareEntry, Verified};
-use crate::kademlia::{Held, Hop, Key, StoreReply, StoreRequest, Value};
+use crate::kademlia::{Held, Hop, Key, Place, StoreReply, StoreRequest, Value};
 
 /// Events wait here for a slow reader; more are dropped, since only the newest matters.
 pub const EVENT_QUEUE: usize = 16;
@@ -219,6 +219,8 @@ pub struct StoreBatch(pub Vec<(Ticket, StoreRequest)>);
 pub struct ViewStorage {
     /// Only this key.
     pub key: Option<Key>,
+    /// Only what stands behind this place.
+    pub after: Option<Place>,
     /// At most this many values.
     pub limit: usize,
 }
@@ -232,8 +234,8 @@ pub struct StorageView {
     pub values: usize,
     /// The values asked for.
     pub entries: Vec<HeldEntry>,
-    /// Whether there were more.
-    pub truncated: bool,
+    /// The last of them, if there are more behind it.
+    pub next: Option<Place>,
 }
 
 // ---- files ------------------------------------------------------------------------------------

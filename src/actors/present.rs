@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::command::{BucketEntry, Buckets, HeldEntry, HopEntry, PeerEntry, ValueEntry};
 use crate::kademlia::{
-    Contact, HeldDetail, Hop, HopAnswer, KBucket, Key, RoutingTable, Timestamp, Value,
+    Contact, HeldDetail, Hop, HopAnswer, KBucket, Key, Place, RoutingTable, Timestamp, Value,
 };
 
 use super::messages::FoundValue;
@@ -44,12 +44,25 @@ pub(super) fn value_entry(found: &FoundValue) -> ValueEntry {
 
 pub(super) fn held_entry(detail: &HeldDetail) -> HeldEntry {
     HeldEntry {
-        key: detail.key.to_string(),
+        key: detail.place.key.to_string(),
         value: value_json(&detail.value),
         publisher: detail.publisher.map_or_else(|| "own".to_owned(), |from| from.to_string()),
         age_s: detail.age.as_secs(),
         expires_s: detail.expires_in.map(|left| left.as_secs()),
     }
+}
+
+/// A place as users hand it back: `KEY.DIGEST`, both hexadecimal.
+pub(super) fn place_text(place: &Place) -> String {
+    format!("{}.{}", place.key, hex::encode(place.digest))
+}
+
+/// The place that such a text means.
+pub(super) fn place(text: &str) -> Option<Place> {
+    let (key, rest) = text.split_once('.')?;
+    let mut digest = [0; 20];
+    hex::decode_to_slice(rest, &mut digest).ok()?;
+    Some(Place { key: Key::from_hex(key).ok()?, digest })
 }
 
 fn peer_entry(now: Timestamp, bucket: usize, contact: &Contact) -> PeerEntry {
@@ -129,5 +142,15 @@ mod tests {
             assert_eq!(value_json(&value), expected, "{packed}");
         }
         assert_eq!(value_json(&Value::Text("5".to_owned())), json!("5"));
+    }
+
+    #[test]
+    fn places_come_back_as_they_were_given() {
+        let given = Place { key: Key::of_name("k"), digest: [0xfe; 20] };
+        assert_eq!(place(&place_text(&given)), Some(given));
+        let digits = "ab".repeat(20);
+        for bad in ["", ".", &digits, &format!("{digits}."), &format!("{digits}.{digits}ab")] {
+            assert_eq!(place(bad), None, "{bad}");
+        }
     }
 }

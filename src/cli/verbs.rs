@@ -20,7 +20,7 @@ use super::progress::Progress;
 use super::render::{self, Width};
 use super::{Cli, Globals, Verb, demo};
 use crate::command::{
-    Command, CommandError, ErrorCode, KeyValues, Status, Stored, Unset, Unshared,
+    Command, CommandError, ErrorCode, KeyValues, MAX_PAGE, Status, Stored, Unset, Unshared,
 };
 use crate::config::Locations;
 
@@ -101,7 +101,7 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
         Verb::Find { name } => {
             session.look(&Command::Find { name: name.clone() }, render::variants).await
         }
-        Verb::Ls => session.look(&Command::Ls { after: None }, render::shares).await,
+        Verb::Ls => session.ls().await,
         Verb::Unshare { name } => {
             let command = Command::Unshare { name: name.clone() };
             session
@@ -130,7 +130,8 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
         Verb::Peers => session.look(&Command::Peers {}, render::peers).await,
         Verb::Buckets => session.look(&Command::Buckets {}, render::buckets).await,
         Verb::Values { key } => {
-            session.look(&Command::Values { key: key.clone() }, render::held_values).await
+            let command = Command::Values { key: key.clone(), limit: Some(MAX_PAGE), after: None };
+            session.look(&command, render::held_values).await
         }
         Verb::Lookup { key } => {
             session.look(&Command::Lookup { key: key.clone() }, render::trace).await

@@ -234,10 +234,13 @@ pub struct HeldEntry {
 /// Values this node holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HeldValues {
-    /// In key order.
+    /// In key order, and always in the same order within a key.
     pub values: Vec<HeldEntry>,
-    /// Whether there were more than fit in one answer.
+    /// Whether there are more than this page has.
     pub truncated: bool,
+    /// Names this page's end to whoever asks for what is `after` it; null on the last page.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// What a node says of itself.

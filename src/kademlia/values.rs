@@ -4,6 +4,7 @@
 //! published is never displaced, and a value whose URL names its sender's own host is never
 //! displaced by one that doesn't. Never: lets a third party's repeats keep a value alive.
 
+mod details;
 mod exchange;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use super::bounded::BoundedMap;
 use super::{Key, Timestamp, Value};
 
-pub use exchange::{Held, HeldDetail, HeldKey, Source, StoreReply, StoreRequest};
+pub use exchange::{Held, HeldDetail, HeldKey, Place, Source, StoreReply, StoreRequest};
 
 /// Values of one key: as many providers as a downloader could use, and they fit a few datagrams.
 pub const MAX_VALUES_PER_KEY: usize = 64;
@@ -134,26 +135,6 @@ impl MultiStore {
             }
             self.index_expiry(key);
         }
-    }
-
-    /// What is held under one key or under all, in key order, up to a limit.
-    pub fn details(&self, now: Timestamp, key: Option<Key>, limit: usize) -> Vec<HeldDetail> {
-        let range = match key {
-            Some(key) => self.keys.range(key..=key),
-            None => self.keys.range(..),
-        };
-        let all = range.flat_map(|(key, values)| values.iter().map(|stored| (*key, stored)));
-        let detail = |(key, stored): (Key, &Stored)| HeldDetail {
-            key,
-            value: stored.value.clone(),
-            publisher: match stored.source {
-                Source::Own => None,
-                Source::Peer { address, .. } => Some(address),
-            },
-            age: now.since(stored.first_seen),
-            expires_in: stored.expires.map(|at| at.since(now)),
-        };
-        all.take(limit).map(detail).collect()
     }
 
     fn get(&self, now: Timestamp, key: &Key) -> Vec<Held> {

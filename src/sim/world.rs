@@ -221,7 +221,7 @@ impl World {
 
     /// Whether a node holds a value of a key.
     pub fn holds(&self, index: usize, key: &Key) -> bool {
-        !self.machines[index].store.details(self.now, Some(*key), 1).is_empty()
+        !self.machines[index].store.details(self.now, Some(*key), None, 1).is_empty()
     }
 
     fn wait_for(&mut self, index: usize, op: OpId) -> Option<(Timestamp, Outcome)> {

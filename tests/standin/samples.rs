@@ -48,7 +48,7 @@ fn shares() -> ShareList {
         state: "changed".to_owned(),
         copy: true,
     };
-    ShareList { shares: vec![share], truncated: true }
+    ShareList { shares: vec![share], truncated: false, next: None }
 }
 
 fn transfers(id: Option<u64>) -> Transfers {
@@ -124,5 +124,9 @@ fn held() -> HeldValues {
         age_s: 200,
         expires_s,
     };
-    HeldValues { values: vec![entry(None), entry(Some(3_600))], truncated: true }
+    HeldValues {
+        values: vec![entry(None), entry(Some(3_600))],
+        truncated: true,
+        next: Some("aa".to_owned()),
+    }
 }

@@ -16,13 +16,11 @@ use crate::actors::messages::{
     StoreBatch, Unshare, Withdraw,
 };
 use crate::command::{
-    CommandError, ErrorCode, Reply, ShareList, ShareReport, Unset, Unshared, Uploaded,
+    CommandError, ErrorCode, Reply, ShareList, ShareReport, Unset, Unshared, Uploaded, page_size,
 };
 use crate::content::{Listed, Loss, ShareEntry};
 use crate::kademlia::{Key, StoreReply, StoreRequest, Value};
 
-/// Shares that one answer to `ls` holds; the rest comes when it is asked for what is after them.
-const MAX_SHARES_SHOWN: usize = 1_000;
 /// Looking whether the files of a page are still there takes no longer than this: a file server
 /// that is away must not keep the list from being shown.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
@@ -122,12 +120,19 @@ pub(in crate::actors) async fn withdraw(links: &Links, withdraw: Withdraw) -> bo
 }
 
 /// A page of the shares, each looked at anew.
-pub(super) async fn ls(links: &Links, after: Option<String>) -> Result<Reply, CommandError> {
+pub(super) async fn ls(
+    links: &Links,
+    limit: Option<usize>,
+    after: Option<String>,
+) -> Result<Reply, CommandError> {
+    let limit = page_size(limit)?;
     let after = after.map(|after| file_name(&after)).transpose()?;
-    let list = ListShares { after, limit: MAX_SHARES_SHOWN + 1 };
+    let list = ListShares { after, limit: limit + 1 };
     let mut shares = ask(&links.list_shares, list).await?;
-    let truncated = shares.len() > MAX_SHARES_SHOWN;
-    shares.truncate(MAX_SHARES_SHOWN);
+    let truncated = shares.len() > limit;
+    shares.truncate(limit);
+    let end = shares.last().map(|listed| listed.entry.name.to_string());
+    let next = end.filter(|_| truncated);
     let to_look_at = shares.clone();
     let looking = spawn_blocking(move || losses(&to_look_at));
     if let Ok(Ok(losses)) = timeout(LOOK_WITHIN, looking).await {
@@ -140,7 +145,7 @@ pub(super) async fn ls(links: &Links, after: Option<String>) -> Result<Reply, Co
         }
     }
     let shares = shares.into_iter().map(report).collect();
-    Ok(Reply::Shares(ShareList { shares, truncated }))
+    Ok(Reply::Shares(ShareList { shares, truncated, next }))
 }
 
 /// How those that are served turn out to be lost. Blocks.

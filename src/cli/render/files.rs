@@ -56,11 +56,7 @@ pub(in crate::cli) fn shares(list: &ShareList, width: Width) -> String {
             share.hash.clone(),
         ]
     });
-    let mut text = table(width, ["NAME", "SIZE", "STATE", "COPY", "PATH", "HASH"], rows);
-    if list.truncated {
-        text.push_str("\n…");
-    }
-    text
+    table(width, ["NAME", "SIZE", "STATE", "COPY", "PATH", "HASH"], rows)
 }
 
 /// The downloads.

@@ -11,7 +11,9 @@ use crate::cli::output::{Failure, printable};
 use crate::cli::pipes::{self, Stdout};
 use crate::cli::progress::Progress;
 use crate::cli::{DownloadFlags, UploadFlags, Verb, render};
-use crate::command::{Command, CommandError, Detached, Downloaded, ErrorCode, Uploaded};
+use crate::command::{
+    Command, CommandError, Detached, Downloaded, ErrorCode, MAX_PAGE, ShareList, Uploaded,
+};
 
 /// What stands for stdin or stdout; a file of that name is `./-`.
 const PIPE: &str = "-";
@@ -78,6 +80,21 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// All pages of the shares, as one.
+    pub(super) async fn ls(&mut self) -> Result<(), Failure> {
+        let page = |after| Command::Ls { limit: Some(MAX_PAGE), after };
+        let mut all: ShareList = typed(&self.ask(&page(None)).await?)?;
+        while let Some(after) = all.next.take() {
+            let more: ShareList = typed(&self.ask(&page(Some(after))).await?)?;
+            all.shares.extend(more.shares);
+            (all.truncated, all.next) = (more.truncated, more.next);
+        }
+        let whole = serde_json::to_value(&all).map_err(|error| {
+            CommandError::failed(format!("the list cannot be written as JSON: {error}"))
+        })?;
+        self.show(&whole, render::shares)
     }
 
     pub(super) async fn download(&mut self, flags: &DownloadFlags) -> Result<(), Failure> {

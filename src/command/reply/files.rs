@@ -132,6 +132,8 @@ pub struct ShareList {
     pub shares: Vec<ShareReport>,
     /// Whether there were more than fit in one answer.
     pub truncated: bool,
+    /// What to ask for after this page; null on the last one.
+    pub next: Option<String>,
 }
 
 /// What became of an `unshare`.

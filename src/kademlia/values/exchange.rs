@@ -106,11 +106,20 @@ pub enum StoreReply {
     Unavailable,
 }
 
+/// Where a value stands among all that are held: by key, and within one by the value itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The key.
+    pub key: Key,
+    /// What no other value has.
+    pub digest: [u8; 20],
+}
+
 /// A value with everything that is known of it, for people to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldDetail {
-    /// The key.
-    pub key: Key,
+    /// Its key, and where it stands.
+    pub place: Place,
     /// The value.
     pub value: Value,
     /// The address that brought it; none for an own publication.
