@@ -151,7 +151,7 @@ async fn the_rest_of_a_refused_content_is_read_and_the_connection_goes_on() {
     let bench = Bench::start();
     let mut client = bench.connect().await;
     client.send(UPLOAD).await;
-    let part = [b"{\"content\":65536}\n", &[b'x'; 65_536][..]].concat();
+    let part = [&b"{\"content\":65536}\n"[..], &vec![b'x'; 65_536]].concat();
     // Far more than the socket holds: were it not read, this would never end.
     for _ in 0..100 {
         timeout(PATIENCE, client.send(&part)).await.unwrap();

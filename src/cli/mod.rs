@@ -102,7 +102,7 @@ pub enum Verb {
     #[command(after_help = "\
 Examples:
   kad-actor upload results.csv --name results-2024.csv
-  tar c folder | kad-actor upload - --name folder.tar")]
+  kad-actor upload - --name notes.txt")]
     Upload {
         /// Files to share; `-` reads stdin, and needs --name
         #[arg(required = true, value_name = "PATH")]
@@ -118,7 +118,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   kad-actor download results.csv -o /data/
-  kad-actor download folder.tar -o - | tar x")]
+  kad-actor download notes.txt -o -")]
     Download(DownloadFlags),
     /// Print the values of a key, newest first
     #[command(after_help = "Example:\n  kad-actor get results.csv")]
