@@ -61,10 +61,11 @@ fn a_content_goes_from_stdin_to_stdout() {
         (&shares(&second)[0]["copy"], &shares(&second)[0]["name"]),
         (&json!(true), &json!("x"))
     );
-    drop(first);
-    // From its own copy now.
     let again = second.cli(&["download", "x", "-o", "-"]);
     assert!(again.stdout == content, "{}", again.stderr);
+    let document: Value = serde_json::from_str(again.stderr.lines().last().unwrap()).unwrap();
+    let from = document["sources"][0]["url"].as_str().unwrap();
+    assert!(from.starts_with(&second.ready.files), "from its own copy: {document}");
     assert_eq!((entries(&second, "copies"), entries(&second, "passing")), (1, 0));
 
     let empty = feed(&second, &["upload", "-", "--name", "empty"], b"").json();
