@@ -7,7 +7,7 @@ mod bind;
 mod notify;
 mod shutdown;
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -29,6 +29,7 @@ use crate::actors::supervisor::{Parts, ShowLinks, Supervisor};
 use crate::clock::Clock;
 use crate::command::Ready;
 use crate::config::Config;
+use crate::content::Copies;
 use crate::http;
 use crate::kademlia::{Node, NodeId, Settings};
 use crate::transfer::{Limits, UrlPolicy};
@@ -37,6 +38,10 @@ use crate::transfer::{Limits, UrlPolicy};
 const LOCK_FILE: &str = "lock";
 /// Where downloads without an output land, beneath the data dir.
 const DOWNLOADS: &str = "downloads";
+/// Where a download lies until it is passed on to the one who asked, beneath the data dir.
+const PASSING: &str = "passing";
+/// Where the node's own copies of what it shares lie, beneath the data dir.
+const COPIES: &str = "copies";
 
 /// Why a node did not start.
 #[derive(Debug, Error)]
@@ -99,6 +104,8 @@ fn advice(error: &io::Error, flag: &str) -> String {
 /// Runs a node until it is told to stop. Prints one `ready` line once everything listens.
 pub fn run(config: Config) -> Result<(), StartError> {
     let _lock = lock(&config.data_dir)?;
+    // Those it was meant for have left with the node's last life.
+    let _ = fs::remove_dir_all(config.data_dir.join(PASSING));
     allow_descriptors();
     actix::System::new().block_on(serve(config))
 }
@@ -164,13 +171,16 @@ async fn serve(config: Config) -> Result<(), StartError> {
     };
     let fetcher = FetcherConfig {
         downloads: config.data_dir.join(DOWNLOADS),
+        passing: config.data_dir.join(PASSING),
         policy: UrlPolicy::new(on_loopback, admin_address, bind::own_addresses()),
         limits: Limits::default(),
         seed: rng.next_u64(),
     };
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
+    let copies = Copies::new(config.data_dir.join(COPIES), config.disk_quota);
+    let shutdown_too = shutdown.clone();
     let parts =
-        Parts { clock, node, udp, quota_bytes, fetcher, ipc, info, shutdown: shutdown.clone() };
+        Parts { clock, node, udp, quota_bytes, copies, fetcher, ipc, info, shutdown: shutdown_too };
     let supervisor = Supervisor::start(parts);
     let links = supervisor.send(ShowLinks).await.map_err(|error| StartError::System {
         what: "to start the actors",

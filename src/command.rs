@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use reply::{
-    ActorEntry, Actors, BucketEntry, Buckets, Detached, Downloaded, HeldEntry, HeldValues,
-    HopEntry, KeyValues, LookupTrace, NameVariants, PeerEntry, Peers, ProviderEntry, Ready, Reply,
-    ShareList, ShareReport, SourceReport, Status, Stored, Transfer, Transfers, Unset, Unshared,
-    Uploaded, ValueEntry, VariantEntry,
+    ActorEntry, Actors, BucketEntry, Buckets, Cancelled, Detached, Downloaded, HeldEntry,
+    HeldValues, HopEntry, KeyValues, LookupTrace, NameVariants, PeerEntry, Peers, ProviderEntry,
+    Ready, Reply, ShareList, ShareReport, SourceReport, Status, Stored, Transfer, Transfers, Unset,
+    Unshared, Uploaded, ValueEntry, VariantEntry,
 };
 
 pub use script::{MAX_SCRIPT_REPLY_BYTES, ScriptRequest, parse_script, script_reply};
@@ -84,7 +84,8 @@ pub enum Command {
         /// Answer at once with the number of the transfer, and go on without the asker.
         #[serde(default)]
         detach: bool,
-        /// Send the content to the asker instead of saving it to an output, once it is verified.
+        /// Send the content to the asker instead of saving it to an output, once it is verified. It
+        /// is then shared from a copy in the data dir.
         #[serde(default)]
         stream: bool,
     },
@@ -93,8 +94,12 @@ pub enum Command {
         /// The published name.
         name: String,
     },
-    /// The files this node serves, and those it had to withdraw.
-    Ls {},
+    /// The files this node serves, and those it had to withdraw: a page of them, by name.
+    Ls {
+        /// Only names after this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
     /// Stop serving a name and keeping its URL fresh; the file itself stays.
     Unshare {
         /// The published name.
@@ -124,6 +129,11 @@ pub enum Command {
         /// The number of one transfer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
+    },
+    /// Give up a download that is under way or waits; what came so far is kept.
+    Cancel {
+        /// Its number, as `transfers` shows it.
+        id: u64,
     },
     /// Each actor's state, restarts, last failure and queue.
     Actors {},
@@ -177,6 +187,12 @@ impl Event {
     pub fn hashing(name: &str, bytes: u64, size: u64, bytes_per_s: u64) -> Self {
         let (name, sources) = (name.to_owned(), Vec::new());
         Self::Progress { name, bytes, size: Some(size), bytes_per_s, sources }
+    }
+
+    /// Bytes of a file come from the one who asked, who knows how many there will be.
+    pub fn receiving(name: &str, bytes: u64, bytes_per_s: u64) -> Self {
+        let (name, sources) = (name.to_owned(), Vec::new());
+        Self::Progress { name, bytes, size: None, bytes_per_s, sources }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Always holds: a message says what is wanted, its result says what came of it, and both are
 //! plain data. Never: carries behaviour, or an actor's address.
 
+mod downloads;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
@@ -11,12 +13,14 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::command::{
-    Buckets, Command, CommandError, Event, HeldEntry, OnConflict, PeerEntry, Reply, SourceReport,
+pub use downloads::{
+    CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, Probe, Probed, Settle,
+    Target,
 };
-use crate::content::{ContentHash, FileName, ShareEntry, Verified};
+
+use crate::command::{Buckets, Command, CommandError, Event, HeldEntry, PeerEntry, Reply};
+use crate::content::{FileName, Listed, Loss, ShareEntry, Verified};
 use crate::kademlia::{Held, Key, StoreReply, StoreRequest, Value};
-use crate::transfer::ProviderUrl;
 
 /// Events wait here for a slow reader; more are dropped, since only the newest matters.
 pub const EVENT_QUEUE: usize = 16;
@@ -129,16 +133,6 @@ pub struct Put {
     pub replaces: Vec<Value>,
 }
 
-/// Give up an own publication: it is no longer kept fresh.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Forget {
-    /// The key.
-    pub key: Key,
-    /// The value.
-    pub value: Value,
-}
-
 /// How many nodes hold what was put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {
@@ -215,7 +209,19 @@ pub struct StorageView {
 
 // ---- files ------------------------------------------------------------------------------------
 
-/// Share a file where it lies: hash it, unless the content is already verified, and serve it.
+/// Where the content of a share lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    /// Where it is.
+    InPlace,
+    /// In a copy of the node's own.
+    Copy,
+    /// The file is the node's own, on the file system of its data dir, and becomes the copy: it is
+    /// moved, or removed when the content is kept already. What is verified must be told.
+    Move,
+}
+
+/// Share a file: hash it, unless the content is already verified, and serve it.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Shared, CommandError>")]
 pub struct Share {
@@ -227,10 +233,26 @@ pub struct Share {
     pub base: String,
     /// What a download has just verified; hashed here when absent.
     pub verified: Option<Verified>,
+    /// Where its content is to lie.
+    pub keeping: Keeping,
     /// Hashing progress goes here.
     pub events: EventSink,
     /// Stops the hashing.
     pub cancel: CancellationToken,
+}
+
+/// Share what comes through a channel: it is kept in a copy of the node's own.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Shared, CommandError>")]
+pub struct ShareStream {
+    /// The name it is served under.
+    pub name: FileName,
+    /// As in [`Share`].
+    pub base: String,
+    /// The content. Whoever sends it ends it, also when nobody waits any more.
+    pub input: mpsc::Receiver<Content>,
+    /// Progress goes here.
+    pub events: EventSink,
 }
 
 /// A file that is served.
@@ -265,50 +287,25 @@ pub struct FindShare {
 pub struct Withdraw {
     /// The share as it was found.
     pub entry: ShareEntry,
+    /// What became of it.
+    pub loss: Loss,
 }
 
-// ---- fetcher ----------------------------------------------------------------------------------
-
-/// Download a name from its providers.
+/// Stop serving a name, and take it off the list; a copy that nothing else needs is deleted. The
+/// share that it was; none if there is none of this name.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Fetched, CommandError>")]
-pub struct Fetch {
+#[rtype(result = "Option<ShareEntry>")]
+pub struct Unshare {
     /// The name.
     pub name: FileName,
-    /// Where it can be had, newest first.
-    pub providers: Vec<ProviderUrl>,
-    /// Take only this content.
-    pub hash: Option<ContentHash>,
-    /// Take the variant published last.
-    pub newest: bool,
-    /// Refuse when there are several variants.
-    pub strict: bool,
-    /// A file, a folder that exists, or nothing for the node's own downloads folder.
-    pub output: Option<PathBuf>,
-    /// What to do when the target exists.
-    pub on_conflict: OnConflict,
-    /// Progress goes here.
-    pub events: EventSink,
-    /// Stops the download; its partial file stays.
-    pub cancel: CancellationToken,
 }
 
-/// A file in place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fetched {
-    /// Where.
-    pub path: PathBuf,
-    /// What.
-    pub verified: Verified,
-    /// From the first request to the rename.
-    pub seconds: f64,
-    /// How each source fared.
-    pub sources: Vec<SourceReport>,
-    /// Variants that were not taken.
-    pub other_variants: usize,
-}
-
-/// Number of downloads under way or waiting.
+/// A page of the shares, by name, those that were withdrawn included.
 #[derive(Debug, Message)]
-#[rtype(result = "usize")]
-pub struct CountDownloads;
+#[rtype(result = "Vec<Listed>")]
+pub struct ListShares {
+    /// Only names after this one.
+    pub after: Option<FileName>,
+    /// At most this many.
+    pub limit: usize,
+}

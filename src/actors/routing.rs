@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 
 use super::link::Link;
 use super::messages::{
-    Acknowledged, Bootstrap, Forget, Found, FoundValue, Get, ObservedAddress, Put, RoutingView,
-    StoreBatch, Ticket, ViewRouting,
+    Acknowledged, Bootstrap, Found, FoundValue, Get, ObservedAddress, Put, RoutingView, StoreBatch,
+    Ticket, ViewRouting,
 };
 use super::present;
 use super::udp::{self, Batch};
@@ -304,14 +304,6 @@ impl Handler<Put> for RoutingActor {
         let (sender, receiver) = oneshot::channel();
         self.begin(Deferred::Put(put, Caller::Put(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(restarted())) })
-    }
-}
-
-impl Handler<Forget> for RoutingActor {
-    type Result = ();
-
-    fn handle(&mut self, Forget { key, value }: Forget, ctx: &mut Self::Context) {
-        self.ask_store(vec![(NO_REPLY, StoreRequest::Forget { key, value })], ctx);
     }
 }
 

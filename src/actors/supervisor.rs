@@ -18,6 +18,7 @@ use super::routing::RoutingActor;
 use super::storage::StorageActor;
 use crate::clock::Clock;
 use crate::command::{CommandError, Reply};
+use crate::content::Copies;
 use crate::kademlia::Node;
 
 /// What the actors are built from: sockets that are bound, settings that are proven.
@@ -31,6 +32,8 @@ pub struct Parts {
     pub udp: UdpSocket,
     /// Bytes for values of others.
     pub quota_bytes: usize,
+    /// The node's own copies of what it shares.
+    pub copies: Copies,
     /// What downloads need to know.
     pub fetcher: FetcherConfig,
     /// The Unix socket.
@@ -67,12 +70,14 @@ impl Supervisor {
                 RoutingActor::new(parts.clock, parts.node, parts.udp, store, has_bootstrap).start();
             links.get.lead_to(&routing);
             links.put.lead_to(&routing);
-            links.forget.lead_to(&routing);
             links.bootstrap.lead_to(&routing);
             links.observed.lead_to(&routing);
             links.view_routing.lead_to(&routing);
-            let files = FilesActor::new().start();
+            let files = FilesActor::new(parts.copies).start();
             links.share.lead_to(&files);
+            links.share_stream.lead_to(&files);
+            links.unshare.lead_to(&files);
+            links.list_shares.lead_to(&files);
             links.count_shares.lead_to(&files);
             links.find_share.lead_to(&files);
             links.withdraw.lead_to(&files);
@@ -81,6 +86,11 @@ impl Supervisor {
             let fetcher =
                 FetcherActor::start_in_arbiter(&downloads.handle(), |_| FetcherActor::new(config));
             links.fetch.lead_to(&fetcher);
+            links.enlist.lead_to(&fetcher);
+            links.settle.lead_to(&fetcher);
+            links.list_transfers.lead_to(&fetcher);
+            links.cancel_transfer.lead_to(&fetcher);
+            links.probe.lead_to(&fetcher);
             links.count_downloads.lead_to(&fetcher);
             let execute = ctx.address().recipient();
             let ipc = IpcActor::new(parts.ipc, execute).start();

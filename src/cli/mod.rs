@@ -7,8 +7,10 @@
 mod args;
 mod client;
 mod demo;
+mod frames;
 mod help;
 mod output;
+mod pipes;
 mod progress;
 mod render;
 mod verbs;

@@ -107,6 +107,12 @@ pub(super) fn document(document: &impl Serialize) -> Result<(), Failure> {
     result(&line)
 }
 
+/// One JSON document on stderr, where stdout is for a content.
+pub(super) fn aside(document: &impl Display) {
+    // Stderr may be closed: the exit code still tells.
+    let _ = writeln!(io::stderr().lock(), "{document}");
+}
+
 fn say(style: Style, text: &str) {
     let text = printable(text);
     let _ = writeln!(anstream::stderr().lock(), "{style}kad-actor:{style:#} {text}");

@@ -4,6 +4,8 @@
 //! connection, which cancels the command in the node. Never: interprets what a node answers beyond
 //! showing it.
 
+mod files;
+
 use std::future::{Future, pending};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,13 +15,13 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::Client;
-use super::output::{self, Console, Failure, printable};
+use super::output::{self, Console, Failure};
 use super::progress::Progress;
 use super::render::{self, Width};
-use super::{Cli, DownloadFlags, Globals, UploadFlags, Verb, demo};
+use super::{Cli, Globals, Verb, demo};
 use crate::command::{
-    Command, CommandError, Detached, Downloaded, ErrorCode, KeyValues, Status, Stored, Unset,
-    Unshared, Uploaded,
+    Cancelled, Command, CommandError, ErrorCode, KeyValues, ShareList, Status, Stored, Unset,
+    Unshared,
 };
 use crate::config::Locations;
 
@@ -92,12 +94,7 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
     if let Verb::Demo(flags) = &cli.verb {
         return demo::run(flags, console).await;
     }
-    if let Verb::Upload(UploadFlags { paths, name: Some(_), .. }) = &cli.verb
-        && paths.len() > 1
-    {
-        let message = format!("--name goes with one file, not with {}", paths.len());
-        return Err(CommandError::new(ErrorCode::Usage, message).into());
-    }
+    files::check(&cli.verb)?;
     let mut session = Session::open(&cli.globals, console).await?;
     match &cli.verb {
         Verb::Upload(flags) => session.upload(flags).await,
@@ -105,18 +102,20 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
         Verb::Find { name } => {
             session.look(&Command::Find { name: name.clone() }, render::variants).await
         }
-        Verb::Ls => session.look(&Command::Ls {}, render::shares).await,
+        Verb::Ls => session.ls().await,
         Verb::Unshare { name } => {
             let command = Command::Unshare { name: name.clone() };
             session
                 .tell(&command, |done: &Unshared| format!("no longer published: {}", done.url))
                 .await
         }
-        Verb::Transfers { id: None } => {
-            session.look(&Command::Transfers { id: None }, render::transfers).await
+        Verb::Transfers { cancel: Some(id), .. } => {
+            let told = |done: &Cancelled| format!("given up: {}", done.name);
+            session.tell(&Command::Cancel { id: *id }, told).await
         }
-        Verb::Transfers { id: Some(id) } => {
-            session.look(&Command::Transfers { id: Some(*id) }, render::transfer).await
+        Verb::Transfers { id, .. } => {
+            let render = if id.is_some() { render::transfer } else { render::transfers };
+            session.look(&Command::Transfers { id: *id }, render).await
         }
         Verb::Get { key } => session.get(key).await,
         Verb::Set { key, value } => {
@@ -203,80 +202,20 @@ impl Session {
         self.show(&answer, render)
     }
 
-    /// Each file by itself: one that fails does not keep the others from being shared. The last
-    /// failure decides how the run ends.
-    async fn upload(&mut self, flags: &UploadFlags) -> Result<(), Failure> {
-        let mut failed = None;
-        for path in &flags.paths {
-            match self.upload_one(path, flags).await {
-                Ok(()) => {}
-                Err(Failure::Command(error)) if flags.paths.len() > 1 => {
-                    if let Some(error) = failed.replace(error) {
-                        self.console.failure(&error);
-                    }
-                }
-                Err(other) => return Err(other),
-            }
+    /// All pages as one.
+    async fn ls(&mut self) -> Result<(), Failure> {
+        let mut all = ShareList { shares: Vec::new(), truncated: true };
+        while all.truncated {
+            let after = all.shares.last().map(|share| share.name.clone());
+            let page: ShareList = typed(&self.ask(&Command::Ls { after }).await?)?;
+            all.truncated = page.truncated && !page.shares.is_empty();
+            all.shares.extend(page.shares);
         }
-        failed.map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    async fn upload_one(&mut self, path: &Path, flags: &UploadFlags) -> Result<(), Failure> {
-        if path.as_os_str() == "-" {
-            let message =
-                "reading from stdin is not supported: name a file ('./-' for one called so)";
-            return Err(CommandError::new(ErrorCode::Usage, message).into());
+        if self.console.json() {
+            output::document(&all)
+        } else {
+            output::result(&render::shares(&all, output::width()))
         }
-        let UploadFlags { name, copy, .. } = flags.clone();
-        let answer = self.ask(&Command::Upload { path: absolute(path)?, name, copy }).await?;
-        self.show(&answer, |done: &Uploaded, _| printable(&done.url).into_owned())?;
-        if !self.console.json() {
-            let done: Uploaded = typed(&answer)?;
-            self.console.note(&format!("{}: stored {}/{}", done.name, done.stored, done.of));
-        }
-        Ok(())
-    }
-
-    async fn download(&mut self, flags: &DownloadFlags) -> Result<(), Failure> {
-        let output = flags.output.as_deref().unwrap_or_else(|| Path::new("."));
-        if output.as_os_str() == "-" {
-            let message =
-                "writing to stdout is not supported: name a file ('./-' for one called so)";
-            return Err(CommandError::new(ErrorCode::Usage, message).into());
-        }
-        let command = Command::Download {
-            name: flags.name.clone(),
-            output: Some(absolute(output)?),
-            hash: flags.hash.clone(),
-            newest: flags.newest,
-            strict: flags.strict,
-            on_conflict: flags.on_conflict.into(),
-            no_share: flags.no_share,
-            detach: flags.detach,
-            stream: false,
-        };
-        let answer = self.ask(&command).await?;
-        if flags.detach {
-            return self.detached(&answer);
-        }
-        self.show(&answer, |done: &Downloaded, _| {
-            printable(&done.path.to_string_lossy()).into_owned()
-        })?;
-        if !self.console.json() {
-            let done: Downloaded = typed(&answer)?;
-            self.console.note(&render::downloaded(&done));
-            if let Some(warning) = &done.warning {
-                self.console.note(&format!("the file is saved, but {warning}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn detached(&self, answer: &Value) -> Result<(), Failure> {
-        self.show(answer, |begun: &Detached, _| begun.id.to_string())?;
-        let Detached { id, name } = typed(answer)?;
-        self.console.note(&format!("{name}: the node goes on; see 'kad-actor transfers {id}'"));
-        Ok(())
     }
 
     async fn get(&mut self, key: &str) -> Result<(), Failure> {

@@ -115,8 +115,8 @@ impl MultiStore {
             }
             StoreRequest::Get { key } => StoreReply::Values(self.get(now, &key)),
             StoreRequest::Forget { key, value } => {
-                self.remove(&key, |stored| stored.is_own() && stored.value == value);
-                StoreReply::Forgotten
+                let gone = self.remove(&key, |stored| stored.is_own() && stored.value == value);
+                StoreReply::Forgotten { found: !gone.is_empty() }
             }
             StoreRequest::Keys { after, limit } => StoreReply::Keys(self.page(now, after, limit)),
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kad_actor::actors::fetcher::{MAX_WAITING, MAX_WORKERS};
-use kad_actor::actors::messages::{CountDownloads, EventSink};
+use kad_actor::actors::messages::{CountDownloads, EventSink, Target};
 use kad_actor::command::{ErrorCode, Event};
 use kad_actor::transfer::Limits;
 use tokio::sync::mpsc;
@@ -217,7 +217,7 @@ async fn the_queue_is_bounded_and_a_waiting_download_can_be_cancelled() {
     let running: Vec<_> = (0..MAX_WORKERS + MAX_WAITING)
         .map(|number| {
             let mut fetch = Bench::fetch(&[silent.url_of(&content)]);
-            fetch.output = Some(bench.folder.path().join(number.to_string()));
+            fetch.target = Target::Path(bench.folder.path().join(number.to_string()));
             fetch.cancel = cancel.clone();
             let fetcher = bench.fetcher.clone();
             actix_rt::spawn(async move { fetcher.send(fetch).await.unwrap() })

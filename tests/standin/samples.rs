@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kad_actor::command::{
-    ActorEntry, Actors, BucketEntry, Buckets, Command, CommandError, ErrorCode, HeldEntry,
+    ActorEntry, Actors, BucketEntry, Buckets, Cancelled, Command, CommandError, ErrorCode, HeldEntry,
     HeldValues, HopEntry, LookupTrace, NameVariants, ProviderEntry, Reply, ShareList, ShareReport,
     SourceReport, Transfer, Transfers, Unset, Unshared, VariantEntry,
 };
@@ -15,10 +15,13 @@ const HOSTILE: &str = "http://h:1/\u{1b}[2J\nx\ty\u{202e}z";
 pub fn answer(command: Command) -> Result<Reply, CommandError> {
     Ok(match command {
         Command::Find { name } => Reply::Variants(variants(name)),
-        Command::Ls {} => Reply::Shares(shares()),
+        Command::Ls { .. } => Reply::Shares(shares()),
         Command::Unshare { name } => Reply::Unshared(Unshared { name, url: HOSTILE.to_owned() }),
         Command::Unset { key, value } => Reply::Unset(Unset { key, value }),
         Command::Transfers { id } => Reply::Transfers(transfers(id)),
+        Command::Cancel { id } => {
+            Reply::Cancelled(Cancelled { id, name: "results.csv".to_owned() })
+        }
         Command::Actors {} => Reply::Actors(actors()),
         Command::Lookup { key } => Reply::Trace(trace(key)),
         Command::Buckets {} => Reply::Buckets(buckets()),
@@ -48,7 +51,7 @@ fn shares() -> ShareList {
         state: "changed".to_owned(),
         copy: true,
     };
-    ShareList { shares: vec![share], truncated: true }
+    ShareList { shares: vec![share], truncated: false }
 }
 
 fn transfers(id: Option<u64>) -> Transfers {

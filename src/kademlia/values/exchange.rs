@@ -94,7 +94,10 @@ pub enum StoreReply {
         accepted: bool,
     },
     /// To `Forget`.
-    Forgotten,
+    Forgotten {
+        /// Whether there was such an own publication.
+        found: bool,
+    },
     /// To `Get`: the values, oldest first; none when the key is not held.
     Values(Vec<Held>),
     /// To `Keys`: in key order.
