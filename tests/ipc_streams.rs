@@ -53,7 +53,7 @@ impl Handler<Execute> for Node {
                                 return Err(CommandError::new(ErrorCode::Interrupted, "cut off"));
                             }
                         }
-                        if content.len() > name.parse().unwrap() {
+                        if content.len() > name.parse::<usize>().unwrap() {
                             return Err(CommandError::new(ErrorCode::NoSpace, "too much"));
                         }
                     }

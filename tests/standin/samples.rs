@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use kad_actor::command::{
-    ActorEntry, Actors, BucketEntry, Buckets, Cancelled, Command, CommandError, ErrorCode, HeldEntry,
-    HeldValues, HopEntry, LookupTrace, NameVariants, ProviderEntry, Reply, ShareList, ShareReport,
-    SourceReport, Transfer, Transfers, Unset, Unshared, VariantEntry,
+    ActorEntry, Actors, BucketEntry, Buckets, Cancelled, Command, CommandError, ErrorCode,
+    HeldEntry, HeldValues, HopEntry, LookupTrace, NameVariants, ProviderEntry, Reply, ShareList,
+    ShareReport, SourceReport, Transfer, Transfers, Unset, Unshared, VariantEntry,
 };
 use serde_json::json;
 

@@ -27,7 +27,9 @@ pub(super) fn check(verb: &Verb) -> Result<(), CommandError> {
         Verb::Upload(UploadFlags { paths, name: Some(_), .. }) if paths.len() > 1 => {
             usage(format!("--name goes with one file, not with {}", paths.len()))
         }
-        Verb::Upload(UploadFlags { paths, name: None, .. }) if paths.iter().any(|path| is_pipe(path)) => {
+        Verb::Upload(UploadFlags { paths, name: None, .. })
+            if paths.iter().any(|path| is_pipe(path)) =>
+        {
             usage("stdin has no name: give it one with --name ('./-' is a file called so)".into())
         }
         Verb::Download(flags) if flags.detach && flags.output.as_deref().is_some_and(is_pipe) => {
