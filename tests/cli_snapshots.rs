@@ -89,7 +89,7 @@ fn shape(value: &Value) -> String {
 fn json_keys() {
     let mut shapes = String::new();
     let bench = Bench::with_node();
-    let lines: [&[&str]; 16] = [
+    let lines: [&[&str]; 17] = [
         &["upload", "x"],
         &["download", "x"],
         &["download", "x", "--detach"],
@@ -98,6 +98,7 @@ fn json_keys() {
         &["unshare", "x"],
         &["transfers"],
         &["transfers", "7"],
+        &["transfers", "--cancel", "7"],
         &["get", "k"],
         &["set", "k", "v"],
         &["unset", "k", "v"],

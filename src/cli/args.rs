@@ -129,10 +129,14 @@ Peers forget its URL within a week, and find nobody there until then.")]
     #[command(after_help = "\
 Examples:
   kad-actor transfers
-  kad-actor transfers 7")]
+  kad-actor transfers 7
+  kad-actor transfers --cancel 7")]
     Transfers {
         /// This one only, with its sources
         id: Option<u64>,
+        /// Give this one up; what came so far is kept
+        #[arg(long, value_name = "ID", conflicts_with = "id")]
+        cancel: Option<u64>,
     },
     /// Print the values of a key, newest first
     #[command(after_help = "Example:\n  kad-actor get results.csv")]

@@ -20,7 +20,8 @@ use super::progress::Progress;
 use super::render::{self, Width};
 use super::{Cli, Globals, Verb, demo};
 use crate::command::{
-    Command, CommandError, ErrorCode, KeyValues, MAX_PAGE, Status, Stored, Unset, Unshared,
+    Cancelled, Command, CommandError, ErrorCode, KeyValues, MAX_PAGE, Status, Stored, Unset,
+    Unshared,
 };
 use crate::config::Locations;
 
@@ -108,11 +109,13 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
                 .tell(&command, |done: &Unshared| format!("no longer published: {}", done.url))
                 .await
         }
-        Verb::Transfers { id: None } => {
-            session.look(&Command::Transfers { id: None }, render::transfers).await
+        Verb::Transfers { cancel: Some(id), .. } => {
+            let told = |done: &Cancelled| format!("given up: {}", done.name);
+            session.tell(&Command::Cancel { id: *id }, told).await
         }
-        Verb::Transfers { id: Some(id) } => {
-            session.look(&Command::Transfers { id: Some(*id) }, render::transfer).await
+        Verb::Transfers { id, .. } => {
+            let render = if id.is_some() { render::transfer } else { render::transfers };
+            session.look(&Command::Transfers { id: *id }, render).await
         }
         Verb::Get { key } => session.get(key).await,
         Verb::Set { key, value } => {

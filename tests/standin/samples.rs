@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use kad_actor::command::{
-    ActorEntry, Actors, BucketEntry, Buckets, Command, CommandError, ErrorCode, HeldEntry,
-    HeldValues, HopEntry, LookupTrace, NameVariants, ProviderEntry, Reply, ShareList, ShareReport,
-    SourceReport, Transfer, Transfers, Unset, Unshared, VariantEntry,
+    ActorEntry, Actors, BucketEntry, Buckets, Cancelled, Command, CommandError, ErrorCode,
+    HeldEntry, HeldValues, HopEntry, LookupTrace, NameVariants, ProviderEntry, Reply, ShareList,
+    ShareReport, SourceReport, Transfer, Transfers, Unset, Unshared, VariantEntry,
 };
 use serde_json::json;
 
@@ -19,6 +19,9 @@ pub fn answer(command: Command) -> Result<Reply, CommandError> {
         Command::Unshare { name } => Reply::Unshared(Unshared { name, url: HOSTILE.to_owned() }),
         Command::Unset { key, value } => Reply::Unset(Unset { key, value }),
         Command::Transfers { id } => Reply::Transfers(transfers(id)),
+        Command::Cancel { id } => {
+            Reply::Cancelled(Cancelled { id, name: "results.csv".to_owned() })
+        }
         Command::Actors {} => Reply::Actors(actors()),
         Command::Lookup { key } => Reply::Trace(trace(key)),
         Command::Buckets {} => Reply::Buckets(buckets()),
