@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
+#[path = "common/tiny.rs"]
+mod tiny;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 use support::http::SlowServer;
 use support::node::{Node, clean_command};
 use support::{Finished, finish, make_file, run, wait_until};
+use tiny::Tiny;
 
 /// Runs a verb with this on its stdin.
 fn feed(node: &Node, arguments: &[&str], content: &[u8]) -> Finished {
@@ -164,4 +167,25 @@ fn wrong_content_never_reaches_stdout() {
     assert_eq!((failed.code, failed.error_code().as_str()), (Some(32), "mismatch"));
     assert!(failed.stdout.is_empty());
     assert_eq!(entries(&node, "passing"), 0);
+}
+
+#[test]
+fn a_full_disk_is_no_space_and_the_node_lives() {
+    let home = tempfile::tempdir().unwrap();
+    let data_dir = home.path().join("data");
+    fs::create_dir(&data_dir).unwrap();
+    let test = "a_full_disk_is_no_space_and_the_node_lives";
+    let Some(_tiny) = Tiny::mount_for(test, &data_dir) else { return };
+    let (path, content) = make_file(home.path(), "x", 3_000_017);
+    let node = Node::start_in(home.path(), &[]);
+    for _ in 0..10 {
+        let refused = feed(&node, &["upload", "-", "--name", "x"], &content);
+        assert_eq!((refused.code, refused.error_code().as_str()), (Some(9), "no_space"));
+        let refused = node.cli(&["upload", path.to_str().unwrap(), "--copy"]);
+        assert_eq!((refused.code, refused.error_code().as_str()), (Some(9), "no_space"));
+        assert_eq!(entries(&node, "copies"), 0, "nothing half-written is left");
+    }
+    feed(&node, &["upload", "-", "--name", "x"], &content[..100_000]).json();
+    // Where it lies it takes no room.
+    node.cli(&["upload", path.to_str().unwrap(), "--name", "y"]).json();
 }

@@ -1,18 +1,18 @@
 //! Partial files, final names and full disks.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use kad_actor::actors::messages::{EventSink, Target};
 use kad_actor::command::{ErrorCode, Event, OnConflict};
+use kad_actor::content::{ContentHasher, ShareEntry, open_regular};
 use kad_actor::transfer::Limits;
 use tokio::sync::mpsc;
 
 use crate::bench::{Bench, CONTENT_BYTES, assert_whole, content, honest, names, states};
 use crate::hostile::{Kind, Server, hash_of};
+use crate::tiny::Tiny;
 
 #[actix_rt::test]
 async fn an_interrupted_download_goes_on_where_it_stopped() {
@@ -173,47 +173,35 @@ async fn downloads_of_one_content_side_by_side_each_get_their_file() {
     assert_eq!(bench.names(), expected);
 }
 
-/// A file system of one MiB, unmounted when dropped.
-struct Tiny(PathBuf);
-
-impl Tiny {
-    fn mount(folder: &Path) -> Result<Self, String> {
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder);
-        let output = command.output().map_err(|error| error.to_string())?;
-        if output.status.success() {
-            Ok(Self(folder.to_owned()))
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
-    }
-}
-
-impl Drop for Tiny {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
-
-/// Set for the run of this test in a namespace of its own.
-const IN_NAMESPACE: &str = "KAD_ACTOR_TEST_IN_NAMESPACE";
-
-/// Who is not root may still mount in a user namespace of his own: runs the test again there.
-fn again_in_a_namespace(test: &str) -> Result<(), String> {
-    let unshare = || {
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount"]);
-        command
+/// A share whose file no longer is what it was, though all that can be seen of it is the same.
+#[actix_rt::test]
+async fn a_copy_of_an_own_share_is_checked() {
+    let content = content();
+    let bench = Bench::new();
+    let right = honest(&content);
+    let path = bench.folder.path().canonicalize().unwrap().join("shared");
+    let hasher = |content: &[u8]| {
+        let mut hasher = ContentHasher::new();
+        hasher.update(content);
+        hasher.finish()
     };
-    let possible = unshare().arg("true").output();
-    if !possible.is_ok_and(|it| it.status.success()) {
-        return Err("no user namespaces".to_owned());
+    for (held, requests) in [(content.clone(), 0), (vec![7; content.len()], 1)] {
+        fs::write(&path, &held).unwrap();
+        let mut fetch = Bench::fetch(&[right.url_of(&content)]);
+        fetch.own = Some(ShareEntry {
+            name: fetch.name.clone(),
+            path: path.clone(),
+            verified: hasher(&content),
+            stamp: open_regular(&path).unwrap().1,
+            url: "http://own/files/song.mp3".to_owned(),
+            copy: false,
+        });
+        let fetched = bench.run(fetch).await.unwrap();
+        assert!(fs::read(&fetched.path).unwrap() == content);
+        assert_eq!(fetched.copied, requests == 0);
+        fs::remove_file(fetched.path).unwrap();
+        assert_eq!(bench.names(), ["shared"], "no partial is left");
     }
-    let exe = std::env::current_exe().unwrap();
-    let mut again = unshare();
-    again.arg(exe).args(["--exact", test]).env(IN_NAMESPACE, "1");
-    assert!(again.status().unwrap().success(), "the test in a namespace");
-    Ok(())
 }
 
 #[actix_rt::test]
@@ -222,17 +210,8 @@ async fn a_full_disk_leaves_nothing_behind() {
     let bench = Bench::new();
     let folder = bench.folder.path().join("tiny");
     fs::create_dir(&folder).unwrap();
-    let _tiny = match Tiny::mount(&folder) {
-        Ok(tiny) => tiny,
-        Err(reason) => {
-            assert!(std::env::var_os(IN_NAMESPACE).is_none(), "{reason}");
-            if let Err(also) = again_in_a_namespace("files::a_full_disk_leaves_nothing_behind") {
-                assert!(std::env::var_os("CI").is_none(), "{reason}; {also}");
-                println!("skipped: no small file system: {reason}; {also}");
-            }
-            return;
-        }
-    };
+    let test = "files::a_full_disk_leaves_nothing_behind";
+    let Some(_tiny) = Tiny::mount_for(test, &folder) else { return };
     let right = honest(&content);
     for url in [right.url_of(&content), right.url()] {
         let mut fetch = Bench::fetch(&[url]);
@@ -242,6 +221,13 @@ async fn a_full_disk_leaves_nothing_behind() {
         assert!(error.message.contains("more than the disk has room for"), "{error}");
         assert!(names(&folder).is_empty(), "{:?}", names(&folder));
     }
+    // Who waited for such a transfer sees to it himself.
+    let mut fetch = Bench::fetch(&[right.url_of(&content)]);
+    fetch.target = Target::Path(folder.clone());
+    let other = Bench::fetch(&[right.url_of(&content)]);
+    let (full, other) = tokio::join!(bench.run(fetch), bench.run(other));
+    assert_eq!(full.unwrap_err().code, ErrorCode::NoSpace);
+    assert!(fs::read(other.unwrap().path).unwrap() == content);
     // What one source says or sends is no reason not to ask the next.
     let bench = Bench::new();
     let small = vec![9; 300_000];

@@ -6,3 +6,5 @@ mod bench;
 mod files;
 mod hostile;
 mod sources;
+#[path = "../common/tiny.rs"]
+mod tiny;
