@@ -31,5 +31,5 @@ pub use time::Timestamp;
 pub use value::Value;
 pub use values::{
     DEFAULT_QUOTA_BYTES, Held, HeldDetail, HeldKey, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY,
-    MultiStore, Source, StoreReply, StoreRequest,
+    MultiStore, Record, RecordName, Source, StoreReply, StoreRequest, expiry_after_downtime,
 };
