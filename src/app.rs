@@ -11,8 +11,10 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use actix::Recipient;
+use actix_web::dev::Server;
 use rand::{Rng, SeedableRng, TryRng};
 use rand_chacha::ChaCha20Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,12 +26,13 @@ use crate::actors::file_service;
 use crate::actors::ipc::{IpcError, IpcSocket};
 use crate::actors::links::NodeInfo;
 use crate::actors::messages::Execute;
-use crate::actors::supervisor::{Parts, ShowLinks, Supervisor};
+use crate::actors::panics::Panics;
+use crate::actors::supervisor::{Parts, Supervisor};
 use crate::clock::Clock;
 use crate::command::Ready;
 use crate::config::Config;
 use crate::http;
-use crate::kademlia::{Node, NodeId, Settings};
+use crate::kademlia::{NodeId, Settings};
 use crate::transfer::{Limits, UrlPolicy};
 
 /// The file whose lock says that a data dir is taken.
@@ -37,7 +40,7 @@ const LOCK_FILE: &str = "lock";
 /// Where downloads without an output land, beneath the data dir.
 const DOWNLOADS: &str = "downloads";
 
-/// Why a node did not start.
+/// Why a node did not start, or did not go on.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The data dir can't be made or written.
@@ -77,6 +80,9 @@ pub enum StartError {
         /// Why.
         error: String,
     },
+    /// It ran, and could not go on.
+    #[error("the node ends: {0}")]
+    Ruined(String),
 }
 
 /// What to do when a port can't be had.
@@ -133,6 +139,8 @@ fn allow_descriptors() {
 async fn serve(config: Config) -> Result<(), StartError> {
     let signals = shutdown::Signals::listen()?;
     let clock = Clock::start();
+    let panics = Panics::new(clock);
+    panics.watch();
     let mut rng = seeded_rng()?;
     let (udp, files_listener, listen) = bind::dht_and_files(config.listen)?;
     let admin_listener = config.admin_listen.map(bind::admin).transpose()?;
@@ -146,10 +154,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         on_loopback,
         ..Settings::default()
     };
-    let mut seed = [0; 32];
-    rng.fill_bytes(&mut seed);
     let id = NodeId::random(&mut rng);
-    let node = Node::new(settings.clone(), id, seed, clock.now());
     let shutdown = CancellationToken::new();
     let admin = admin_address.map(|address| format!("http://{address}"));
     let info = NodeInfo {
@@ -168,33 +173,45 @@ async fn serve(config: Config) -> Result<(), StartError> {
         seed: rng.next_u64(),
     };
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
-    let parts =
-        Parts { clock, node, udp, quota_bytes, fetcher, ipc, info, shutdown: shutdown.clone() };
-    let supervisor = Supervisor::start(parts);
-    let links = supervisor.send(ShowLinks).await.map_err(|error| StartError::System {
-        what: "to start the actors",
-        error: error.to_string(),
-    })?;
+    let udp = Rc::new(udp);
+    let parts = Parts { clock, id, rng, udp, quota_bytes, fetcher, ipc, panics: panics.clone() };
+    let (supervisor, links) = Supervisor::start(parts, info, shutdown.clone());
     let failed =
         |flag, address| move |error| StartError::Listen { what: "TCP", address, flag, error };
     let withdraw = supervisor.clone().recipient();
-    let files = file_service::serve(files_listener, links.find_share, withdraw)
-        .map_err(failed(bind::LISTEN, SocketAddr::V4(listen)))?;
+    let healths = &links.healths;
+    let files =
+        file_service::serve(files_listener, links.find_share, withdraw, healths.http.clone())
+            .map_err(failed(bind::LISTEN, SocketAddr::V4(listen)))?;
     let mut servers = vec![files.handle()];
-    actix_rt::spawn(files);
+    actix_rt::spawn(watch(files, "the file service", panics.clone(), shutdown.clone()));
     if let (Some(listener), Some(address)) = (admin_listener, admin_address) {
         let execute: Recipient<Execute> = supervisor.clone().recipient();
-        let admin = http::serve(listener, execute).map_err(failed(bind::ADMIN, address))?;
+        let admin = http::serve(listener, execute, healths.admin.clone())
+            .map_err(failed(bind::ADMIN, address))?;
         servers.push(admin.handle());
-        actix_rt::spawn(admin);
+        actix_rt::spawn(watch(admin, "the admin API", panics.clone(), shutdown.clone()));
     }
 
     let files = format!("http://{listen}");
     let dht = listen.to_string();
     announce(&Ready { id: id.to_string(), dht, files, admin, socket: config.socket }, config.json);
-    signals.wait(&shutdown).await;
-    shutdown::finish(&supervisor, servers).await;
-    Ok(())
+    let ruin = tokio::select! {
+        () = signals.wait(&shutdown) => None,
+        why = panics.ruined() => Some(why),
+    };
+    shutdown.cancel();
+    shutdown::finish(&supervisor, servers, ruin.is_none()).await;
+    ruin.map_or(Ok(()), |why| Err(StartError::Ruined(why)))
+}
+
+/// Runs a server. Its workers are started anew by itself; that all of it ends before the node does
+/// must not happen.
+async fn watch(server: Server, name: &str, panics: Panics, shutdown: CancellationToken) {
+    let outcome = server.await;
+    if !shutdown.is_cancelled() {
+        panics.ruin(format!("{name} has ended: {outcome:?}"));
+    }
 }
 
 /// One line, for whoever started the node. Nobody reading it is no failure.

@@ -146,6 +146,14 @@ pub enum Command {
     Status {},
     /// Stop the node in order.
     Stop {},
+    /// Make an actor panic at its next message of a kind; see `faults`.
+    #[cfg(feature = "faults")]
+    Fault {
+        /// The actor's name.
+        actor: String,
+        /// The kind of message.
+        message: String,
+    },
 }
 
 /// Progress of a command, before its reply.
@@ -293,6 +301,12 @@ mod tests {
             assert_eq!(parse_line(bad).unwrap_err().code, ErrorCode::Usage, "{bad}");
         }
         assert!(parse_line(r#"{"op":"get","key":"a","kye":"b"}"#).is_err(), "typos are not lost");
+    }
+
+    #[test]
+    fn faults_can_be_ordered_in_builds_for_tests_only() {
+        let ordered = parse_line(r#"{"op":"fault","actor":"routing","message":"Get"}"#);
+        assert_eq!(ordered.is_ok(), cfg!(feature = "faults"));
     }
 
     #[test]

@@ -9,15 +9,15 @@ compile_error!("the feature `faults` is for tests, never for a release build");
 #[cfg(feature = "faults")]
 use std::sync::{Mutex, PoisonError};
 
-/// What shall panic next: an actor and the kind of message it then handles.
+/// What shall panic: actors and the kinds of message they then handle. As few as a test orders.
 #[cfg(feature = "faults")]
-static ORDERED: Mutex<Option<(String, String)>> = Mutex::new(None);
+static ORDERED: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
 /// Orders a panic: the next time this actor handles a message of this kind.
 #[cfg(feature = "faults")]
 pub fn order(actor: &str, message: &str) {
-    *ORDERED.lock().unwrap_or_else(PoisonError::into_inner) =
-        Some((actor.to_owned(), message.to_owned()));
+    let order = (actor.to_owned(), message.to_owned());
+    ORDERED.lock().unwrap_or_else(PoisonError::into_inner).push(order);
 }
 
 /// Stands at the top of every handler; panics if that was ordered.
@@ -25,8 +25,8 @@ pub fn order(actor: &str, message: &str) {
 #[allow(clippy::missing_panics_doc, reason = "it is what this is for")]
 pub fn point(actor: &str, message: &str) {
     let mut ordered = ORDERED.lock().unwrap_or_else(PoisonError::into_inner);
-    if ordered.as_ref().is_some_and(|(a, m)| a == actor && m == message) {
-        *ordered = None;
+    if let Some(at) = ordered.iter().position(|(a, m)| a == actor && m == message) {
+        ordered.swap_remove(at);
         drop(ordered);
         panic!("a panic that a test ordered, at {message} in {actor}");
     }

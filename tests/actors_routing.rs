@@ -73,7 +73,7 @@ async fn start_with(
     let node = Node::new(settings, NodeId::new([seed; 20]), [seed; 32], clock.now());
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = address(&socket);
-    (RoutingActor::new(clock, node, socket, store, bootstrap).start(), address)
+    (RoutingActor::new(clock, node, socket.into(), store, bootstrap).start(), address)
 }
 
 fn put(value: &str) -> Put {

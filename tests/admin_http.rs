@@ -14,6 +14,8 @@ use std::time::Duration;
 use actix::{Actor, Addr, Context, Handler, ResponseFuture};
 use actix_web::dev::ServerHandle;
 use kad_actor::actors::messages::Execute;
+use kad_actor::actors::vitals::Health;
+use kad_actor::clock::Clock;
 use kad_actor::command::{
     BucketEntry, Buckets, Command, CommandError, ErrorCode, HeldValues, PeerEntry, Peers, Reply,
     Status,
@@ -116,7 +118,8 @@ impl Admin {
         let address = listener.local_addr().unwrap();
         let asked = Arc::clone(&node.asked);
         let node = node.start();
-        let server = kad_actor::http::serve(listener, node.clone().recipient()).unwrap();
+        let health = Health::new("admin", Clock::start());
+        let server = kad_actor::http::serve(listener, node.clone().recipient(), health).unwrap();
         let handle = server.handle();
         actix::spawn(server);
         Self { address, server: handle, asked, _node: node }

@@ -9,7 +9,7 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use kad_actor::clock::Clock;
 use serde_json::{Value, json};
 use support::node::{BINARY, Ready, texts};
-use support::{Finished, PATIENCE, finish, make_file, run, skip, wait_or_kill};
+use support::{Finished, PATIENCE, finish, make_file, run, skip, wait_or_kill, wait_until};
 
 /// Longer than a node takes to stop, much shorter than the name server of a test is waited for.
 const SOON: Duration = Duration::from_secs(10);
@@ -181,6 +181,43 @@ fn a_file_goes_between_machines_that_listen_on_every_address() {
     assert!(fs::read(first.home.path().join("results.csv")).unwrap() == content, "other bytes");
     let source = downloaded["sources"].as_array().unwrap().iter().find(|s| s["state"] == "done");
     assert_eq!(source.unwrap()["url"], second.url_of("results.csv", &content));
+}
+
+#[test]
+fn a_network_that_is_gone_shows_until_it_is_back() {
+    let Some((mut first, mut second)) = two_machines("gone") else {
+        return;
+    };
+    first.node(&[]);
+    let ready = second.node(&["--bootstrap", &format!("{}:8468", first.address)]);
+    first.run(&["set", "key", "value"]).json();
+    // Sockets are files: no namespace of networks keeps them apart.
+    let routing = || {
+        let mut socket = std::os::unix::net::UnixStream::connect(&ready.socket).unwrap();
+        writeln!(socket, "{}", json!({"op": "actors"})).unwrap();
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line).unwrap();
+        let answer: Value = serde_json::from_str(&line).unwrap();
+        let mut actors = answer["ok"]["actors"].as_array().unwrap().iter();
+        actors.find(|actor| actor["name"] == "routing").unwrap().clone()
+    };
+    wait_until("it is well", || routing()["state"] == "running");
+    second.ip("link set lan down").unwrap();
+    wait_until("it says that it can't send", || {
+        // Whoever asks makes it send.
+        let _ = second.run(&["get", "nothing"]);
+        routing()["state"] == "degraded"
+    });
+    let why = routing()["last_failure"].as_str().unwrap().to_owned();
+    assert!(why.starts_with("sending datagrams: "), "{why}");
+    second.ip("link set lan up").unwrap();
+    second.ip("route add default dev lan").unwrap();
+    wait_until("it is well again", || {
+        let _ = second.run(&["get", "nothing"]);
+        routing()["state"] == "running"
+    });
+    assert_eq!(routing()["restarts"], 0, "that was no reason to build it anew");
+    assert_eq!(texts(&second.run(&["get", "key"]).json()), ["value"]);
 }
 
 #[test]

@@ -21,12 +21,15 @@ use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::download::Job;
 use self::http::Http;
 use crate::actors::messages::{CountDownloads, Fetch, Fetched};
+use crate::actors::panics;
+use crate::actors::vitals::{Health, Vitals};
 use crate::command::{CommandError, ErrorCode};
+use crate::faults;
 use crate::transfer::{Limits, UrlPolicy};
 
 /// Downloads that run at once: each holds a connection, a file and two buffers of 1 MiB.
@@ -53,35 +56,38 @@ pub struct FetcherActor {
     rng: ChaCha8Rng,
     places: Arc<Semaphore>,
     workers: Arc<Semaphore>,
+    /// Downloads end with their owner, however that ends; those with a hash resume when they are
+    /// asked for again.
     closing: CancellationToken,
+    _close_with_actor: DropGuard,
+    pub(super) vitals: Vitals,
 }
 
 impl FetcherActor {
     /// With no downloads yet.
     pub fn new(config: FetcherConfig) -> Self {
+        let closing = CancellationToken::new();
         Self {
             rng: ChaCha8Rng::seed_from_u64(config.seed),
             config: Arc::new(config),
             places: Arc::new(Semaphore::new(MAX_WORKERS + MAX_WAITING)),
             workers: Arc::new(Semaphore::new(MAX_WORKERS)),
-            closing: CancellationToken::new(),
+            _close_with_actor: closing.clone().drop_guard(),
+            closing,
+            vitals: Vitals::default(),
         }
     }
 }
 
 impl Actor for FetcherActor {
     type Context = Context<Self>;
-
-    /// Downloads end with their owner; those with a hash resume when they are asked for again.
-    fn stopped(&mut self, _: &mut Self::Context) {
-        self.closing.cancel();
-    }
 }
 
 impl Handler<Fetch> for FetcherActor {
     type Result = ResponseFuture<Result<Fetched, CommandError>>;
 
     fn handle(&mut self, fetch: Fetch, _: &mut Self::Context) -> Self::Result {
+        faults::point("fetcher", "Fetch");
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let message = format!(
                 "{:?} is not downloaded: busy with {MAX_WORKERS} downloads and {MAX_WAITING} more \
@@ -91,7 +97,8 @@ impl Handler<Fetch> for FetcherActor {
             return Box::pin(async move { Err(CommandError::failed(message)) });
         };
         let workers = Arc::clone(&self.workers);
-        let stop = self.closing.child_token();
+        let (closing, health) = (self.closing.clone(), self.vitals.health().clone());
+        let stop = closing.child_token();
         let job = Job {
             config: Arc::clone(&self.config),
             seed: self.rng.next_u64(),
@@ -101,18 +108,30 @@ impl Handler<Fetch> for FetcherActor {
         Box::pin(async move {
             let _place = place;
             let asker = job.fetch.cancel.clone();
-            let mut work = std::pin::pin!(work(job, workers));
-            tokio::select! {
-                result = &mut work => return result,
-                () = asker.cancelled() => stop.cancel(),
+            let name = job.fetch.name.as_str().to_owned();
+            let mut work = std::pin::pin!(work(job, workers, health));
+            let result = tokio::select! {
+                result = &mut work => result,
+                () = asker.cancelled() => {
+                    stop.cancel();
+                    work.await
+                }
+            };
+            match result {
+                Err(_) if closing.is_cancelled() && !asker.is_cancelled() => {
+                    Err(CommandError::failed(format!(
+                        "{name:?}: the part of the node that downloads has failed and starts anew: \
+                         try again, what has come is kept"
+                    )))
+                }
+                result => result,
             }
-            work.await
         })
     }
 }
 
 /// Waits for a place in the pool, and has a new worker do the job.
-async fn work(job: Job, workers: Arc<Semaphore>) -> Result<Fetched, CommandError> {
+async fn work(job: Job, workers: Arc<Semaphore>, health: Health) -> Result<Fetched, CommandError> {
     let name = job.fetch.name.as_str().to_owned();
     let interrupted = || {
         let message = format!("{name:?}: interrupted before the download began");
@@ -123,7 +142,10 @@ async fn work(job: Job, workers: Arc<Semaphore>) -> Result<Fetched, CommandError
     let _permit = permit.and_then(Result::ok).ok_or_else(interrupted)?;
     let worker = DownloadWorker::new(&job.config).start();
     // A worker that panicked drops its answer: its download fails, the others go on.
-    let lost = |_| CommandError::failed(format!("{name:?}: the download worker broke down"));
+    let lost = |_| {
+        health.failed(panics::last());
+        CommandError::failed(format!("{name:?}: the download worker broke down: try again"))
+    };
     worker.send(Run(job)).await.map_err(lost)?
 }
 
@@ -131,6 +153,7 @@ impl Handler<CountDownloads> for FetcherActor {
     type Result = usize;
 
     fn handle(&mut self, _: CountDownloads, _: &mut Self::Context) -> usize {
+        faults::point("fetcher", "CountDownloads");
         (MAX_WORKERS + MAX_WAITING).saturating_sub(self.places.available_permits())
     }
 }
@@ -160,6 +183,7 @@ impl Handler<Run> for DownloadWorker {
     type Result = ResponseFuture<Result<Fetched, CommandError>>;
 
     fn handle(&mut self, Run(job): Run, _: &mut Self::Context) -> Self::Result {
+        faults::point("fetcher", "Run");
         let http = Rc::clone(&self.http);
         Box::pin(async move { download::run(job, &http).await })
     }

@@ -12,12 +12,13 @@ mod connections;
 
 use std::io;
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use actix::Recipient;
 use actix_files::NamedFile;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse, fn_service};
-use actix_web::error::ParseError;
+use actix_web::error::{ErrorInternalServerError, ParseError};
 use actix_web::http::header::{
     self, EntityTag, Header, HeaderValue, IfMatch, IfNoneMatch, IfRange,
 };
@@ -27,7 +28,10 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use self::connections::{Connections, cut_stalled};
 use super::link::Link;
 use super::messages::{FindShare, Withdraw};
+use super::panics;
+use super::vitals::Health;
 use crate::content::{FileName, OpenError, ShareEntry};
+use crate::faults;
 
 /// Threads that serve: two keep a fast network busy, and a slow disk stalls only half of them.
 const WORKERS: usize = 2;
@@ -56,27 +60,40 @@ struct Links {
 }
 
 /// Serves the shares that `find` knows on a bound listener, until the server is stopped by its
-/// handle. What turns out to have changed or gone away is reported to `withdraw`.
+/// handle. What turns out to have changed or gone away is reported to `withdraw`. A request that
+/// makes it fail is answered with 500, and noted in `health`.
 ///
 /// Must be called within an actix system; the server runs only while it is awaited or spawned.
 pub fn serve(
     listener: TcpListener,
     find: Link<FindShare>,
     withdraw: Recipient<Withdraw>,
+    health: Health,
 ) -> io::Result<Server> {
     let links = Links { find, withdraw };
+    let noted = health.clone();
     let factory = move || {
-        let links = links.clone();
+        let (links, health) = (links.clone(), health.clone());
         // One service for every path, and the path as it came: a router would decode it first.
         App::new().default_service(fn_service(move |request: ServiceRequest| {
-            let links = links.clone();
-            async move { Ok(answer(&links, request).await) }
+            let (links, health) = (links.clone(), health.clone());
+            async move {
+                let answer = health.catch(answer(&links, request)).await;
+                answer.ok_or_else(|| ErrorInternalServerError("this made the node fail"))
+            }
         }))
     };
     cut_stalled(&listener)?;
     let connections = Connections::new(listener.local_addr()?.ip().is_loopback());
     let server = HttpServer::new(factory)
-        .on_connect(move |stream, data| connections.admit(stream, data))
+        .on_connect(move |stream, data| {
+            let admit = AssertUnwindSafe(|| connections.admit(stream, data));
+            if let Err(panic) = catch_unwind(admit) {
+                // Whoever could not be counted is not served: this ends the one connection.
+                noted.failed(panics::last());
+                resume_unwind(panic);
+            }
+        })
         .workers(WORKERS)
         .max_connections(MAX_CONNECTIONS / WORKERS)
         .client_request_timeout(HEAD_TIMEOUT)
@@ -90,6 +107,7 @@ pub fn serve(
 }
 
 async fn answer(links: &Links, mut request: ServiceRequest) -> ServiceResponse {
+    faults::point("http", "request");
     let response = match name_in(request.path()) {
         None => refusal(StatusCode::NOT_FOUND, "not found"),
         Some(_) if !matches!(*request.method(), Method::GET | Method::HEAD) => {

@@ -19,15 +19,17 @@ use actix::{
 };
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::messages::{CountShares, EventSink, FindShare, Share, Shared, Withdraw};
 use super::pace::Pace;
+use super::vitals::{Health, Vitals};
 use crate::command::{CommandError, ErrorCode, Event};
 use crate::content::{
     FileName, FileStamp, OpenError, ShareEntry, Shares, SharesFull, Verified, hash_in_place,
     open_regular,
 };
+use crate::faults;
 
 /// Files hashed at once. One thread hashes faster than most disks read, and more than two only
 /// make a rotating disk seek; the rest wait for their turn.
@@ -38,17 +40,23 @@ const MAX_HASHING: usize = 2;
 pub struct FilesActor {
     shares: Shares,
     hashing: Arc<Semaphore>,
-    /// Cancelled when the actor ends: blocking threads would hold up the process otherwise.
+    /// Cancelled when the actor ends, however that ends: blocking threads would hold up the process
+    /// otherwise.
     stopping: CancellationToken,
+    _stop_with_actor: DropGuard,
+    pub(super) vitals: Vitals,
 }
 
 impl FilesActor {
     /// Serves nothing yet.
     pub fn new() -> Self {
+        let stopping = CancellationToken::new();
         Self {
             shares: Shares::new(),
             hashing: Arc::new(Semaphore::new(MAX_HASHING)),
-            stopping: CancellationToken::new(),
+            _stop_with_actor: stopping.clone().drop_guard(),
+            stopping,
+            vitals: Vitals::default(),
         }
     }
 }
@@ -61,18 +69,15 @@ impl Default for FilesActor {
 
 impl Actor for FilesActor {
     type Context = Context<Self>;
-
-    fn stopped(&mut self, _: &mut Self::Context) {
-        self.stopping.cancel();
-    }
 }
 
 impl Handler<Share> for FilesActor {
     type Result = ResponseFuture<Result<Shared, CommandError>>;
 
     fn handle(&mut self, share: Share, ctx: &mut Self::Context) -> Self::Result {
+        faults::point("files", "Share");
         let hashing = Arc::clone(&self.hashing);
-        let stopping = self.stopping.clone();
+        let (stopping, health) = (self.stopping.clone(), self.vitals.health().clone());
         let actor = ctx.address().downgrade();
         Box::pin(async move {
             let name = match share.name {
@@ -87,6 +92,7 @@ impl Handler<Share> for FilesActor {
                 events: share.events,
                 cancel: share.cancel,
                 stopping,
+                health,
             };
             let entry = job.run(hashing).await?;
             register(&actor, entry).await
@@ -98,6 +104,7 @@ impl Handler<FindShare> for FilesActor {
     type Result = Option<ShareEntry>;
 
     fn handle(&mut self, find: FindShare, _: &mut Self::Context) -> Self::Result {
+        faults::point("files", "FindShare");
         self.shares.find(&find.name).cloned()
     }
 }
@@ -106,6 +113,7 @@ impl Handler<Withdraw> for FilesActor {
     type Result = bool;
 
     fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) -> bool {
+        faults::point("files", "Withdraw");
         let withdrawn = self.shares.withdraw(&withdraw.entry);
         if withdrawn {
             let ShareEntry { name, path, .. } = &withdraw.entry;
@@ -120,6 +128,7 @@ impl Handler<CountShares> for FilesActor {
     type Result = MessageResult<CountShares>;
 
     fn handle(&mut self, _: CountShares, _: &mut Self::Context) -> Self::Result {
+        faults::point("files", "CountShares");
         MessageResult(self.shares.len())
     }
 }
@@ -133,6 +142,7 @@ impl Handler<Register> for FilesActor {
     type Result = Result<Shared, SharesFull>;
 
     fn handle(&mut self, Register(entry): Register, _: &mut Self::Context) -> Self::Result {
+        faults::point("files", "Register");
         let (name, verified, url) = (entry.name.clone(), entry.verified, entry.url.clone());
         let replaced = self.shares.insert(entry)?;
         let replaced_url = replaced.map(|entry| entry.url).filter(|replaced| *replaced != url);
@@ -140,9 +150,13 @@ impl Handler<Register> for FilesActor {
     }
 }
 
+/// What whoever shares a file hears when the actor has failed meanwhile.
+const RESTARTING: &str =
+    "the part of the node that does this has failed and starts anew: try again";
+
 async fn register(actor: &WeakAddr<FilesActor>, entry: ShareEntry) -> Result<Shared, CommandError> {
     let path = entry.path.clone();
-    let restarting = || refused(&path, "the file service is restarting; try again");
+    let restarting = || refused(&path, RESTARTING);
     let actor = actor.upgrade().ok_or_else(restarting)?;
     match actor.send(Register(entry)).await {
         Ok(Ok(shared)) => Ok(shared),
@@ -182,6 +196,7 @@ struct Job {
     events: EventSink,
     cancel: CancellationToken,
     stopping: CancellationToken,
+    health: Health,
 }
 
 impl Job {
@@ -193,17 +208,20 @@ impl Job {
             tokio::select! {
                 turn = hashing.acquire_owned() => turn.ok(),
                 () = self.cancel.cancelled() => return Err(self.interrupted()),
-                () = self.stopping.cancelled() => return Err(self.interrupted()),
+                () = self.stopping.cancelled() => return Err(self.refuse(RESTARTING)),
             }
         };
-        let path = self.path.clone();
+        let (path, health) = (self.path.clone(), self.health.clone());
         let work = spawn_blocking(move || {
             // Held for as long as the thread works, even when nobody waits for it any more.
             let _turn = turn;
+            faults::point("files", "hash");
             self.prepare()
         });
-        work.await
-            .unwrap_or_else(|error| Err(refused(&path, format_args!("hashing broke off: {error}"))))
+        work.await.unwrap_or_else(|error| {
+            health.failed(error.to_string());
+            Err(refused(&path, "hashing broke off: try again"))
+        })
     }
 
     /// Finds the file, and makes sure of its content. Blocks.
@@ -252,6 +270,7 @@ impl Job {
         });
         match hashed {
             Ok(Some(hashed)) => Ok(hashed),
+            Ok(None) if self.stopping.is_cancelled() => Err(self.refuse(RESTARTING)),
             Ok(None) => Err(self.interrupted()),
             Err(OpenError::Changed) => {
                 Err(self.refuse("it changes while it is read; try again when nobody writes to it"))

@@ -42,8 +42,13 @@ pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError>
         | Command::Unshare { .. }
         | Command::Unset { .. }
         | Command::Transfers { .. }
-        | Command::Actors {}
         | Command::Lookup { .. } => Err(CommandError::failed("not there yet")),
+        Command::Actors {} => Ok(Reply::Actors(links.actors())),
+        #[cfg(feature = "faults")]
+        Command::Fault { actor, message } => {
+            crate::faults::order(&actor, &message);
+            Ok(Reply::Ordered { ordered: true })
+        }
         Command::Peers {} => {
             let view = ask(&links.view_routing, ViewRouting).await?;
             Ok(Reply::Peers(Peers { peers: view.peers }))

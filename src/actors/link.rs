@@ -42,7 +42,8 @@ impl Load {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn enter(&self) -> Result<Entered, LinkError> {
+    /// Counts one more, if there may be, for as long as what is returned lives.
+    pub(super) fn enter(&self) -> Result<Entered, LinkError> {
         let entered = Entered(Arc::clone(&self.waiting));
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
         if before < self.limit { Ok(entered) } else { Err(LinkError::Busy) }
@@ -50,7 +51,8 @@ impl Load {
 }
 
 /// Counts one message for as long as it lives.
-struct Entered(Arc<AtomicUsize>);
+#[derive(Debug)]
+pub(super) struct Entered(Arc<AtomicUsize>);
 
 impl Drop for Entered {
     fn drop(&mut self) {

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, Load};
@@ -13,10 +14,15 @@ use super::messages::{
     Bootstrap, CountDownloads, CountShares, Fetch, FindShare, Forget, Get, ObservedAddress, Put,
     Share, StoreBatch, ViewRouting, ViewStorage, Withdraw,
 };
+use super::vitals::{Child, Health};
 use crate::clock::Clock;
+use crate::command::Actors;
 use crate::config::{Advertise, BootstrapAddr};
 use crate::kademlia::Settings;
 
+/// Commands under way at once: 64 clients of the socket and 64 of the admin API have one each, and
+/// scripts that have left theirs.
+const MAX_COMMANDS: usize = 256;
 /// Messages that may wait for the store: routing's own batches, and people who look.
 const MAX_STORAGE_MESSAGES: usize = 256;
 /// Messages that may wait for the routing table: it carries out 256 operations at once and has as
@@ -47,12 +53,60 @@ pub struct Links {
     pub count_downloads: Link<CountDownloads>,
     pub info: Arc<NodeInfo>,
     pub shutdown: CancellationToken,
+    /// Says that the routing table may be empty: join the network again.
+    pub rejoin: Arc<Notify>,
+    pub healths: Arc<Healths>,
+    loads: Loads,
+}
+
+/// How each actor and server fares.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "each is named after its actor")]
+pub struct Healths {
+    pub supervisor: Health,
+    pub storage: Health,
+    pub routing: Health,
+    pub files: Health,
+    pub fetcher: Health,
+    pub ipc: Health,
+    /// The public file service.
+    pub http: Health,
+    pub admin: Health,
+}
+
+impl Healths {
+    /// All well.
+    fn new(clock: Clock) -> Self {
+        let health = |name| Health::new(name, clock);
+        Self {
+            supervisor: health("supervisor"),
+            storage: health("storage"),
+            routing: health("routing"),
+            files: health("files"),
+            fetcher: health("fetcher"),
+            ipc: health("ipc"),
+            http: health("http"),
+            admin: health("admin"),
+        }
+    }
+
+    /// Of one that is built anew when it ends.
+    pub const fn of(&self, child: Child) -> &Health {
+        match child {
+            Child::Storage => &self.storage,
+            Child::Routing => &self.routing,
+            Child::Files => &self.files,
+            Child::Fetcher => &self.fetcher,
+            Child::Ipc => &self.ipc,
+        }
+    }
 }
 
 /// How much each actor has to answer.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "each is named after its actor")]
 pub struct Loads {
+    pub supervisor: Load,
     pub storage: Load,
     pub routing: Load,
     pub files: Load,
@@ -63,6 +117,7 @@ impl Default for Loads {
     /// None yet.
     fn default() -> Self {
         Self {
+            supervisor: Load::new(MAX_COMMANDS),
             storage: Load::new(MAX_STORAGE_MESSAGES),
             routing: Load::new(MAX_ROUTING_MESSAGES),
             files: Load::new(MAX_FILES_MESSAGES),
@@ -74,7 +129,7 @@ impl Default for Loads {
 impl Links {
     /// Links that lead nowhere yet.
     pub fn new(loads: &Loads, info: NodeInfo, shutdown: CancellationToken) -> Self {
-        let Loads { storage, routing, files, fetcher } = loads;
+        let Loads { storage, routing, files, fetcher, .. } = loads;
         Self {
             get: Link::new(routing),
             put: Link::new(routing),
@@ -90,9 +145,29 @@ impl Links {
             withdraw: Link::new(files),
             fetch: Link::new(fetcher),
             count_downloads: Link::new(fetcher),
+            rejoin: Arc::default(),
+            healths: Healths::new(info.clock).into(),
+            loads: loads.clone(),
             info: info.into(),
             shutdown,
         }
+    }
+
+    /// How each actor fares, in the order they are started.
+    pub fn actors(&self) -> Actors {
+        let (healths, loads) = (&self.healths, &self.loads);
+        let actors = [
+            (&healths.supervisor, loads.supervisor.waiting()),
+            (&healths.storage, loads.storage.waiting()),
+            (&healths.routing, loads.routing.waiting()),
+            (&healths.files, loads.files.waiting()),
+            (&healths.fetcher, loads.fetcher.waiting()),
+            // What clients ask is counted where it is carried out.
+            (&healths.ipc, 0),
+            (&healths.http, 0),
+            (&healths.admin, 0),
+        ];
+        Actors { actors: actors.map(|(health, queue)| health.entry(queue)).into() }
     }
 }
 

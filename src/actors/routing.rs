@@ -5,6 +5,7 @@
 //! Never: holds a value, or lets a slow store or a slow peer block a datagram.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,18 +14,21 @@ use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseFuture,
     SpawnHandle, StreamHandler, WrapFuture,
 };
+use futures_util::future::Either;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 
-use super::link::Link;
+use super::link::{Link, LinkError};
 use super::messages::{
     Acknowledged, Bootstrap, Forget, Found, FoundValue, Get, ObservedAddress, Put, RoutingView,
     StoreBatch, Ticket, ViewRouting,
 };
 use super::present;
-use super::udp::{self, Batch};
+use super::udp::{self, Batch, Outlet};
+use super::vitals::Vitals;
 use crate::clock::Clock;
 use crate::command::{CommandError, ErrorCode};
+use crate::faults;
 use crate::kademlia::{
     Held, Key, Node, OpId, Outcome, Output, StoreReply, StoreRequest, Timestamp, Value,
 };
@@ -62,6 +66,7 @@ pub struct RoutingActor {
     clock: Clock,
     node: Node,
     socket: Rc<UdpSocket>,
+    outlet: Outlet,
     storage: Link<StoreBatch>,
     callers: BTreeMap<OpId, Caller>,
     deferred: Vec<Deferred>,
@@ -70,6 +75,7 @@ pub struct RoutingActor {
     has_bootstrap: bool,
     store_batches: usize,
     armed: Option<(Timestamp, SpawnHandle)>,
+    pub(super) vitals: Vitals,
 }
 
 impl RoutingActor {
@@ -78,14 +84,15 @@ impl RoutingActor {
     pub fn new(
         clock: Clock,
         node: Node,
-        socket: UdpSocket,
+        socket: Rc<UdpSocket>,
         storage: Link<StoreBatch>,
         has_bootstrap: bool,
     ) -> Self {
         Self {
             clock,
             node,
-            socket: Rc::new(socket),
+            socket,
+            outlet: Outlet::default(),
             storage,
             callers: BTreeMap::new(),
             deferred: Vec::new(),
@@ -93,6 +100,7 @@ impl RoutingActor {
             has_bootstrap,
             store_batches: 0,
             armed: None,
+            vitals: Vitals::default(),
         }
     }
 
@@ -107,7 +115,7 @@ impl RoutingActor {
                 Output::Done(op, outcome) => self.done(op, outcome, ctx),
             }
         }
-        udp::send_all(&self.socket, &datagrams);
+        self.outlet.send_all(&self.socket, &datagrams, self.clock.now(), self.vitals.health());
         if !requests.is_empty() {
             self.ask_store(requests, ctx);
         }
@@ -116,13 +124,15 @@ impl RoutingActor {
 
     fn ask_store(&mut self, requests: Vec<(Ticket, StoreRequest)>, ctx: &mut Context<Self>) {
         let tickets: Vec<Ticket> = requests.iter().map(|(ticket, _)| *ticket).collect();
-        if self.store_batches >= MAX_STORE_BATCHES {
-            ctx.notify(StoreReplies(unavailable(tickets)));
-            return;
-        }
+        let stuck = self.store_batches >= MAX_STORE_BATCHES;
         self.store_batches += 1;
-        let asked = self.storage.send(StoreBatch(requests)).into_actor(self);
-        ctx.spawn(asked.map(move |replies, actor, ctx| {
+        let asked = if stuck {
+            Either::Left(ready(Err(LinkError::Busy)))
+        } else {
+            Either::Right(self.storage.send(StoreBatch(requests)))
+        };
+        ctx.spawn(asked.into_actor(self).map(move |replies, actor, ctx| {
+            faults::point("routing", "StoreReplies");
             actor.store_batches -= 1;
             actor.replied(replies.unwrap_or_else(|_| unavailable(tickets)), ctx);
         }));
@@ -147,6 +157,7 @@ impl RoutingActor {
             ctx.cancel_future(timer);
         }
         let timer = ctx.run_later(at.since(self.clock.now()), |actor, ctx| {
+            faults::point("routing", "deadline");
             actor.armed = None;
             actor.node.handle_timeout(actor.clock.now());
             actor.settle(ctx);
@@ -249,9 +260,11 @@ impl Actor for RoutingActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         // Timers of an earlier life are gone.
         self.armed = None;
-        ctx.add_stream(udp::batches(Rc::clone(&self.socket)));
+        let health = self.vitals.health().clone();
+        ctx.add_stream(udp::batches(Rc::clone(&self.socket), health));
         if self.joining {
             ctx.run_later(FIRST_BOOTSTRAP, |actor, ctx| {
+                faults::point("routing", "first bootstrap");
                 actor.end_deferral(ctx);
                 actor.settle(ctx);
             });
@@ -262,6 +275,7 @@ impl Actor for RoutingActor {
 
 impl StreamHandler<Batch> for RoutingActor {
     fn handle(&mut self, batch: Batch, ctx: &mut Self::Context) {
+        faults::point("routing", "Batch");
         let now = self.clock.now();
         for (from, bytes) in batch.iter() {
             self.node.handle_datagram(now, from, bytes);
@@ -274,23 +288,11 @@ impl StreamHandler<Batch> for RoutingActor {
     }
 }
 
-/// Replies that the store did not give.
-#[derive(Debug, actix::Message)]
-#[rtype(result = "()")]
-struct StoreReplies(Vec<(Ticket, StoreReply)>);
-
-impl Handler<StoreReplies> for RoutingActor {
-    type Result = ();
-
-    fn handle(&mut self, StoreReplies(replies): StoreReplies, ctx: &mut Self::Context) {
-        self.replied(replies, ctx);
-    }
-}
-
 impl Handler<Get> for RoutingActor {
     type Result = ResponseFuture<Result<Found, CommandError>>;
 
     fn handle(&mut self, Get { key }: Get, ctx: &mut Self::Context) -> Self::Result {
+        faults::point("routing", "Get");
         let (sender, receiver) = oneshot::channel();
         self.begin(Deferred::Get(key, Caller::Get(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(restarted())) })
@@ -301,6 +303,7 @@ impl Handler<Put> for RoutingActor {
     type Result = ResponseFuture<Result<Acknowledged, CommandError>>;
 
     fn handle(&mut self, put: Put, ctx: &mut Self::Context) -> Self::Result {
+        faults::point("routing", "Put");
         let (sender, receiver) = oneshot::channel();
         self.begin(Deferred::Put(put, Caller::Put(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(restarted())) })
@@ -311,6 +314,7 @@ impl Handler<Forget> for RoutingActor {
     type Result = ();
 
     fn handle(&mut self, Forget { key, value }: Forget, ctx: &mut Self::Context) {
+        faults::point("routing", "Forget");
         self.ask_store(vec![(NO_REPLY, StoreRequest::Forget { key, value })], ctx);
     }
 }
@@ -323,6 +327,7 @@ impl Handler<Bootstrap> for RoutingActor {
         Bootstrap { addresses }: Bootstrap,
         ctx: &mut Context<Self>,
     ) -> Self::Result {
+        faults::point("routing", "Bootstrap");
         let known = self.node.table().len();
         if addresses.is_empty() || known > 0 {
             return Box::pin(async move { known });
@@ -339,6 +344,7 @@ impl Handler<ObservedAddress> for RoutingActor {
     type Result = ResponseFuture<Option<Ipv4Addr>>;
 
     fn handle(&mut self, _: ObservedAddress, ctx: &mut Context<Self>) -> Self::Result {
+        faults::point("routing", "ObservedAddress");
         let (sender, receiver) = oneshot::channel();
         self.begin(Deferred::Observe(Caller::Observe(sender)), ctx);
         Box::pin(async move { receiver.await.unwrap_or(None) })
@@ -349,6 +355,7 @@ impl Handler<ViewRouting> for RoutingActor {
     type Result = MessageResult<ViewRouting>;
 
     fn handle(&mut self, _: ViewRouting, _: &mut Context<Self>) -> Self::Result {
+        faults::point("routing", "ViewRouting");
         let buckets = present::buckets(self.clock.now(), self.node.table());
         MessageResult(RoutingView {
             id: self.node.id().to_string(),
@@ -388,5 +395,5 @@ fn busy() -> CommandError {
 }
 
 fn restarted() -> CommandError {
-    CommandError::failed("the routing table was restarted meanwhile: try again")
+    CommandError::failed("the routing table has failed meanwhile and starts anew: try again")
 }

@@ -9,11 +9,13 @@ use actix::{Actor, AsyncContext, Context, Handler, MessageResult};
 
 use super::messages::{StorageView, StoreBatch, ViewStorage};
 use super::present::held_entry;
+use super::vitals::Vitals;
 use crate::clock::Clock;
+use crate::faults;
 use crate::kademlia::MultiStore;
 
-/// How often expired values are dropped if nobody asks for anything.
-const EXPIRE_EVERY: Duration = Duration::from_mins(1);
+/// How often expired values are dropped if nobody asks for anything; only those due are looked at.
+const EXPIRE_EVERY: Duration = Duration::from_secs(10);
 /// Batches that may wait: more means that the store can't keep up, and peers hear `false`.
 const MAILBOX: usize = 64;
 
@@ -22,12 +24,14 @@ const MAILBOX: usize = 64;
 pub struct StorageActor {
     clock: Clock,
     store: MultiStore,
+    pub(super) vitals: Vitals,
 }
 
 impl StorageActor {
     /// An empty store; on loopback, limits by IP leave out loopback addresses.
-    pub const fn new(clock: Clock, quota_bytes: usize, on_loopback: bool) -> Self {
-        Self { clock, store: MultiStore::new(quota_bytes, on_loopback) }
+    pub fn new(clock: Clock, quota_bytes: usize, on_loopback: bool) -> Self {
+        let store = MultiStore::new(quota_bytes, on_loopback);
+        Self { clock, store, vitals: Vitals::default() }
     }
 }
 
@@ -36,7 +40,10 @@ impl Actor for StorageActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        ctx.run_interval(EXPIRE_EVERY, |actor, _| actor.store.expire(actor.clock.now()));
+        ctx.run_interval(EXPIRE_EVERY, |actor, _| {
+            faults::point("storage", "expire");
+            actor.store.expire(actor.clock.now());
+        });
     }
 }
 
@@ -44,6 +51,7 @@ impl Handler<StoreBatch> for StorageActor {
     type Result = MessageResult<StoreBatch>;
 
     fn handle(&mut self, StoreBatch(batch): StoreBatch, _: &mut Self::Context) -> Self::Result {
+        faults::point("storage", "StoreBatch");
         let now = self.clock.now();
         let replies = batch.into_iter().map(|(ticket, request)| {
             let reply = self.store.handle(now, request);
@@ -57,6 +65,7 @@ impl Handler<ViewStorage> for StorageActor {
     type Result = MessageResult<ViewStorage>;
 
     fn handle(&mut self, view: ViewStorage, _: &mut Self::Context) -> Self::Result {
+        faults::point("storage", "ViewStorage");
         let now = self.clock.now();
         self.store.expire(now);
         let mut details = self.store.details(now, view.key, view.limit.saturating_add(1));

@@ -1,91 +1,94 @@
-//! Builds the actors, holds the links between them, and carries out commands.
+//! Builds the actors, holds the links between them, carries out commands, and builds anew what
+//! has ended.
 //!
-//! Always holds: only this file names every actor; whoever runs a command sees [`Links`], not
-//! actors. Never: does a command's work on its own thread of messages: each runs as a future of its
-//! own. A panicked child is not rebuilt yet; the place for that is where each is started.
+//! Always holds: only this file and `children` name the actors; whoever runs a command sees
+//! [`Links`], not actors. Each command runs as a future of its own, so that a panic costs only
+//! that command. When this actor ends, so does the process. Never: does work on its own thread of
+//! messages: what it does there can't fail.
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, ResponseFuture};
+mod children;
+
+use std::rc::Rc;
+
+use actix::{
+    Actor, Addr, Arbiter, AsyncContext, Context, Handler, Recipient, ResponseFuture, StreamHandler,
+};
+use futures_util::stream::unfold;
+use rand_chacha::ChaCha20Rng;
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use super::fetcher::{FetcherActor, FetcherConfig};
-use super::files::FilesActor;
+use super::fetcher::FetcherConfig;
 use super::flows;
 use super::ipc::{IpcActor, IpcSocket};
+use super::link::LinkError;
 use super::links::{Links, Loads, NodeInfo};
 use super::messages::{Execute, Finish, Withdraw};
-use super::routing::RoutingActor;
-use super::storage::StorageActor;
+use super::panics::Panics;
+use super::vitals::{Child, Ended};
 use crate::clock::Clock;
 use crate::command::{CommandError, Reply};
-use crate::kademlia::Node;
+use crate::faults;
+use crate::kademlia::NodeId;
 
-/// What the actors are built from: sockets that are bound, settings that are proven.
+/// What the actors are built from, and built anew: sockets that are bound, settings that are
+/// proven.
 #[derive(Debug)]
 pub struct Parts {
     /// The clock all share.
     pub clock: Clock,
-    /// The DHT's state machine.
-    pub node: Node,
-    /// Its socket.
-    pub udp: UdpSocket,
+    /// The node's id, which it keeps whatever becomes of its actors.
+    pub id: NodeId,
+    /// Seeds each actor that draws anything.
+    pub rng: ChaCha20Rng,
+    /// The socket of the DHT.
+    pub udp: Rc<UdpSocket>,
     /// Bytes for values of others.
     pub quota_bytes: usize,
-    /// What downloads need to know.
+    /// What downloads need to know; its seed is drawn for each.
     pub fetcher: FetcherConfig,
     /// The Unix socket.
     pub ipc: IpcSocket,
-    /// What the node says of itself.
-    pub info: NodeInfo,
-    /// Cancelled when the node shall stop.
-    pub shutdown: CancellationToken,
+    /// Where failures are counted.
+    pub panics: Panics,
 }
 
 /// The parent of all actors.
 #[derive(Debug)]
 pub struct Supervisor {
+    parts: Parts,
     links: Links,
-    ipc: Addr<IpcActor>,
+    loads: Loads,
+    ends: UnboundedSender<Ended>,
+    execute: Recipient<Execute>,
+    ipc: Option<Addr<IpcActor>>,
     /// Downloads run on a thread of their own: hashing progress and 1 MiB chunks there never
     /// delay a datagram.
     downloads: Arbiter,
 }
 
 impl Supervisor {
-    /// Starts every actor: storage, routing, files, fetcher, and last the one that lets users in.
-    pub fn start(parts: Parts) -> Addr<Self> {
-        Self::create(|ctx| {
-            let loads = Loads::default();
-            let links = Links::new(&loads, parts.info, parts.shutdown);
-            let on_loopback = parts.node.settings().on_loopback;
-            let storage = StorageActor::new(parts.clock, parts.quota_bytes, on_loopback).start();
-            links.store.lead_to(&storage);
-            links.view_storage.lead_to(&storage);
-            let has_bootstrap = !links.info.bootstrap.is_empty();
-            let store = links.store.clone();
-            let routing =
-                RoutingActor::new(parts.clock, parts.node, parts.udp, store, has_bootstrap).start();
-            links.get.lead_to(&routing);
-            links.put.lead_to(&routing);
-            links.forget.lead_to(&routing);
-            links.bootstrap.lead_to(&routing);
-            links.observed.lead_to(&routing);
-            links.view_routing.lead_to(&routing);
-            let files = FilesActor::new().start();
-            links.share.lead_to(&files);
-            links.count_shares.lead_to(&files);
-            links.find_share.lead_to(&files);
-            links.withdraw.lead_to(&files);
-            let downloads = Arbiter::new();
-            let config = parts.fetcher;
-            let fetcher =
-                FetcherActor::start_in_arbiter(&downloads.handle(), |_| FetcherActor::new(config));
-            links.fetch.lead_to(&fetcher);
-            links.count_downloads.lead_to(&fetcher);
+    /// Starts every actor, the one that lets users in last; `shutdown` is cancelled when the node
+    /// shall stop.
+    pub fn start(parts: Parts, info: NodeInfo, shutdown: CancellationToken) -> (Addr<Self>, Links) {
+        let loads = Loads::default();
+        let links = Links::new(&loads, info, shutdown);
+        let known = links.clone();
+        let supervisor = Self::create(|ctx| {
+            let (ends, reports) = unbounded_channel();
+            let reports =
+                unfold(reports, async |mut reports| Some((reports.recv().await?, reports)));
+            ctx.add_stream(reports);
             let execute = ctx.address().recipient();
-            let ipc = IpcActor::new(parts.ipc, execute).start();
-            Self { links, ipc, downloads }
-        })
+            let downloads = Arbiter::new();
+            let mut supervisor = Self { parts, links, loads, ends, execute, ipc: None, downloads };
+            for child in Child::ALL {
+                supervisor.build(child);
+            }
+            supervisor
+        });
+        (supervisor, known)
     }
 }
 
@@ -95,9 +98,38 @@ impl Actor for Supervisor {
     fn started(&mut self, _: &mut Self::Context) {
         actix_rt::spawn(flows::stay_joined(self.links.clone()));
     }
+}
 
-    fn stopped(&mut self, _: &mut Self::Context) {
+impl Drop for Supervisor {
+    fn drop(&mut self) {
         self.downloads.stop();
+        if !self.links.shutdown.is_cancelled() {
+            let why = "the supervisor of the node's actors has failed".to_owned();
+            self.parts.panics.ruin(why);
+        }
+    }
+}
+
+impl StreamHandler<Ended> for Supervisor {
+    fn handle(&mut self, ended: Ended, _: &mut Self::Context) {
+        faults::point("supervisor", "Ended");
+        let Ended { child, why, panicked } = ended;
+        if self.links.shutdown.is_cancelled() {
+            return;
+        }
+        log::warn!("the actor {child:?} starts anew: {why}");
+        if !panicked {
+            self.parts.panics.count(&why);
+        }
+        self.links.healths.of(child).restarted();
+        self.build(child);
+        if child == Child::Routing {
+            self.links.rejoin.notify_one();
+        }
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {
+        // The stream has no end; the default would stop the actor.
     }
 }
 
@@ -105,8 +137,24 @@ impl Handler<Execute> for Supervisor {
     type Result = ResponseFuture<Result<Reply, CommandError>>;
 
     fn handle(&mut self, execute: Execute, _: &mut Self::Context) -> Self::Result {
+        let entered = self.loads.supervisor.enter();
         let links = self.links.clone();
-        Box::pin(async move { flows::run(&links, execute).await })
+        Box::pin(async move {
+            let _entered = entered.map_err(|error| match error {
+                LinkError::Busy => CommandError::failed("the node is busy: try again later"),
+                LinkError::Down => CommandError::failed("the node is stopping"),
+            })?;
+            let work = async {
+                faults::point("supervisor", "Execute");
+                flows::run(&links, execute).await
+            };
+            links.healths.supervisor.catch(work).await.unwrap_or_else(|| {
+                Err(CommandError::failed(
+                    "the node failed while it carried this out, which is a fault of the program: \
+                     try again",
+                ))
+            })
+        })
     }
 }
 
@@ -115,20 +163,13 @@ impl Handler<Withdraw> for Supervisor {
 
     fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) -> Self::Result {
         let links = self.links.clone();
-        Box::pin(async move { flows::withdraw(&links, withdraw).await })
-    }
-}
-
-/// The links, for the servers that live beside the actors.
-#[derive(Debug, actix::Message)]
-#[rtype(result = "Links")]
-pub struct ShowLinks;
-
-impl Handler<ShowLinks> for Supervisor {
-    type Result = actix::MessageResult<ShowLinks>;
-
-    fn handle(&mut self, _: ShowLinks, _: &mut Self::Context) -> Self::Result {
-        actix::MessageResult(self.links.clone())
+        Box::pin(async move {
+            let work = async {
+                faults::point("supervisor", "Withdraw");
+                flows::withdraw(&links, withdraw).await
+            };
+            links.healths.supervisor.catch(work).await.unwrap_or(false)
+        })
     }
 }
 
@@ -136,9 +177,13 @@ impl Handler<Finish> for Supervisor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, finish: Finish, _: &mut Self::Context) -> Self::Result {
-        let asked = self.ipc.send(finish);
+        let asked = self.ipc.as_ref().map(|ipc| ipc.send(finish));
+        self.parts.ipc.close();
         Box::pin(async move {
-            let _ = asked.await;
+            faults::point("supervisor", "Finish");
+            if let Some(asked) = asked {
+                let _ = asked.await;
+            }
         })
     }
 }

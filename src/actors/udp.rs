@@ -14,12 +14,22 @@ use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmm
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use super::vitals::Health;
+use crate::kademlia::Timestamp;
 use crate::kademlia::wire::MAX_DATAGRAM;
 
 /// Datagrams taken in at one wake-up.
 const MAX_BATCH: usize = 64;
-/// Pause after the system refuses to read, lest the loop spins.
-const ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// Pause after the system refuses to read, lest the loop spins; it doubles from then on.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest such pause: a network that is back is noticed soon.
+const LAST_PAUSE: Duration = Duration::from_secs(3);
+/// Nothing could be sent for this long, though it was tried: that is no single address that can't
+/// be reached, it is the network.
+const SILENT_AFTER: Duration = Duration::from_secs(3);
+/// What shows when the socket fails.
+const READING: &str = "reading the UDP socket";
+const SENDING: &str = "sending datagrams";
 
 /// Datagrams that came in together.
 #[derive(Debug, Default)]
@@ -45,16 +55,24 @@ impl Batch {
     }
 }
 
-/// Everything that arrives, without end.
-pub(super) fn batches(socket: Rc<UdpSocket>) -> impl Stream<Item = Batch> {
-    let scratch = vec![0; MAX_DATAGRAM];
-    futures_util::stream::unfold((socket, scratch), |(socket, mut scratch)| async move {
+/// Everything that arrives, without end. A socket that can't be read is tried again: on Linux it
+/// works once its network does.
+pub(super) fn batches(socket: Rc<UdpSocket>, health: Health) -> impl Stream<Item = Batch> {
+    let parts = (socket, vec![0; MAX_DATAGRAM], health);
+    futures_util::stream::unfold(parts, |(socket, mut scratch, health)| async move {
+        let mut pause = FIRST_PAUSE;
         loop {
             match next_batch(&socket, &mut scratch).await {
-                Ok(batch) => return Some((batch, (socket, scratch))),
+                Ok(batch) => {
+                    if pause > FIRST_PAUSE {
+                        health.well(READING);
+                    }
+                    return Some((batch, (socket, scratch, health)));
+                }
                 Err(error) => {
-                    log::warn!("reading the UDP socket: {error}");
-                    tokio::time::sleep(ERROR_PAUSE).await;
+                    health.trouble(READING, error);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LAST_PAUSE);
                 }
             }
         }
@@ -80,19 +98,41 @@ async fn next_batch(socket: &UdpSocket, scratch: &mut [u8]) -> io::Result<Batch>
     }
 }
 
-/// Sends them all, or as many as the kernel takes at once.
-pub(super) fn send_all(socket: &UdpSocket, datagrams: &[(SocketAddrV4, Vec<u8>)]) {
-    for chunk in datagrams.chunks(MAX_BATCH) {
-        let mut sent = 0;
-        while sent < chunk.len() {
-            match socket.try_io(Interest::WRITABLE, || send_chunk(socket, &chunk[sent..])) {
-                Ok(0) => break,
-                Ok(count) => sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // An address that can't be reached must not hold up the others.
-                Err(error) => {
-                    log::debug!("sending to {}: {error}", chunk[sent].0);
-                    sent += 1;
+/// Whether what is sent leaves the machine.
+#[derive(Debug, Default)]
+pub(super) struct Outlet {
+    failing_since: Option<Timestamp>,
+}
+
+impl Outlet {
+    /// Sends them all, or as many as the kernel takes at once.
+    pub(super) fn send_all(
+        &mut self,
+        socket: &UdpSocket,
+        datagrams: &[(SocketAddrV4, Vec<u8>)],
+        now: Timestamp,
+        health: &Health,
+    ) {
+        for chunk in datagrams.chunks(MAX_BATCH) {
+            let mut sent = 0;
+            while sent < chunk.len() {
+                match socket.try_io(Interest::WRITABLE, || send_chunk(socket, &chunk[sent..])) {
+                    Ok(0) => break,
+                    Ok(count) => {
+                        sent += count;
+                        if self.failing_since.take().is_some() {
+                            health.well(SENDING);
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                    // An address that can't be reached must not hold up the others.
+                    Err(error) => {
+                        log::debug!("sending to {}: {error}", chunk[sent].0);
+                        sent += 1;
+                        if now.since(*self.failing_since.get_or_insert(now)) >= SILENT_AFTER {
+                            health.trouble(SENDING, error);
+                        }
+                    }
                 }
             }
         }

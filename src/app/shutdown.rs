@@ -18,6 +18,8 @@ use crate::actors::supervisor::Supervisor;
 const LET_GO_WITHIN: Duration = Duration::from_secs(1);
 /// All of it together gets this long.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// Exit code of a process that could not go on.
+const RUINED: i32 = 1;
 /// Exit code of a process that a second signal forces to end.
 const FORCED: i32 = 130;
 
@@ -58,8 +60,13 @@ impl Signals {
     }
 }
 
-/// Lets no more users in, tells those who wait, and ends the servers.
-pub(super) async fn finish(supervisor: &Addr<Supervisor>, servers: Vec<ServerHandle>) {
+/// Lets no more users in, tells those who wait, and ends the servers; in good order, or after a
+/// failure that the process can't go on with.
+pub(super) async fn finish(
+    supervisor: &Addr<Supervisor>,
+    servers: Vec<ServerHandle>,
+    in_order: bool,
+) {
     let all = async {
         let _ = supervisor.send(Finish).await;
         for server in servers {
@@ -70,8 +77,8 @@ pub(super) async fn finish(supervisor: &Addr<Supervisor>, servers: Vec<ServerHan
         log::warn!("stopping took over {FINISH_WITHIN:?}: whoever still waits is cut off");
     }
     // The runtime waits for blocking calls when it is dropped, and some can't be cancelled.
-    std::thread::spawn(|| {
+    std::thread::spawn(move || {
         std::thread::sleep(LET_GO_WITHIN);
-        std::process::exit(0);
+        std::process::exit(if in_order { 0 } else { RUINED });
     });
 }

@@ -51,6 +51,12 @@ pub enum Reply {
         /// Always true.
         stopping: bool,
     },
+    /// To `fault`.
+    #[cfg(feature = "faults")]
+    Ordered {
+        /// Always true.
+        ordered: bool,
+    },
 }
 
 /// A file that is now shared and published.
@@ -231,7 +237,8 @@ pub struct Transfers {
 /// How one actor is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ActorEntry {
-    /// `storage`, `routing`, `files`, `fetcher`, `ipc` or `http`.
+    /// `supervisor`, `storage`, `routing`, `files`, `fetcher`, `ipc`, or a server: `http` (files) and
+    /// `admin`.
     pub name: String,
     /// `running`, `degraded` (it lives and retries something) or `restarting`.
     pub state: String,

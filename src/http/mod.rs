@@ -10,6 +10,7 @@
 
 mod admin;
 mod guard;
+mod panics;
 
 use std::io;
 use std::net::TcpListener;
@@ -21,6 +22,7 @@ use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, HttpServer, web};
 
 use crate::actors::messages::Execute;
+use crate::actors::vitals::Health;
 
 /// People look one at a time: one thread is plenty.
 const WORKERS: usize = 1;
@@ -37,7 +39,12 @@ const SHUTDOWN_TIMEOUT_S: u64 = 1;
 /// Serves the admin API on a bound listener, until the server is stopped by its handle.
 ///
 /// Must be called within an actix system; the server runs only while it is awaited or spawned.
-pub fn serve(listener: TcpListener, execute: Recipient<Execute>) -> io::Result<Server> {
+/// A request that makes it fail is answered with 500, and noted in `health`.
+pub fn serve(
+    listener: TcpListener,
+    execute: Recipient<Execute>,
+    health: Health,
+) -> io::Result<Server> {
     let bound = listener.local_addr()?;
     let factory = move || {
         let headers = DefaultHeaders::new()
@@ -46,6 +53,8 @@ pub fn serve(listener: TcpListener, execute: Recipient<Execute>) -> io::Result<S
         App::new()
             .app_data(web::Data::new(execute.clone()))
             .app_data(web::Data::new(guard::Bound(bound)))
+            .app_data(web::Data::new(health.clone()))
+            .wrap(from_fn(panics::answer))
             .wrap(from_fn(guard::check))
             .wrap(headers)
             .configure(admin::configure)

@@ -11,6 +11,8 @@ use kad_actor::actors::file_service;
 use kad_actor::actors::files::FilesActor;
 use kad_actor::actors::link::{Link, Load};
 use kad_actor::actors::messages::{EventSink, Share, Shared};
+use kad_actor::actors::vitals::Health;
+use kad_actor::clock::Clock;
 use kad_actor::content::FileName;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +45,8 @@ impl Service {
         let find = Link::new(&Load::new(64));
         find.lead_to(&files);
         let withdraw = files.clone().recipient();
-        let server = file_service::serve(listener, find, withdraw).unwrap();
+        let health = Health::new("http", Clock::start());
+        let server = file_service::serve(listener, find, withdraw, health).unwrap();
         let handle = server.handle();
         actix::spawn(server);
         let temporary = TempDir::new().unwrap();

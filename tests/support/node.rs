@@ -136,6 +136,12 @@ impl Node {
         Client { lines: BufReader::new(stream.try_clone().unwrap()), stream }
     }
 
+    /// Makes an actor panic at its next message of a kind; only where the feature `faults` is on.
+    pub fn order_panic(&self, actor: &str, message: &str) {
+        let order = json!({"op": "fault", "actor": actor, "message": message});
+        self.connect().ask(&order).unwrap();
+    }
+
     /// Asks everything over several connections at once. Answers and how long each took, in the
     /// order of the requests.
     pub fn ask_all(&self, requests: &[Value], connections: usize) -> Vec<(Duration, Answer)> {

@@ -15,6 +15,8 @@ use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
 
+use crate::faults;
+
 /// Connections from one address at once: a downloader needs one for each of its downloads, and
 /// sixteen addresses together can still take all there are.
 const MAX_PER_ADDRESS: usize = 32;
@@ -49,6 +51,7 @@ impl Connections {
 
     /// Counts a new connection for as long as its data lives, or turns it away.
     pub(super) fn admit(&self, stream: &dyn Any, data: &mut Extensions) {
+        faults::point("http", "connect");
         let Some(stream) = stream.downcast_ref::<TcpStream>() else { return };
         // One that has no peer any more ends by itself.
         let Ok(peer) = stream.peer_addr() else { return };

@@ -127,6 +127,7 @@ async fn a_file_that_may_not_be_read_is_denied() {
             events: EventSink::none(),
             cancel: CancellationToken::new(),
             stopping: CancellationToken::new(),
+            health: Vitals::default().health().clone(),
         };
         job.unopened(OpenError::Io(ErrorKind::PermissionDenied.into()))
     } else {

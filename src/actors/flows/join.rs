@@ -11,7 +11,9 @@ use rand::{RngExt, SeedableRng};
 use super::ask;
 use crate::actors::links::Links;
 use crate::actors::messages::Bootstrap;
+use crate::actors::panics;
 use crate::config::BootstrapAddr;
+use crate::faults;
 
 /// The first wait after a try that found nobody; it doubles from then on.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -23,17 +25,26 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Addresses taken of one name.
 const MAX_PER_NAME: usize = 8;
 
-/// Runs as long as the node does.
+/// Runs as long as the node does, whatever becomes of a try.
 pub(in crate::actors) async fn stay_joined(links: Links) {
     if links.info.bootstrap.is_empty() {
         return;
     }
+    while actix_rt::spawn(rounds(links.clone())).await.is_err() && !links.shutdown.is_cancelled() {
+        links.healths.supervisor.failed(panics::last());
+        tokio::time::sleep(FIRST_RETRY).await;
+    }
+}
+
+/// One try after another, until the node stops.
+async fn rounds(links: Links) {
     // Waits need not be reproducible; that nodes differ is all that matters.
     let seed = links.info.clock.now().as_micros() ^ u64::from(links.info.listen.port());
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let mut retry = FIRST_RETRY;
     let mut told = false;
     loop {
+        faults::point("supervisor", "join");
         let known = ask(&links.bootstrap, Bootstrap { addresses: Vec::new() }).await.unwrap_or(0);
         let outcome = if known > 0 { Ok(known) } else { join(&links).await };
         let wait = match outcome {
@@ -56,6 +67,8 @@ pub(in crate::actors) async fn stay_joined(links: Links) {
         };
         tokio::select! {
             () = tokio::time::sleep(wait.mul_f64(rng.random_range(0.8..1.2))) => {}
+            // Who has lost its table has lost its reasons to wait, too.
+            () = links.rejoin.notified() => retry = FIRST_RETRY,
             () = links.shutdown.cancelled() => return,
         }
     }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::script;
 use crate::actors::messages::{EVENT_QUEUE, EventSink, Execute};
 use crate::command::{Command, CommandError, ErrorCode, Line, MAX_LINE_BYTES, parse_line};
+use crate::faults;
 
 /// While a command runs, its client is looked for this often. A client that only closed its
 /// sending side still waits for the answer, and nothing wakes us when such a one leaves.
@@ -141,6 +142,7 @@ impl Connection {
     /// Has one command carried out; writes its events as fast as the client takes them, and then
     /// its answer.
     async fn carry_out(&mut self, command: Command) -> Result<(), End> {
+        faults::point("ipc", "request");
         let (sender, mut events) = mpsc::channel(EVENT_QUEUE);
         let cancel = CancellationToken::new();
         let cancel_if_left = cancel.clone().drop_guard();
@@ -156,7 +158,7 @@ impl Connection {
                     cancel.cancel();
                     match timeout(CANCEL_GRACE, &mut answer).await {
                         Ok(answer) => break answer,
-                        Err(_) => return Err(End::Told(CommandError::failed("the node is stopping"))),
+                        Err(_) => return Err(End::Told(closed())),
                     }
                 }
                 () = &mut left => return Err(End::Left),
@@ -183,6 +185,11 @@ impl Connection {
         }));
         write_out(&mut self.writer, &mut pending).await
     }
+}
+
+/// The actor of the socket ends with the node, or fails.
+fn closed() -> CommandError {
+    CommandError::failed("the node is stopping, or starts its socket anew: try again")
 }
 
 fn displaced() -> CommandError {

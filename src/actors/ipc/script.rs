@@ -16,6 +16,7 @@ use crate::actors::messages::{EventSink, Execute};
 use crate::command::{
     Command, CommandError, MAX_LINE_BYTES, Reply, ScriptRequest, parse_script, script_reply,
 };
+use crate::faults;
 
 /// A command ends when nothing more comes for this long: scripts write once, without a newline.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -28,6 +29,7 @@ pub(super) async fn serve(
     mut writer: OwnedWriteHalf,
     execute: &Recipient<Execute>,
 ) {
+    faults::point("ipc", "script");
     let bytes = read_command(&mut reader).await;
     match parse_script(&bytes) {
         Some(ScriptRequest::Get { key }) => {

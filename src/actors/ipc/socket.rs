@@ -1,14 +1,15 @@
 //! The socket as a file: bound with care, and taken away again.
 //!
 //! Always holds: the file is removed when the last handle is dropped, if it is still the one that
-//! was bound. Never: touches a file that is no socket, or a socket that answers.
+//! was bound; one that somebody took away is bound anew when it is looked for. Never: touches a
+//! file that is no socket, or a socket that answers.
 
 use std::fs::{DirBuilder, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
@@ -53,7 +54,11 @@ pub enum IpcError {
 /// A bound Unix socket. Clones share it: the supervisor keeps one, so that an actor that has to be
 /// built anew finds its socket open.
 #[derive(Debug, Clone)]
-pub struct IpcSocket(Arc<Bound>);
+pub struct IpcSocket {
+    path: Arc<Path>,
+    /// None once it is closed.
+    bound: Arc<Mutex<Option<Bound>>>,
+}
 
 #[derive(Debug)]
 struct Bound {
@@ -68,6 +73,46 @@ impl IpcSocket {
     /// socket on which nobody answers is replaced; the caller holds the data dir's lock, so that no
     /// other node is about to listen there.
     pub fn bind(path: &Path) -> Result<Self, IpcError> {
+        let bound = Arc::new(Mutex::new(Some(Bound::bind(path)?)));
+        Ok(Self { path: path.into(), bound })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Looks whether the file still is the one that was bound, and binds it anew if not; says
+    /// whether it was. Whoever listened on the old one reaches nobody any more. Blocks.
+    pub(super) fn renew(&self) -> Result<bool, IpcError> {
+        let mut bound = self.bound();
+        if bound.as_ref().is_none_or(Bound::is_in_place) {
+            return Ok(false);
+        }
+        *bound = Some(Bound::bind(&self.path)?);
+        Ok(true)
+    }
+
+    /// Takes the file away: nobody gets in any more.
+    pub(in crate::actors) fn close(&self) {
+        *self.bound() = None;
+    }
+
+    /// A handle that accepts connections, for the runtime of the calling thread.
+    pub(super) fn listener(&self) -> io::Result<tokio::net::UnixListener> {
+        let bound = self.bound();
+        let Some(bound) = bound.as_ref() else { return Err(io::ErrorKind::NotConnected.into()) };
+        tokio::net::UnixListener::from_std(bound.listener.try_clone()?)
+    }
+
+    fn bound(&self) -> MutexGuard<'_, Option<Bound>> {
+        // Replaced in one step: whoever panicked has left it whole.
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bound {
+    fn bind(path: &Path) -> Result<Self, IpcError> {
         prepare_folder(path)?;
         remove_stale(path)?;
         let io = |doing| move |source| IpcError::Io { doing, path: path.to_owned(), source };
@@ -77,25 +122,21 @@ impl IpcSocket {
             .map_err(io("protect the socket"))?;
         listener.set_nonblocking(true).map_err(io("listen on the socket"))?;
         let identity = identity(&path.symlink_metadata().map_err(io("look at the socket"))?);
-        Ok(Self(Arc::new(Bound { listener, path: path.to_owned(), identity })))
+        Ok(Self { listener, path: path.to_owned(), identity })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0.path
-    }
-
-    /// A handle that accepts connections, for the runtime of the calling thread.
-    pub(super) fn listener(&self) -> io::Result<tokio::net::UnixListener> {
-        tokio::net::UnixListener::from_std(self.0.listener.try_clone()?)
+    /// Whether its name leads to it. The kernel keeps the file's number as long as it is bound, so
+    /// that no other can have it.
+    fn is_in_place(&self) -> bool {
+        self.path.symlink_metadata().is_ok_and(|metadata| identity(&metadata) == self.identity)
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        let ours =
-            self.path.symlink_metadata().is_ok_and(|metadata| identity(&metadata) == self.identity);
-        if ours && let Err(error) = std::fs::remove_file(&self.path) {
+        if self.is_in_place()
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
             log::warn!("the socket {} stays behind: {error}", self.path.display());
         }
     }

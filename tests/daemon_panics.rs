@@ -1,0 +1,373 @@
+//! A panic in a running node: in each actor and server, at each kind of message, timer and batch.
+//!
+//! Always holds: whoever asked is told, the node serves again, `actors` shows it, and what was
+//! acknowledged before is found after. Never: more than five panics in one node, since that ends
+//! it; several nodes take them side by side.
+#![cfg(feature = "faults")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use kad_actor::clock::Clock;
+use serde_json::{Value, json};
+use support::node::{Node, texts};
+use support::{PATIENCE, http, make_file, wait_or_kill, wait_until};
+
+/// A node serves again within this, and on a machine that is busy with other tests mostly.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(2);
+/// The longest that such a machine may take.
+const AT_LAST: Duration = Duration::from_secs(10);
+
+/// What the one who asked hears, when what he asked for made the node fail.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// A failure that says to try again.
+    Error,
+    /// His connection ends.
+    Cut,
+    /// This HTTP status.
+    Status(u16),
+    /// Nothing: it was not his doing, or he is not concerned.
+    Nothing,
+}
+
+/// How to make the node handle a message of that kind.
+type Trigger = fn(&Scene) -> Heard;
+
+/// The actor, the kind of message, what the asker hears, and what makes it happen.
+type Case = (&'static str, &'static str, Told, Trigger);
+
+/// What came back.
+#[derive(Debug)]
+enum Heard {
+    Answer(Result<Value, Value>),
+    Cut,
+    Status(u16),
+    Nothing,
+}
+
+/// Every fault point, by the node that takes it; `tidy` sees to it that none is missing.
+#[rustfmt::skip]
+const GROUPS: &[(&str, &[Case])] = &[
+    ("what users ask of routing", &[
+        ("routing", "Get", Told::Error, get),
+        ("routing", "Put", Told::Error, set),
+        ("routing", "ViewRouting", Told::Error, peers),
+        ("routing", "Forget", Told::Status(410), request_changed),
+        ("routing", "StoreReplies", Told::Error, get),
+    ]),
+    ("what comes to routing by itself", &[
+        ("routing", "first bootstrap", Told::Nothing, wait),
+        ("routing", "Bootstrap", Told::Nothing, wait),
+        ("routing", "Batch", Told::Nothing, get),
+        ("routing", "deadline", Told::Nothing, get),
+        ("supervisor", "join", Told::Nothing, wait),
+    ]),
+    ("storage and commands", &[
+        ("storage", "StoreBatch", Told::Error, set),
+        ("storage", "ViewStorage", Told::Error, values),
+        ("storage", "expire", Told::Nothing, wait),
+        ("supervisor", "Execute", Told::Error, get),
+        ("supervisor", "Withdraw", Told::Status(410), request_changed),
+    ]),
+    ("files", &[
+        ("files", "Share", Told::Error, upload),
+        ("files", "hash", Told::Error, upload),
+        ("files", "Register", Told::Error, upload),
+        ("files", "FindShare", Told::Status(503), request),
+        ("files", "CountShares", Told::Error, status),
+    ]),
+    ("downloads", &[
+        ("fetcher", "Fetch", Told::Error, download),
+        ("fetcher", "Run", Told::Error, download),
+        ("fetcher", "CountDownloads", Told::Error, status),
+        ("files", "Withdraw", Told::Status(410), request_changed),
+    ]),
+    ("the socket", &[
+        ("ipc", "accept", Told::Cut, get),
+        ("ipc", "request", Told::Cut, get),
+        ("ipc", "script", Told::Cut, script),
+    ]),
+    ("HTTP", &[
+        ("http", "request", Told::Status(500), request),
+        ("http", "connect", Told::Cut, connect),
+        ("admin", "request", Told::Status(500), look),
+    ]),
+];
+
+/// Actors that are built anew; the others go on.
+const REBUILT: [&str; 4] = ["routing", "storage", "files", "fetcher"];
+
+impl Heard {
+    /// Whether it is a failure that says what to do.
+    fn try_again(&self) -> bool {
+        let Self::Answer(Err(error)) = self else { return false };
+        error["message"].as_str().is_some_and(|text| text.contains("try again"))
+    }
+}
+
+fn get(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "get", "key": "kept"}))
+}
+
+fn set(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "set", "key": "k", "value": "v"}))
+}
+
+fn peers(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "peers"}))
+}
+
+fn values(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "values"}))
+}
+
+fn status(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "status"}))
+}
+
+fn upload(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "upload", "path": scene.file("mine.bin")}))
+}
+
+fn download(scene: &Scene) -> Heard {
+    let output = scene.file("fetched.bin");
+    let mut download = json!({"op": "download", "name": "theirs.bin", "output": output});
+    download["on_conflict"] = json!("overwrite");
+    download["no_share"] = json!(true);
+    scene.ask(&download)
+}
+
+fn request(scene: &Scene) -> Heard {
+    Heard::Status(http::request(&scene.node.ready.files, "GET /files/mine.bin HTTP/1.1").0)
+}
+
+fn look(scene: &Scene) -> Heard {
+    let admin = scene.node.ready.admin.as_ref().unwrap();
+    Heard::Status(http::request(admin, "GET /api/v1/peers HTTP/1.1").0)
+}
+
+/// Asks for a file that has changed since it was shared.
+fn request_changed(scene: &Scene) -> Heard {
+    make_file(scene.home.path(), "changed.bin", 10);
+    let path = scene.file("changed.bin");
+    scene.ok(&json!({"op": "upload", "path": path}));
+    make_file(scene.home.path(), "changed.bin", 11);
+    Heard::Status(http::request(&scene.node.ready.files, "GET /files/changed.bin HTTP/1.1").0)
+}
+
+fn connect(scene: &Scene) -> Heard {
+    let address = scene.node.ready.files.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ = write!(stream, "GET /files/mine.bin HTTP/1.1\r\nHost: node\r\n\r\n");
+    match stream.read(&mut [0; 1]) {
+        Ok(0) | Err(_) => Heard::Cut,
+        Ok(_) => Heard::Nothing,
+    }
+}
+
+fn script(scene: &Scene) -> Heard {
+    let mut stream = UnixStream::connect(&scene.node.ready.socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"get kept").unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    if answer.is_empty() { Heard::Cut } else { Heard::Nothing }
+}
+
+fn wait(_: &Scene) -> Heard {
+    Heard::Nothing
+}
+
+/// A node with a neighbour that holds what it publishes and offers a file.
+struct Scene {
+    node: Node,
+    _neighbour: Node,
+    home: tempfile::TempDir,
+}
+
+impl Scene {
+    fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let neighbour = Node::start(&[]);
+        let node = Node::join(&neighbour.ready.dht, &[]);
+        make_file(home.path(), "mine.bin", 100_000);
+        let (theirs, _) = make_file(home.path(), "theirs.bin", 100_000);
+        neighbour.connect().ask(&json!({"op": "upload", "path": theirs})).unwrap();
+        let scene = Self { node, _neighbour: neighbour, home };
+        scene.ok(&json!({"op": "set", "key": "kept", "value": "acknowledged"}));
+        scene.ok(&json!({"op": "upload", "path": scene.file("mine.bin")}));
+        scene
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.home.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Over a connection of its own, which may end without an answer.
+    fn ask(&self, request: &Value) -> Heard {
+        ask(&self.node.ready.socket, request)
+    }
+
+    fn ok(&self, request: &Value) -> Value {
+        match self.ask(request) {
+            Heard::Answer(Ok(answer)) => answer,
+            other => panic!("{request}: {other:?}"),
+        }
+    }
+
+    fn actor(&self, name: &str) -> Value {
+        let actors = self.ok(&json!({"op": "actors"}));
+        let mut entries = actors["actors"].as_array().unwrap().iter();
+        entries.find(|entry| entry["name"] == name).unwrap().clone()
+    }
+
+    /// Whether everything works: what is missing otherwise.
+    fn works(&self) -> Result<(), String> {
+        for trigger in [set, get, peers, values, status, upload, download] {
+            match trigger(self) {
+                Heard::Answer(Ok(_)) => {}
+                other => return Err(format!("{other:?}")),
+            }
+        }
+        let Heard::Answer(Ok(kept)) = get(self) else { return Err("get".to_owned()) };
+        if texts(&kept) != ["acknowledged"] {
+            return Err(format!("lost: {kept}"));
+        }
+        for (what, heard) in [("file", request(self)), ("admin", look(self))] {
+            match heard {
+                Heard::Status(200) => {}
+                other => return Err(format!("{what}: {other:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// One panic, and all that is promised of it; how long it took until everything worked again.
+    fn inject(&self, &(actor, message, told, trigger): &Case) -> Duration {
+        let what = format!("{message} in {actor}");
+        let before = self.actor(actor)["restarts"].as_u64().unwrap();
+        self.node.order_panic(actor, message);
+        let heard = trigger(self);
+        let as_promised = match (told, &heard) {
+            (Told::Error, heard) => heard.try_again(),
+            (Told::Cut, Heard::Cut) | (Told::Nothing, _) => true,
+            (Told::Status(expected), Heard::Status(status)) => expected == *status,
+            _ => false,
+        };
+        assert!(as_promised, "{what}: told {heard:?} and not {told:?}");
+        wait_until(&format!("{what} shows"), || {
+            let entry = self.actor(actor);
+            entry["last_failure"].as_str().is_some_and(|why| why.contains(&what))
+                && entry["last_failure_s"].is_u64()
+        });
+        let clock = Clock::start();
+        let took = loop {
+            let works = self.works();
+            let took = clock.now().since(clock.started());
+            match works {
+                Ok(()) => break took,
+                Err(why) if took > AT_LAST => panic!("{what}: after {took:?}: {why}"),
+                Err(_) => thread::sleep(Duration::from_millis(50)),
+            }
+        };
+        println!("{what}: told {told:?}, everything works again after {took:.2?}");
+        let entry = self.actor(actor);
+        assert_eq!(entry["state"], "running", "{what}: {entry}");
+        let rebuilt = (REBUILT.contains(&actor) && !["hash", "Run"].contains(&message))
+            || (actor, message) == ("ipc", "accept");
+        assert_eq!(entry["restarts"], before + u64::from(rebuilt), "{what}: {entry}");
+        took
+    }
+}
+
+fn ask(socket: &Path, request: &Value) -> Heard {
+    let Ok(mut stream) = UnixStream::connect(socket) else { return Heard::Cut };
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    if writeln!(stream, "{request}").is_err() {
+        return Heard::Cut;
+    }
+    for line in BufReader::new(stream).lines() {
+        let Ok(line) = line else { return Heard::Cut };
+        let mut reply: Value = serde_json::from_str(&line).unwrap();
+        if reply.get("ok").is_some() {
+            return Heard::Answer(Ok(reply["ok"].take()));
+        }
+        if reply.get("error").is_some() {
+            return Heard::Answer(Err(reply["error"].take()));
+        }
+    }
+    Heard::Cut
+}
+
+fn group(name: &str) {
+    let (_, cases) = GROUPS.iter().find(|(group, _)| *group == name).unwrap();
+    let scene = Scene::start();
+    let mut took: Vec<Duration> = cases.iter().map(|case| scene.inject(case)).collect();
+    took.sort();
+    assert!(took[took.len() / 2] < RECOVERED_WITHIN, "most took longer: {took:?}");
+    scene.node.connect().ask(&json!({"op": "stop"})).unwrap();
+    let mut node = scene.node;
+    let status = wait_or_kill(&mut node.process).expect("it stops");
+    assert_eq!(status.code(), Some(0), "an orderly end");
+}
+
+#[test]
+fn routing_serves_again_whatever_users_ask() {
+    group("what users ask of routing");
+}
+
+#[test]
+fn routing_serves_again_whatever_comes() {
+    group("what comes to routing by itself");
+}
+
+#[test]
+fn storage_and_commands_serve_again() {
+    group("storage and commands");
+}
+
+#[test]
+fn files_serve_again() {
+    group("files");
+}
+
+#[test]
+fn downloads_serve_again() {
+    group("downloads");
+}
+
+#[test]
+fn the_socket_serves_again() {
+    group("the socket");
+}
+
+#[test]
+fn http_serves_again() {
+    group("HTTP");
+}
+
+/// Only a node that is bound to no address asks how others see it.
+#[test]
+fn routing_serves_again_when_it_is_asked_how_others_see_it() {
+    let neighbour = Node::start(&[]);
+    neighbour.connect().ask(&json!({"op": "set", "key": "kept", "value": "v"})).unwrap();
+    let node = Node::join(&neighbour.ready.dht, &["--listen", "0.0.0.0:0"]);
+    let (path, _) = make_file(&node.data_dir, "mine.bin", 1);
+    let (actor, message) = ("routing", "ObservedAddress");
+    node.order_panic(actor, message);
+    let heard = ask(&node.ready.socket, &json!({"op": "upload", "path": path}));
+    assert!(heard.try_again(), "{heard:?}");
+    wait_until("it finds what others hold", || {
+        let heard = ask(&node.ready.socket, &json!({"op": "get", "key": "kept"}));
+        matches!(heard, Heard::Answer(Ok(kept)) if texts(&kept) == ["v"])
+    });
+}
