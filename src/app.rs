@@ -4,6 +4,7 @@
 //! the `ready` line; two nodes never share a data dir. Never: contains rules of its own.
 
 mod bind;
+mod identity;
 mod shutdown;
 
 use std::fs::{DirBuilder, File, TryLockError};
@@ -28,15 +29,17 @@ use crate::actors::links::NodeInfo;
 use crate::actors::messages::Execute;
 use crate::actors::panics::Panics;
 use crate::actors::supervisor::{Parts, Supervisor};
-use crate::clock::Clock;
 use crate::command::Ready;
 use crate::config::Config;
+use crate::database::{CommitError, Database, DatabaseError};
 use crate::http;
-use crate::kademlia::{NodeId, Settings};
+use crate::kademlia::Settings;
 use crate::transfer::{Limits, UrlPolicy};
 
 /// The file whose lock says that a data dir is taken.
 const LOCK_FILE: &str = "lock";
+/// What outlives the process, beneath the data dir.
+const STATE: &str = "state.redb";
 /// Where downloads without an output land, beneath the data dir.
 const DOWNLOADS: &str = "downloads";
 
@@ -72,6 +75,12 @@ pub enum StartError {
     /// The Unix socket can't be made.
     #[error(transparent)]
     Socket(#[from] IpcError),
+    /// The node's state can't be read.
+    #[error(transparent)]
+    State(#[from] DatabaseError),
+    /// Nor written.
+    #[error(transparent)]
+    Unwritable(#[from] CommitError),
     /// The operating system gives no random bytes, or no signals.
     #[error("the operating system refuses {what}: {error}")]
     System {
@@ -138,7 +147,8 @@ fn allow_descriptors() {
 
 async fn serve(config: Config) -> Result<(), StartError> {
     let signals = shutdown::Signals::listen()?;
-    let clock = Clock::start();
+    let database = Database::open(&config.data_dir.join(STATE))?;
+    let clock = database.clock();
     let panics = Panics::new(clock);
     panics.watch();
     let mut rng = seeded_rng()?;
@@ -154,7 +164,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         on_loopback,
         ..Settings::default()
     };
-    let id = NodeId::random(&mut rng);
+    let id = identity::of(&database, &mut rng)?;
     let shutdown = CancellationToken::new();
     let admin = admin_address.map(|address| format!("http://{address}"));
     let info = NodeInfo {
@@ -175,7 +185,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
     let udp = Rc::new(udp);
     let parts = Parts { clock, id, rng, udp, quota_bytes, fetcher, ipc, panics: panics.clone() };
-    let (supervisor, links) = Supervisor::start(parts, info, shutdown.clone());
+    let (supervisor, links) = Supervisor::start(parts, info, database.clone(), shutdown.clone());
     let failed =
         |flag, address| move |error| StartError::Listen { what: "TCP", address, flag, error };
     let withdraw = supervisor.clone().recipient();
@@ -201,7 +211,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         why = panics.ruined() => Some(why),
     };
     shutdown.cancel();
-    shutdown::finish(&supervisor, servers, ruin.is_none()).await;
+    shutdown::finish(&supervisor, servers, database, ruin.is_none()).await;
     ruin.map_or(Ok(()), |why| Err(StartError::Ruined(why)))
 }
 

@@ -5,6 +5,7 @@
 
 mod address;
 mod join;
+mod memory;
 
 use std::path::PathBuf;
 
@@ -24,6 +25,7 @@ use crate::kademlia::{Key, Value, wire::MAX_VALUE_BYTES};
 use crate::transfer::ProviderUrl;
 
 pub(super) use join::stay_joined;
+pub(super) use memory::remembered;
 
 /// Values that one answer to `values` holds; the rest is there when a key is named.
 const MAX_VALUES_SHOWN: usize = 1_000;

@@ -18,13 +18,14 @@ use super::vitals::{Child, Health};
 use crate::clock::Clock;
 use crate::command::Actors;
 use crate::config::{Advertise, BootstrapAddr};
+use crate::database::Database;
 use crate::kademlia::Settings;
 
 /// Commands under way at once: 64 clients of the socket and 64 of the admin API have one each, and
 /// scripts that have left theirs.
 const MAX_COMMANDS: usize = 256;
 /// Messages that may wait for the store: routing's own batches, and people who look.
-const MAX_STORAGE_MESSAGES: usize = 256;
+const MAX_STORAGE_MESSAGES: usize = 512;
 /// Messages that may wait for the routing table: it carries out 256 operations at once and has as
 /// many wait for the first bootstrap.
 const MAX_ROUTING_MESSAGES: usize = 1_024;
@@ -52,6 +53,8 @@ pub struct Links {
     pub fetch: Link<Fetch>,
     pub count_downloads: Link<CountDownloads>,
     pub info: Arc<NodeInfo>,
+    /// What outlives the actors, and the process.
+    pub database: Database,
     pub shutdown: CancellationToken,
     /// Says that the routing table may be empty: join the network again.
     pub rejoin: Arc<Notify>,
@@ -128,7 +131,12 @@ impl Default for Loads {
 
 impl Links {
     /// Links that lead nowhere yet.
-    pub fn new(loads: &Loads, info: NodeInfo, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        loads: &Loads,
+        info: NodeInfo,
+        database: Database,
+        shutdown: CancellationToken,
+    ) -> Self {
         let Loads { storage, routing, files, fetcher, .. } = loads;
         Self {
             get: Link::new(routing),
@@ -149,6 +157,7 @@ impl Links {
             healths: Healths::new(info.clock).into(),
             loads: loads.clone(),
             info: info.into(),
+            database,
             shutdown,
         }
     }

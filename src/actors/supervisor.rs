@@ -29,6 +29,7 @@ use super::panics::Panics;
 use super::vitals::{Child, Ended};
 use crate::clock::Clock;
 use crate::command::{CommandError, Reply};
+use crate::database::Database;
 use crate::faults;
 use crate::kademlia::NodeId;
 
@@ -71,9 +72,14 @@ pub struct Supervisor {
 impl Supervisor {
     /// Starts every actor, the one that lets users in last; `shutdown` is cancelled when the node
     /// shall stop.
-    pub fn start(parts: Parts, info: NodeInfo, shutdown: CancellationToken) -> (Addr<Self>, Links) {
+    pub fn start(
+        parts: Parts,
+        info: NodeInfo,
+        database: Database,
+        shutdown: CancellationToken,
+    ) -> (Addr<Self>, Links) {
         let loads = Loads::default();
-        let links = Links::new(&loads, info, shutdown);
+        let links = Links::new(&loads, info, database, shutdown);
         let known = links.clone();
         let supervisor = Self::create(|ctx| {
             let (ends, reports) = unbounded_channel();

@@ -167,7 +167,7 @@ impl Committer {
     pub(super) fn run(&self) {
         while let Some(group) = self.next_group() {
             let result = self.file.write(&group.rows, &self.clock.mark());
-            self.finished(group, result);
+            self.finished(group, &result);
         }
         self.file.close();
     }
@@ -195,12 +195,12 @@ impl Committer {
         }
     }
 
-    fn finished(&self, group: Group, result: Result<(), CommitError>) {
+    fn finished(&self, group: Group, result: &Result<(), CommitError>) {
         let now = self.clock.now();
         let mut queue = self.lock();
         queue.under_way = Arc::default();
         queue.under_way_bytes = 0;
-        match &result {
+        match result {
             Ok(()) => {
                 queue.health.commits += 1;
                 if queue.health.failing.take().is_some() {

@@ -32,7 +32,9 @@ const MARK_ROW: &[u8] = b"last_alive";
 const MARK_BYTES: usize = 40;
 
 /// Each lifts a file by one schema; an empty file has schema 0.
-const STEPS: &[fn(&WriteTransaction) -> Result<(), redb::Error>] = &[make_tables];
+const STEPS: &[Step] = &[make_tables];
+
+type Step = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 

@@ -135,8 +135,8 @@ impl MultiStore {
             value,
             source,
             first_party,
-            first_seen: first_seen.min(began),
-            refreshed: refreshed.min(began),
+            first_seen,
+            refreshed,
             expires,
         });
         let taken = stored.is_some_and(|stored| self.take_back(key, stored));

@@ -12,7 +12,7 @@ use crate::kademlia::{Key, Value};
 pub(super) const MAX_VALUES_PER_KEY_AND_IP: usize = 16;
 /// Of those, how many count as a publisher's own word, which nothing else displaces: a machine has
 /// few providers of a name, and ten hostile ones leave room for others.
-pub(super) const MAX_FIRST_PARTY_PER_KEY_AND_IP: usize = 4;
+const MAX_FIRST_PARTY_PER_KEY_AND_IP: usize = 4;
 /// And how long they may be: the longest file name, percent-encoded, with a hash fits.
 const MAX_FIRST_PARTY_BYTES: usize = 1_024;
 /// One IP may bring this part of the quota.
@@ -99,7 +99,7 @@ fn brought_by(stored: &Stored, ip: Ipv4Addr) -> bool {
 }
 
 /// Whether the value is a URL on the very host that sent it.
-fn first_party(value: &Value, source: Source) -> bool {
+pub(super) fn first_party(value: &Value, source: Source) -> bool {
     let (Some(text), Source::Peer { address, .. }) = (value.as_text(), source) else {
         return false;
     };

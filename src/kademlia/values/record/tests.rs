@@ -36,15 +36,20 @@ fn loaded(rows: &BTreeMap<RecordName, Record>, ended: Timestamp, began: Timestam
     store
 }
 
-fn held(store: &MultiStore, now: Timestamp) -> Vec<(Key, Vec<(String, bool, Option<Duration>)>)> {
+/// The text, whether it is an own one, and how long it has.
+type Shown = (String, bool, Option<Duration>);
+
+fn held(store: &MultiStore, now: Timestamp) -> BTreeMap<Key, Vec<Shown>> {
     let mut keys: BTreeMap<Key, Vec<_>> = BTreeMap::new();
     for detail in store.details(now, None, usize::MAX) {
         let text = detail.value.as_text().unwrap().to_owned();
         let entry = (text, detail.publisher.is_none(), detail.expires_in);
         keys.entry(detail.key).or_default().push(entry);
     }
-    keys.values_mut().for_each(|values| values.sort());
-    keys.into_iter().collect()
+    for values in keys.values_mut() {
+        values.sort();
+    }
+    keys
 }
 
 proptest! {
