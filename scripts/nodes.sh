@@ -9,6 +9,7 @@ home=$(mktemp -d)
 pids=()
 # Settings of whoever runs the script stay out of it.
 for setting in "${!KAD_ACTOR_@}"; do unset "$setting"; done
+export KAD_ACTOR_CONFIG=/dev/null
 
 finish() {
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done

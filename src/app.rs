@@ -5,17 +5,19 @@
 
 mod bind;
 mod identity;
+mod notify;
 mod shutdown;
+mod token;
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use actix::Recipient;
-use actix_web::dev::Server;
+use actix::{Addr, Recipient};
+use actix_web::dev::{Server, ServerHandle};
 use rand::{Rng, SeedableRng, TryRng};
 use rand_chacha::ChaCha20Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -25,14 +27,15 @@ use tokio_util::sync::CancellationToken;
 use crate::actors::fetcher::FetcherConfig;
 use crate::actors::file_service;
 use crate::actors::ipc::{IpcError, IpcSocket};
-use crate::actors::links::NodeInfo;
+use crate::actors::links::{Links, NodeInfo};
 use crate::actors::messages::Execute;
 use crate::actors::panics::Panics;
 use crate::actors::supervisor::{Parts, Supervisor};
 use crate::command::Ready;
 use crate::config::Config;
+use crate::content::Copies;
 use crate::database::{CommitError, Database, DatabaseError};
-use crate::http;
+use crate::http::{self, Token};
 use crate::kademlia::Settings;
 use crate::transfer::{Limits, UrlPolicy};
 
@@ -42,6 +45,10 @@ const LOCK_FILE: &str = "lock";
 const STATE: &str = "state.redb";
 /// Where downloads without an output land, beneath the data dir.
 const DOWNLOADS: &str = "downloads";
+/// Where a download lies until it is passed on to the one who asked, beneath the data dir.
+const PASSING: &str = "passing";
+/// Where the node's own copies of what it shares lie, beneath the data dir.
+const COPIES: &str = "copies";
 
 /// Why a node did not start, or did not go on.
 #[derive(Debug, Error)]
@@ -113,6 +120,8 @@ fn advice(error: &io::Error, flag: &str) -> String {
 /// Runs a node until it is told to stop. Prints one `ready` line once everything listens.
 pub fn run(config: Config) -> Result<(), StartError> {
     let _lock = lock(&config.data_dir)?;
+    // Those it was meant for have left with the node's last life.
+    let _ = fs::remove_dir_all(config.data_dir.join(PASSING));
     allow_descriptors();
     actix::System::new().block_on(serve(config))
 }
@@ -154,6 +163,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let mut rng = seeded_rng()?;
     let (udp, files_listener, listen) = bind::dht_and_files(config.listen)?;
     let admin_listener = config.admin_listen.map(bind::admin).transpose()?;
+    let token = admin_listener.is_some().then(|| admin_token(&config.data_dir)).transpose()?;
     let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let ipc = IpcSocket::bind(&config.socket)?;
 
@@ -178,46 +188,75 @@ async fn serve(config: Config) -> Result<(), StartError> {
     };
     let fetcher = FetcherConfig {
         downloads: config.data_dir.join(DOWNLOADS),
+        passing: config.data_dir.join(PASSING),
         policy: UrlPolicy::new(on_loopback, admin_address, bind::own_addresses()),
         limits: Limits::default(),
         seed: rng.next_u64(),
     };
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
     let udp = Rc::new(udp);
-    let parts = Parts { clock, id, rng, udp, quota_bytes, fetcher, ipc, panics: panics.clone() };
+    let copies = Copies::new(config.data_dir.join(COPIES), config.disk_quota);
+    let panics_too = panics.clone();
+    let parts =
+        Parts { clock, id, rng, udp, quota_bytes, copies, fetcher, ipc, panics: panics_too };
     let (supervisor, links) = Supervisor::start(parts, info, database.clone(), shutdown.clone());
-    let failed =
-        |flag, address| move |error| StartError::Listen { what: "TCP", address, flag, error };
-    let withdraw = supervisor.clone().recipient();
-    let healths = &links.healths;
-    let files =
-        file_service::serve(files_listener, links.find_share, withdraw, healths.http.clone())
-            .map_err(failed(bind::LISTEN, SocketAddr::V4(listen)))?;
-    let mut servers = vec![files.handle()];
-    actix_rt::spawn(watch(files, "the file service", panics.clone(), shutdown.clone()));
-    if let (Some(listener), Some(address)) = (admin_listener, admin_address) {
-        let execute: Recipient<Execute> = supervisor.clone().recipient();
-        let admin = http::serve(listener, execute, healths.admin.clone())
-            .map_err(failed(bind::ADMIN, address))?;
-        servers.push(admin.handle());
-        actix_rt::spawn(watch(admin, "the admin API", panics.clone(), shutdown.clone()));
-    }
+    let admin_listener = admin_listener.zip(token);
+    let listeners = Listeners { files: files_listener, admin: admin_listener };
+    let servers = serve_http(listeners, &supervisor, &links, &panics)?;
 
     let files = format!("http://{listen}");
     let dht = listen.to_string();
-    announce(&Ready { id: id.to_string(), dht, files, admin, socket: config.socket }, config.json);
+    let ready = Ready { id: id.to_string(), dht, files, admin, socket: config.socket };
+    announce(&ready, config.json);
+    notify::ready(&ready);
     let ruin = tokio::select! {
         () = signals.wait(&shutdown) => None,
         why = panics.ruined() => Some(why),
     };
     shutdown.cancel();
+    notify::stopping();
     shutdown::finish(&supervisor, servers, database, ruin.is_none()).await;
     ruin.map_or(Ok(()), |why| Err(StartError::Ruined(why)))
 }
 
+/// TCP, bound.
+struct Listeners {
+    files: TcpListener,
+    admin: Option<(TcpListener, Token)>,
+}
+
+/// Starts the file service and, if it is wanted, the admin API.
+fn serve_http(
+    listeners: Listeners,
+    supervisor: &Addr<Supervisor>,
+    links: &Links,
+    panics: &Panics,
+) -> Result<Vec<ServerHandle>, StartError> {
+    let healths = &links.healths;
+    let run = |server, name| {
+        actix_rt::spawn(watch(server, name, panics.clone(), links.shutdown.clone()));
+    };
+    let listen = SocketAddr::V4(links.info.listen);
+    let withdraw = supervisor.clone().recipient();
+    let (find, health) = (links.find_share.clone(), healths.http.clone());
+    let files = file_service::serve(listeners.files, find, withdraw, health)
+        .map_err(|error| bind::refused("TCP", listen, bind::LISTEN, error))?;
+    let mut servers = vec![files.handle()];
+    run(files, "the file service");
+    if let Some((listener, token)) = listeners.admin {
+        let address = listener.local_addr().unwrap_or(listen);
+        let execute: Recipient<Execute> = supervisor.clone().recipient();
+        let admin = http::serve(listener, execute, token, healths.admin.clone())
+            .map_err(|error| bind::refused("TCP", address, bind::ADMIN, error))?;
+        servers.push(admin.handle());
+        run(admin, "the admin API");
+    }
+    Ok(servers)
+}
+
 /// Runs a server. Its workers are started anew by itself; that all of it ends before the node does
 /// must not happen.
-async fn watch(server: Server, name: &str, panics: Panics, shutdown: CancellationToken) {
+async fn watch(server: Server, name: &'static str, panics: Panics, shutdown: CancellationToken) {
     let outcome = server.await;
     if !shutdown.is_cancelled() {
         panics.ruin(format!("{name} has ended: {outcome:?}"));
@@ -232,11 +271,21 @@ fn announce(ready: &Ready, json: bool) {
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
-/// The one place that asks the operating system for randomness.
+/// What opens the admin API.
+fn admin_token(data_dir: &Path) -> Result<Token, StartError> {
+    let unusable = |error| StartError::DataDir { path: data_dir.to_owned(), error };
+    token::token(data_dir, random_bytes()?).map_err(unusable)
+}
+
 fn seeded_rng() -> Result<ChaCha20Rng, StartError> {
-    let mut seed = [0; 32];
+    Ok(ChaCha20Rng::from_seed(random_bytes()?))
+}
+
+/// The one place that asks the operating system for randomness.
+fn random_bytes<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
     rand::rngs::SysRng
-        .try_fill_bytes(&mut seed)
+        .try_fill_bytes(&mut bytes)
         .map_err(|error| StartError::System { what: "random bytes", error: error.to_string() })?;
-    Ok(ChaCha20Rng::from_seed(seed))
+    Ok(bytes)
 }

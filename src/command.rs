@@ -13,16 +13,33 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use reply::{
-    ActorEntry, Actors, BucketEntry, Buckets, Detached, Downloaded, HeldEntry, HeldValues,
-    HopEntry, KeyValues, LookupTrace, NameVariants, PeerEntry, Peers, ProviderEntry, Ready, Reply,
-    ShareList, ShareReport, SourceReport, Status, Stored, Transfer, Transfers, Unset, Unshared,
-    Uploaded, ValueEntry, VariantEntry,
+    ActorEntry, Actors, BucketEntry, Buckets, Cancelled, Detached, Downloaded, HeldEntry,
+    HeldValues, HopEntry, KeyValues, LookupTrace, NameVariants, PeerEntry, Peers, ProviderEntry,
+    Ready, Reply, ShareList, ShareReport, SourceReport, Status, Stored, Transfer, Transfers, Unset,
+    Unshared, Uploaded, ValueEntry, VariantEntry,
 };
 
 pub use script::{MAX_SCRIPT_REPLY_BYTES, ScriptRequest, parse_script, script_reply};
 
 /// Longest line the Unix socket accepts, in bytes: the largest value and its escapes fit.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// Entries of one page of a long list when the asker names no number.
+pub const DEFAULT_PAGE: usize = 100;
+/// Most entries of one page: values of the largest size then take 8 MiB.
+pub const MAX_PAGE: usize = 1_000;
+
+/// How many entries a page has for whoever asked for so many; no number outside of 1 to
+/// [`MAX_PAGE`] is one.
+pub fn page_size(limit: Option<usize>) -> Result<usize, CommandError> {
+    match limit.unwrap_or(DEFAULT_PAGE) {
+        limit @ 1..=MAX_PAGE => Ok(limit),
+        limit => Err(CommandError::new(
+            ErrorCode::Usage,
+            format!("a page of {limit} is not possible: ask for 1 to {MAX_PAGE} entries"),
+        )),
+    }
+}
 
 /// What to do when the target of a download already exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -84,7 +101,8 @@ pub enum Command {
         /// Answer at once with the number of the transfer, and go on without the asker.
         #[serde(default)]
         detach: bool,
-        /// Send the content to the asker instead of saving it to an output, once it is verified.
+        /// Send the content to the asker instead of saving it to an output, once it is verified. It
+        /// is then shared from a copy in the data dir.
         #[serde(default)]
         stream: bool,
     },
@@ -93,8 +111,15 @@ pub enum Command {
         /// The published name.
         name: String,
     },
-    /// The files this node serves, and those it had to withdraw.
-    Ls {},
+    /// The files this node serves, and those it had to withdraw: a page of them, by name.
+    Ls {
+        /// At most so many, from 1 to [`MAX_PAGE`]; absent: [`DEFAULT_PAGE`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
+        /// Only names after this one: the `next` of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
     /// Stop serving a name and keeping its URL fresh; the file itself stays.
     Unshare {
         /// The published name.
@@ -125,6 +150,11 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
     },
+    /// Give up a download that is under way or waits; what came so far is kept.
+    Cancel {
+        /// Its number, as `transfers` shows it.
+        id: u64,
+    },
     /// Each actor's state, restarts, last failure and queue.
     Actors {},
     /// A lookup for a key, hop by hop.
@@ -141,6 +171,12 @@ pub enum Command {
         /// The key's name, or its 40 hexadecimal digits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
+        /// At most so many, from 1 to [`MAX_PAGE`]; absent: [`DEFAULT_PAGE`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
+        /// The `next` of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
     },
     /// Identity, addresses and counts.
     Status {},
@@ -186,6 +222,12 @@ impl Event {
         let (name, sources) = (name.to_owned(), Vec::new());
         Self::Progress { name, bytes, size: Some(size), bytes_per_s, sources }
     }
+
+    /// Bytes of a file come from the one who asked, who knows how many there will be.
+    pub fn receiving(name: &str, bytes: u64, bytes_per_s: u64) -> Self {
+        let (name, sources) = (name.to_owned(), Vec::new());
+        Self::Progress { name, bytes, size: None, bytes_per_s, sources }
+    }
 }
 
 /// Why a command failed; each has its own exit code.
@@ -221,6 +263,23 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Failed,
+        Self::Usage,
+        Self::NotFound,
+        Self::NoPeers,
+        Self::Ambiguous,
+        Self::SourcesFailed,
+        Self::Interrupted,
+        Self::NoSpace,
+        Self::Exists,
+        Self::Denied,
+        Self::Mismatch,
+        Self::NoDaemon,
+        Self::Timeout,
+    ];
+
     /// The exit code of a process that ends with this failure.
     pub const fn exit_code(self) -> u8 {
         match self {

@@ -1,20 +1,31 @@
-//! Settings: raw flags and `KAD_ACTOR_*` variables in, proven ones out.
+//! Settings: flags, `KAD_ACTOR_*` variables and the settings file in, proven ones out.
 //!
 //! Always holds: a [`Config`] can be used as it is; what a node and its clients must agree on, the
-//! data folder and the socket, is computed in one place for both. Never: opens a socket, creates a
-//! file, or resolves a name.
+//! data folder and the socket, is computed in one place for both; an error names the place where the
+//! setting was given. Never: opens a socket, creates a file, or resolves a name.
 
+mod file;
+mod in_force;
 mod locations;
+mod parse;
+mod sources;
 
+use std::ffi::OsString;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 
-use bytesize::ByteSize;
 use clap::Args;
 use thiserror::Error;
 
+pub use self::in_force::InForce;
 pub use self::locations::{LocationFlags, Locations, MAX_SOCKET_PATH_BYTES};
+use self::parse::Wrong;
+use self::sources::{
+    ADMIN_LISTEN, ADVERTISE, BOOTSTRAP, DIALECT, DISK_QUOTA, Given, LISTEN, PROFILE, STORE_QUOTA,
+    Setting, Sources, Word,
+};
 use crate::kademlia::{Dialect, Profile};
 
 /// Bootstrap addresses a node takes: each is resolved and asked anew at every retry, and a handful
@@ -23,49 +34,68 @@ pub const MAX_BOOTSTRAP: usize = 64;
 /// Smallest quota for values of others: one full key (64 KiB) must fit, or nothing could be held.
 pub const MIN_STORE_QUOTA_BYTES: u64 = 64 * 1024;
 
-/// What `node` takes, as given.
-#[derive(Debug, Clone, Args)]
+/// What `node` takes, as given; what is absent may be said by a variable or the settings file.
+#[derive(Debug, Clone, Default, Args)]
 pub struct NodeFlags {
-    /// UDP for the DHT and TCP for files, one number for both; port 0 takes any free one
-    #[arg(long, value_name = "IP:PORT", env = "KAD_ACTOR_LISTEN", default_value = "0.0.0.0:8468")]
-    pub listen: String,
-    /// Admin API, on loopback; `off` disables it
-    #[arg(
-        long,
-        value_name = "IP:PORT",
-        env = "KAD_ACTOR_ADMIN_LISTEN",
-        default_value = "127.0.0.1:8469"
-    )]
-    pub admin_listen: String,
+    /// UDP for the DHT and TCP for files, one number for both; port 0 takes any free one [default:
+    /// 0.0.0.0:8468]
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Option<String>,
+    /// Admin API; beyond loopback it asks for its token; `off` disables it [default:
+    /// 127.0.0.1:8469]
+    #[arg(long, value_name = "IP:PORT")]
+    pub admin_listen: Option<String>,
     /// A node of the network to join; may be repeated
-    #[arg(long, value_name = "HOST:PORT", env = "KAD_ACTOR_BOOTSTRAP", value_delimiter = ',')]
+    #[arg(long, value_name = "HOST:PORT")]
     pub bootstrap: Vec<String>,
     /// Host (and port) to publish in file URLs, where peers can't see it themselves
-    #[arg(long, value_name = "HOST[:PORT]", env = "KAD_ACTOR_ADVERTISE")]
+    #[arg(long, value_name = "HOST[:PORT]")]
     pub advertise: Option<String>,
     /// How values are answered: `list` gives all of a key, `scalar` the newest, as peers of the
-    /// Python package kademlia expect
-    #[arg(long, value_name = "list|scalar", env = "KAD_ACTOR_DIALECT", default_value = "list")]
-    pub dialect: String,
-    /// What kind of network this is: `lan` trusts its neighbours, `public` nobody
-    #[arg(long, value_name = "lan|public", env = "KAD_ACTOR_PROFILE", default_value = "lan")]
-    pub profile: String,
-    /// Memory for values of others
-    #[arg(long, value_name = "SIZE", env = "KAD_ACTOR_STORE_QUOTA", default_value = "64MiB")]
-    pub store_quota: String,
+    /// Python package kademlia expect [default: list]
+    #[arg(long, value_name = "list|scalar")]
+    pub dialect: Option<String>,
+    /// What kind of network this is: `lan` trusts its neighbours, `public` nobody [default: lan]
+    #[arg(long, value_name = "lan|public")]
+    pub profile: Option<String>,
+    /// Memory for values of others [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub store_quota: Option<String>,
+    /// Disk space for own copies of files; `off` sets no limit [default: off]
+    #[arg(long, value_name = "SIZE")]
+    pub disk_quota: Option<String>,
+    /// Print every setting in force and where it comes from, as a settings file, and end
+    #[arg(long)]
+    pub print_config: bool,
 }
 
 /// A setting that cannot be used.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Error)]
 pub enum ConfigError {
-    /// A value that makes no sense for its flag.
-    #[error("--{flag} '{value}': {reason}")]
+    /// A value that makes no sense for its setting.
+    #[error("{place} '{value}': {reason}")]
     Invalid {
-        /// The flag, without dashes; `KAD_ACTOR_` and its name in capitals is its variable.
-        flag: &'static str,
+        /// The flag, the variable, or the settings file with line and key.
+        place: String,
         /// What was given.
         value: String,
         /// What would be right.
+        reason: String,
+    },
+    /// A settings file that can't be read.
+    #[error("the settings file {path} cannot be read: {error}")]
+    FileUnreadable {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A settings file that makes no sense.
+    #[error("{place}: {reason}")]
+    FileWrong {
+        /// The file, and the line where there is one.
+        place: String,
+        /// What is wrong, and what would be right.
         reason: String,
     },
     /// Neither a data folder nor a home was given.
@@ -115,7 +145,7 @@ pub struct Config {
     pub socket: PathBuf,
     /// UDP for the DHT and TCP for files; port 0 for any free one, the same for both.
     pub listen: SocketAddrV4,
-    /// Admin API; a loopback address. None: off.
+    /// Admin API; beyond loopback it asks for its token. None: off.
     pub admin_listen: Option<SocketAddr>,
     /// Peers to join the network through, at most [`MAX_BOOTSTRAP`].
     pub bootstrap: Vec<BootstrapAddr>,
@@ -127,154 +157,107 @@ pub struct Config {
     pub profile: Profile,
     /// Bytes for values of others.
     pub store_quota: u64,
+    /// Bytes on disk for own copies of files. None: no limit.
+    pub disk_quota: Option<u64>,
     /// Whether the `ready` line is JSON.
     pub json: bool,
 }
 
 impl Config {
-    /// Proves a node's flags.
-    pub fn new(
+    /// Proves a node's settings, wherever they were given; with them, where that was.
+    pub fn read(
         locations: &LocationFlags,
         node: &NodeFlags,
         json: bool,
-    ) -> Result<Self, ConfigError> {
-        let Locations { data_dir, socket } = Locations::find(locations)?;
-        let listen = parse_listen(&node.listen)?;
-        Ok(Self {
+    ) -> Result<(Self, InForce), ConfigError> {
+        for stray in sources::strays(std::env::vars_os().map(|(name, _)| name)) {
+            log::warn!("{stray}");
+        }
+        Self::among(&Sources::read(locations.config.as_deref())?, locations, node, json)
+    }
+
+    fn among(
+        sources: &Sources,
+        locations: &LocationFlags,
+        node: &NodeFlags,
+        json: bool,
+    ) -> Result<(Self, InForce), ConfigError> {
+        let mut places = locations.given(sources);
+        let Locations { data_dir, socket } = Locations::of(&places)?;
+        for (given, path) in places.iter_mut().zip([&data_dir, &socket]) {
+            given.words = vec![Word { text: path.into(), origin: given.origin.clone() }];
+        }
+        let given = |setting, flag: &[String]| {
+            let flag: Vec<OsString> = flag.iter().map(OsString::from).collect();
+            sources.given(setting, &flag)
+        };
+        let [listen, admin_listen, advertise, dialect, profile, store_quota, disk_quota] = [
+            (LISTEN, &node.listen),
+            (ADMIN_LISTEN, &node.admin_listen),
+            (ADVERTISE, &node.advertise),
+            (DIALECT, &node.dialect),
+            (PROFILE, &node.profile),
+            (STORE_QUOTA, &node.store_quota),
+            (DISK_QUOTA, &node.disk_quota),
+        ]
+        .map(|(setting, flag)| given(setting, flag.as_slice()));
+        let bootstrap = given(BOOTSTRAP, &node.bootstrap);
+        if let Some(word) = bootstrap.words.get(MAX_BOOTSTRAP) {
+            let count = bootstrap.words.len();
+            let reason = format!("{count} addresses are given, {MAX_BOOTSTRAP} at most");
+            return Err(word.wrong(BOOTSTRAP, reason));
+        }
+        let address = listen.one(parse::listen)?;
+        let on_loopback = address.ip().is_loopback();
+        let config = Self {
             data_dir,
             socket,
-            listen,
-            admin_listen: parse_admin_listen(&node.admin_listen)?,
-            bootstrap: parse_bootstrap(&node.bootstrap)?,
-            advertise: node
-                .advertise
-                .as_deref()
-                .map(|text| parse_advertise(text, listen.ip().is_loopback()))
-                .transpose()?,
-            dialect: parse_dialect(&node.dialect)?,
-            profile: parse_profile(&node.profile)?,
-            store_quota: parse_store_quota(&node.store_quota)?,
+            listen: address,
+            admin_listen: admin_listen.one(parse::admin_listen)?,
+            bootstrap: bootstrap.each(parse::bootstrap)?,
+            advertise: advertise.each(|text| parse::advertise(text, on_loopback))?.pop(),
+            dialect: dialect.one(parse::dialect)?,
+            profile: profile.one(parse::profile)?,
+            store_quota: store_quota.one(parse::store_quota)?,
+            disk_quota: disk_quota.one(parse::disk_quota)?,
             json,
-        })
+        };
+        let mut settings = Vec::from(places);
+        settings.extend([listen, admin_listen, bootstrap, advertise]);
+        settings.extend([dialect, profile, store_quota, disk_quota]);
+        Ok((config, InForce { file: sources.file().map(ToOwned::to_owned), settings }))
     }
 }
 
-fn invalid(flag: &'static str, value: &str, reason: impl Into<String>) -> ConfigError {
-    ConfigError::Invalid { flag, value: value.to_owned(), reason: reason.into() }
+impl Word {
+    fn wrong(&self, setting: Setting, reason: impl Into<String>) -> ConfigError {
+        let value = self.text.to_string_lossy().into_owned();
+        ConfigError::Invalid { place: self.origin.place(setting), value, reason: reason.into() }
+    }
 }
 
-fn parse_listen(text: &str) -> Result<SocketAddrV4, ConfigError> {
-    let address: SocketAddrV4 = text.parse().map_err(|_| {
-        invalid("listen", text, "not an IPv4 address and port, such as 0.0.0.0:8468")
-    })?;
-    if address.ip().is_multicast() || address.ip().is_broadcast() {
-        return Err(invalid("listen", text, "not an address of one machine"));
+impl Given {
+    /// What each of its texts means.
+    fn each<T>(&self, parse: impl Fn(&str) -> Result<T, Wrong>) -> Result<Vec<T>, ConfigError> {
+        let proven = |word: &Word| {
+            let text = word.text.to_str().ok_or_else(|| word.wrong(self.setting, "not UTF-8"))?;
+            parse(text).map_err(|wrong| word.wrong(self.setting, wrong.0))
+        };
+        self.words.iter().map(proven).collect()
     }
-    Ok(address)
-}
 
-fn parse_admin_listen(text: &str) -> Result<Option<SocketAddr>, ConfigError> {
-    if text == "off" {
-        return Ok(None);
-    }
-    let address: SocketAddr = text.parse().map_err(|_| {
-        invalid(
-            "admin-listen",
-            text,
-            "not an IP address and port, such as 127.0.0.1:8469, nor 'off'",
+    /// What its only text means.
+    fn one<T>(&self, parse: impl Fn(&str) -> Result<T, Wrong>) -> Result<T, ConfigError> {
+        let mut all = self.each(&parse)?;
+        // Settings that must be there have a default.
+        all.pop().map_or_else(
+            || {
+                let absent = Word { text: OsString::new(), origin: self.origin.clone() };
+                parse("").map_err(|wrong| absent.wrong(self.setting, wrong.0))
+            },
+            Ok,
         )
-    })?;
-    // What the admin API shows without asking for a token is meant for this machine alone.
-    if !address.ip().to_canonical().is_loopback() {
-        return Err(invalid("admin-listen", text, "not a loopback address: use 127.0.0.1"));
     }
-    Ok(Some(address))
-}
-
-fn parse_bootstrap(texts: &[String]) -> Result<Vec<BootstrapAddr>, ConfigError> {
-    if texts.len() > MAX_BOOTSTRAP {
-        let reason = format!("{} addresses are given, {MAX_BOOTSTRAP} at most", texts.len());
-        return Err(invalid("bootstrap", &texts[MAX_BOOTSTRAP], reason));
-    }
-    texts.iter().map(|text| parse_bootstrap_addr(text)).collect()
-}
-
-fn parse_bootstrap_addr(text: &str) -> Result<BootstrapAddr, ConfigError> {
-    let wrong = |reason: &str| invalid("bootstrap", text, reason);
-    let (host, port) =
-        text.rsplit_once(':').ok_or_else(|| wrong("not HOST:PORT, such as node1.example:8468"))?;
-    let port = parse_port(port).ok_or_else(|| wrong("the port is not a number from 1 to 65535"))?;
-    match url::Host::parse(host) {
-        Ok(url::Host::Ipv6(_)) => Err(wrong("the DHT speaks IPv4 only")),
-        Ok(url::Host::Ipv4(ip)) if ip == Ipv4Addr::UNSPECIFIED => {
-            Err(wrong("0.0.0.0 is nobody's address"))
-        }
-        Ok(host) => Ok(BootstrapAddr { host: host.to_string(), port }),
-        Err(_) => Err(wrong("not a host name or an IPv4 address before the port")),
-    }
-}
-
-/// Loopback means another machine to each reader, so only a node that is on it itself may say it.
-fn parse_advertise(text: &str, on_loopback: bool) -> Result<Advertise, ConfigError> {
-    let wrong = |reason: &str| invalid("advertise", text, reason);
-    // A colon inside brackets belongs to an IPv6 address.
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (text, None),
-    };
-    let port = match port {
-        Some(port) => Some(
-            parse_port(port).ok_or_else(|| wrong("the port is not a number from 1 to 65535"))?,
-        ),
-        None => None,
-    };
-    let host = url::Host::parse(host)
-        .map_err(|_| wrong("not a host name, an IPv4 address or an IPv6 address in brackets"))?;
-    let (wildcard, loopback) = match &host {
-        url::Host::Domain(name) => (false, name.trim_end_matches('.') == "localhost"),
-        url::Host::Ipv4(ip) => (ip.is_unspecified(), ip.is_loopback()),
-        url::Host::Ipv6(ip) => {
-            let ip = ip.to_canonical();
-            (ip.is_unspecified(), ip.is_loopback())
-        }
-    };
-    if wildcard {
-        return Err(wrong("a wildcard is nobody's address"));
-    }
-    if loopback && !on_loopback {
-        return Err(wrong("peers would ask themselves: that is each machine's own address"));
-    }
-    Ok(Advertise { host: host.to_string(), port })
-}
-
-fn parse_port(text: &str) -> Option<u16> {
-    text.parse().ok().filter(|port| *port != 0)
-}
-
-fn parse_dialect(text: &str) -> Result<Dialect, ConfigError> {
-    match text {
-        "list" => Ok(Dialect::List),
-        "scalar" => Ok(Dialect::Scalar),
-        _ => Err(invalid("dialect", text, "neither 'list' nor 'scalar'")),
-    }
-}
-
-fn parse_profile(text: &str) -> Result<Profile, ConfigError> {
-    match text {
-        "lan" => Ok(Profile::Lan),
-        "public" => Ok(Profile::Public),
-        _ => Err(invalid("profile", text, "neither 'lan' nor 'public'")),
-    }
-}
-
-fn parse_store_quota(text: &str) -> Result<u64, ConfigError> {
-    let size: ByteSize =
-        text.parse().map_err(|_| invalid("store-quota", text, "not a size, such as 64MiB"))?;
-    if size.as_u64() < MIN_STORE_QUOTA_BYTES {
-        let reason = format!("less than {}, one full key", ByteSize(MIN_STORE_QUOTA_BYTES));
-        return Err(invalid("store-quota", text, reason));
-    }
-    Ok(size.as_u64())
 }
 
 #[cfg(test)]

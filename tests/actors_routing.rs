@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::{Actor, Addr, Context, Handler, MessageResult};
 use kad_actor::actors::link::{Link, Load};
 use kad_actor::actors::messages::{
-    Bootstrap, Get, ObservedAddress, Put, StoreBatch, Ticket, ViewRouting,
+    Bootstrap, Get, ObservedAddress, Put, Reachable, StoreBatch, Ticket, TraceLookup, ViewRouting,
 };
 use kad_actor::actors::routing::RoutingActor;
 use kad_actor::actors::storage::StorageActor;
@@ -19,8 +19,8 @@ use kad_actor::database::Database;
 use kad_actor::kademlia::wire::{
     Datagram, Request, RpcId, StoredValue, decode, decode_store_answer, encode_pong, encode_request,
 };
-use kad_actor::kademlia::{Dialect, Key, Node, NodeId, Settings, StoreReply, Value};
-use tokio::net::UdpSocket;
+use kad_actor::kademlia::{Dialect, HopAnswer, Key, Node, NodeId, Settings, StoreReply, Value};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::Instant;
 
 const QUOTA_BYTES: usize = 1_000_000;
@@ -176,6 +176,60 @@ async fn peers_tell_a_node_under_which_address_they_see_it() {
     assert_eq!(second.send(ObservedAddress).await.unwrap(), Some(*own.ip()));
     let (lonely, _) = start(3, false).await;
     assert_eq!(lonely.send(ObservedAddress).await.unwrap(), None, "nobody to ask");
+}
+
+fn tcp_address(listener: &TcpListener) -> SocketAddrV4 {
+    match listener.local_addr().unwrap() {
+        std::net::SocketAddr::V4(address) => address,
+        other @ std::net::SocketAddr::V6(_) => panic!("{other}"),
+    }
+}
+
+#[actix::test]
+async fn peers_connect_to_a_node_that_asks_and_the_verdict_is_remembered() {
+    let (_first, at) = start(1, false).await;
+    let (second, _) = start(2, true).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp_address(&listener);
+    let early = tokio::spawn(second.send(Reachable { address }));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!early.is_finished(), "it was answered before anybody could be asked");
+    second.send(Bootstrap { addresses: vec![at] }).await.unwrap();
+    assert_eq!(early.await.unwrap().unwrap(), Some(true));
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let mut sent = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut connection, &mut sent).await.unwrap();
+    assert!(sent.is_empty(), "nothing is sent over it: {sent:?}");
+    drop(listener);
+    assert_eq!(second.send(Reachable { address }).await.unwrap(), Some(true), "remembered");
+    let closed = tcp_address(&TcpListener::bind("127.0.0.1:0").await.unwrap());
+    assert_eq!(second.send(Reachable { address: closed }).await.unwrap(), Some(false));
+}
+
+#[actix::test]
+async fn that_nobody_was_there_is_no_verdict() {
+    let (first, at) = start(1, false).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp_address(&listener);
+    assert_eq!(first.send(Reachable { address }).await.unwrap(), None);
+    let (second, _) = start(2, true).await;
+    second.send(Bootstrap { addresses: vec![at] }).await.unwrap();
+    while first.send(ViewRouting).await.unwrap().peers.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(first.send(Reachable { address }).await.unwrap(), Some(true));
+}
+
+#[actix::test]
+async fn a_lookup_waits_for_the_first_bootstrap_and_tells_its_requests() {
+    let (first, at) = start(1, false).await;
+    first.send(put("v")).await.unwrap().unwrap();
+    let (second, _) = start(2, true).await;
+    let early = tokio::spawn(second.send(TraceLookup { key: Key::of_name("k") }));
+    second.send(Bootstrap { addresses: vec![at] }).await.unwrap();
+    let traced = early.await.unwrap().unwrap().unwrap();
+    assert_eq!((traced.values, traced.hops[0].answer), (1, HopAnswer::Values), "{traced:?}");
+    assert_eq!(traced.hops[0].address, at);
 }
 
 #[actix::test]

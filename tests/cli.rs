@@ -3,172 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, ResponseFuture};
-use kad_actor::actors::ipc::{IpcActor, IpcSocket};
-use kad_actor::actors::messages::Execute;
-use kad_actor::command::{
-    Command as Ask, CommandError, Downloaded, ErrorCode, Event, KeyValues, PeerEntry, Peers, Reply,
-    SourceReport, Stored, Uploaded, ValueEntry,
-};
 use serde_json::{Value, json};
 
-/// Peers that fill any pipe's buffer.
-const MANY_PEERS: usize = 5_000;
+mod standin;
 
-/// Answers as its counterpart in a node would, from nothing but the command.
-struct Node {
-    /// Set once a slow command has begun.
-    waiting: Arc<AtomicBool>,
-}
-
-impl Actor for Node {
-    type Context = Context<Self>;
-}
-
-impl Handler<Execute> for Node {
-    type Result = ResponseFuture<Result<Reply, CommandError>>;
-
-    fn handle(&mut self, execute: Execute, _: &mut Self::Context) -> Self::Result {
-        let waiting = Arc::clone(&self.waiting);
-        Box::pin(async move {
-            match execute.command {
-                Ask::Upload { path, name, .. } => upload(&path, name),
-                Ask::Download { name, output, .. } => {
-                    let message = "there are 2 other variants\u{7}".to_owned();
-                    execute.events.report(Event::Notice { message });
-                    execute.events.report(Event::Progress {
-                        name: name.clone(),
-                        bytes: 1,
-                        size: Some(2),
-                        bytes_per_s: 3,
-                        sources: Vec::new(),
-                    });
-                    Ok(download(name, &output.expect("the command line always says where")))
-                }
-                Ask::Get { key } if key == "slow" => {
-                    waiting.store(true, Ordering::SeqCst);
-                    execute.cancel.cancelled().await;
-                    Err(CommandError::new(ErrorCode::Interrupted, "cancelled"))
-                }
-                Ask::Get { key } => Ok(get(key)),
-                Ask::Set { key, value } => {
-                    Ok(Reply::Stored(Stored { key, stored: value.len(), of: 20 }))
-                }
-                Ask::Peers {} => Ok(peers()),
-                _ => Err(CommandError::new(ErrorCode::Mismatch, "two\nlines\u{1b}[2J")),
-            }
-        })
-    }
-}
-
-fn upload(path: &Path, name: Option<String>) -> Result<Reply, CommandError> {
-    assert!(path.is_absolute(), "{}", path.display());
-    let own = path.file_name().unwrap().to_str().unwrap();
-    if own == "missing" {
-        return Err(CommandError::new(ErrorCode::NotFound, "there is no file 'missing'"));
-    }
-    let name = name.unwrap_or_else(|| own.to_owned());
-    Ok(Reply::Uploaded(Uploaded {
-        url: format!("http://h:1/files/{name}#blake3=00"),
-        name,
-        hash: "00".to_owned(),
-        size: 1,
-        stored: 3,
-        of: 4,
-        reachable: None,
-    }))
-}
-
-fn download(name: String, output: &Path) -> Reply {
-    assert!(output.is_absolute(), "{}", output.display());
-    Reply::Downloaded(Downloaded {
-        path: output.join(&name),
-        name,
-        hash: "00".to_owned(),
-        size: 1024 * 1024,
-        seconds: 0.5,
-        sources: vec![SourceReport {
-            url: "http://h:1/".to_owned(),
-            state: "done".to_owned(),
-            bytes: 1024 * 1024,
-        }],
-        url: None,
-        stored: 0,
-        of: 0,
-        other_variants: 2,
-        warning: None,
-    })
-}
-
-fn get(key: String) -> Reply {
-    let entry = |value: Value| ValueEntry { value, age_s: Some(1), own: false };
-    let values = match key.as_str() {
-        "empty" => Vec::new(),
-        _ => vec![entry(json!("new")), entry(json!("grüße\u{1b}[2J")), entry(json!(7))],
-    };
-    Reply::Values(KeyValues { key, values })
-}
-
-fn peers() -> Reply {
-    let peer = PeerEntry {
-        id: "ab".repeat(20),
-        address: "10.0.0.1:8468".to_owned(),
-        bucket: 0,
-        last_seen_s: 1.0,
-        rtt_ms: None,
-        failures: 0,
-    };
-    Reply::Peers(Peers { peers: vec![peer; MANY_PEERS] })
-}
-
-/// A data folder with a stand-in node in it, which ends with the test's process.
-struct Bench {
-    folder: tempfile::TempDir,
-    waiting: Arc<AtomicBool>,
-}
-
-impl Bench {
-    fn without_node() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), waiting: Arc::new(AtomicBool::new(false)) }
-    }
-
-    fn with_node() -> Self {
-        let bench = Self::without_node();
-        let socket = IpcSocket::bind(&bench.data_dir().join("node.sock")).unwrap();
-        let waiting = Arc::clone(&bench.waiting);
-        std::thread::spawn(move || {
-            actix_rt::System::new().block_on(async move {
-                let _ipc = IpcActor::new(socket, Node { waiting }.start().recipient()).start();
-                std::future::pending::<()>().await;
-            });
-        });
-        bench
-    }
-
-    fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kad-actor"));
-        command
-            .args(args)
-            .current_dir(self.folder.path())
-            .env_clear()
-            .env("KAD_ACTOR_DATA_DIR", self.data_dir());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).stdin(Stdio::null()).output().unwrap()
-    }
-}
+use standin::{Bench, MANY_PEERS};
 
 fn code(output: &Output) -> i32 {
     output.status.code().expect("it ended by itself")
@@ -211,7 +55,8 @@ fn usage_errors_are_one_line_and_code_2() {
         &["demo", "--nodes", "2"],
         &["node", "--listen", "nowhere"],
         &["node", "--bootstrap", "nowhere"],
-        &["node", "--admin-listen", "0.0.0.0:1"],
+        &["node", "--admin-listen", "on"],
+        &["node", "--disk-quota", "much"],
         &["status", "--socket", &"s".repeat(200)],
     ] {
         let output = bench.run(args);
@@ -264,6 +109,10 @@ fn results_alone_go_to_stdout() {
     let upload = bench.run(&["upload", "x"]);
     assert_eq!((code(&upload), stdout(&upload)), (0, "http://h:1/files/x#blake3=00\n"));
     assert_eq!(stderr(&upload), "kad-actor: x: stored 3/4\n");
+    let blocked = bench.run(&["upload", "x", "--name", "behind a firewall"]);
+    let note = stderr(&blocked);
+    assert_eq!(code(&blocked), 0, "{note}");
+    assert!(note.contains("cannot reach h:1: open TCP port 1") && note.contains("--advertise"));
     let quiet = bench.run(&["-q", "upload", "x", "--name", "y"]);
     assert_eq!((stdout(&quiet), stderr(&quiet)), ("http://h:1/files/y#blake3=00\n", ""));
 

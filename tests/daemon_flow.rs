@@ -29,7 +29,7 @@ fn a_file_goes_from_node_to_node_and_outlives_its_uploader() {
     assert_eq!(uploaded["hash"], hash.as_str());
     assert_eq!(uploaded["size"], content.len());
     assert_eq!(uploaded["stored"], uploaded["of"], "{uploaded}");
-    assert_eq!(uploaded["reachable"], Value::Null, "nobody has tried yet");
+    assert_eq!(uploaded["reachable"], true, "a peer has connected to it");
     let expected = format!("{}/files/data%20set.bin#blake3={hash}", first.ready.files);
     assert_eq!(uploaded["url"], expected);
 
@@ -51,6 +51,51 @@ fn a_file_goes_from_node_to_node_and_outlives_its_uploader() {
         let from_the_dead = source["url"].as_str().unwrap().starts_with(&dead);
         assert_eq!(from_the_dead, source["state"] != "done", "{downloaded}");
     }
+}
+
+#[test]
+fn an_upload_says_whether_peers_reach_what_it_published() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, _) = make_file(home.path(), "file.bin", 1_003);
+    let upload = |node: &Node| {
+        let uploaded = node.cli(&["upload", path.to_str().unwrap()]).json();
+        uploaded["reachable"].clone()
+    };
+    let first = Node::start(&[]);
+    assert_eq!(upload(&first), Value::Null, "nobody is there to say");
+    // Nobody listens on a port that was just given back.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let blocked = Node::join(&first.ready.dht, &["--advertise", &closed.to_string()]);
+    assert_eq!(upload(&blocked), false);
+    let named = Node::join(&first.ready.dht, &["--advertise", "node.example"]);
+    assert_eq!(upload(&named), Value::Null, "a peer sees an address, not a name");
+    let elsewhere = Node::join(&first.ready.dht, &["--advertise", "192.0.2.1"]);
+    assert_eq!(upload(&elsewhere), Value::Null, "no peer sees that address");
+    assert_eq!(upload(&first), true, "that nobody was there is not remembered");
+}
+
+#[test]
+fn a_lookup_is_told_hop_by_hop() {
+    let lookup =
+        |node: &Node, key: &str| node.connect().ask(&json!({"op": "lookup", "key": key})).unwrap();
+    let first = Node::start(&[]);
+    let lonely = lookup(&first, "key");
+    assert_eq!((&lonely["hops"], &lonely["values"]), (&json!([]), &json!(0)));
+    let second = Node::join(&first.ready.dht, &[]);
+    second.cli(&["set", "key", "value"]).json();
+    let told = lookup(&first, "key");
+    assert_eq!((&told["key"], &told["values"]), (&json!("key"), &json!(1)), "{told}");
+    let hop = &told["hops"][0];
+    assert_eq!(hop["id"], second.ready.id.as_str());
+    assert_eq!(hop["address"], second.ready.dht.as_str());
+    assert_eq!(
+        (&hop["hop"], &hop["answer"], &hop["count"]),
+        (&json!(1), &json!("values"), &json!(1))
+    );
+    assert!(hop["answered_ms"].as_f64() > hop["asked_ms"].as_f64(), "{told}");
+    assert!(told["took_ms"].as_f64() >= hop["answered_ms"].as_f64(), "{told}");
+    let target = told["target"].as_str().unwrap();
+    assert_eq!(lookup(&first, target)["target"], target, "a key by its digits");
 }
 
 #[test]

@@ -70,6 +70,10 @@ const GROUPS: &[(&str, &[Case])] = &[
         ("routing", "deadline", Told::Nothing, get),
         ("supervisor", "join", Told::Nothing, wait),
     ]),
+    ("what routing is asked seldom", &[
+        ("routing", "TraceLookup", Told::Error, lookup),
+        ("routing", "Reachable", Told::Nothing, upload),
+    ]),
     ("storage and commands", &[
         ("storage", "StoreBatch", Told::Error, set),
         ("storage", "ViewStorage", Told::Error, values),
@@ -123,6 +127,10 @@ fn set(scene: &Scene) -> Heard {
 
 fn peers(scene: &Scene) -> Heard {
     scene.ask(&json!({"op": "peers"}))
+}
+
+fn lookup(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "lookup", "key": "kept"}))
 }
 
 fn values(scene: &Scene) -> Heard {
@@ -328,6 +336,11 @@ fn routing_serves_again_whatever_users_ask() {
 #[test]
 fn routing_serves_again_whatever_comes() {
     group("what comes to routing by itself");
+}
+
+#[test]
+fn routing_serves_again_whatever_is_asked_seldom() {
+    group("what routing is asked seldom");
 }
 
 #[test]

@@ -8,11 +8,11 @@ mod support;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::node::Node;
+use support::node::{Node, node_command};
 
 const NOT_FOUND: &[u8] = b"\x80\x03X\x0a\x00\x00\x00Not found.q\x00.";
 
@@ -63,6 +63,29 @@ fn scripts_get_and_set_through_the_node() {
     assert_eq!(support::node::texts(&got), ["http://b/2", "http://a/1"], "newest first");
     assert_eq!(node.cli(&["set", "motd", "noon"]).code, Some(0));
     assert_eq!(script(&node, &["get", "motd"]), Some(json!(["noon"])));
+}
+
+#[test]
+fn a_node_takes_the_place_of_the_python_one_in_a_folder() {
+    let home = tempfile::tempdir().unwrap();
+    let data_dir = home.path().join("data");
+    let mut command = node_command(home.path(), &data_dir, &["--socket", ".ipc"]);
+    let node = command.current_dir(home.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut node = node.spawn().unwrap();
+    support::wait_until("it listens", || home.path().join(".ipc").exists());
+    // As a user runs them: in the folder, with the name that is built in.
+    let script = |words: &[&str]| {
+        let path = std::path::absolute("tests/python/script.py").unwrap();
+        let mut command = Command::new("python3");
+        let output = command.arg(path).arg(".ipc").args(words).current_dir(home.path()).output();
+        serde_json::from_slice::<Value>(&output.unwrap().stdout).ok()
+    };
+    script(&["set", "song", "http://a/1"]);
+    support::wait_until("the script's value", || {
+        script(&["get", "song"]) == Some(json!(["http://a/1"]))
+    });
+    node.kill().unwrap();
+    node.wait().unwrap();
 }
 
 #[test]

@@ -30,6 +30,19 @@ fn a_published_url_is_downloaded_by_python_curl_and_wget() {
     let published = uploaded["url"].as_str().unwrap();
     assert!(published.is_ascii(), "{published}");
 
+    // Python nodes do not know the question, and nobody holds that against anybody.
+    assert_eq!(uploaded["reachable"], serde_json::Value::Null);
+    let peers = node.cli(&["peers"]).json();
+    let peers = peers["peers"].as_array().unwrap();
+    assert!(peers.len() == 3 && peers.iter().all(|peer| peer["failures"] == 0), "{peers:?}");
+    for peer in 0..3 {
+        assert!(swarm.neighbors(peer) >= 1, "Python node {peer} dropped us");
+        let set = json!({"op": "set", "node": peer, "key": format!("after {peer}"), "value": "v"});
+        assert_eq!(swarm.ask(set), json!(true));
+        let got = node.cli(&["get", &format!("after {peer}")]).json();
+        assert_eq!(support::node::texts(&got), ["v"]);
+    }
+
     // What Python's DHT client gives its user is what the programs are handed.
     let url = swarm.ask(json!({"op": "get", "node": 1, "key": UNICODE_NAME}));
     let url = url.as_str().expect("Python finds the name");

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 
 use kad_actor::kademlia::wire::{
     Datagram, DecodeError, FindValueAnswer, NodeEntry, Request, ValueRef, decode,
-    decode_find_value, decode_nodes, decode_pong, decode_store_answer, decode_stun, encode_nodes,
-    encode_pong, encode_request, encode_store_answer, encode_stun, encode_values,
+    decode_find_value, decode_nodes, decode_pong, decode_reach_answer, decode_store_answer,
+    decode_stun, encode_nodes, encode_pong, encode_reach_answer, encode_request,
+    encode_store_answer, encode_stun, encode_values,
 };
-use kad_actor::kademlia::{Dialect, Value};
+use kad_actor::kademlia::{Dialect, NodeId, Value};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -79,6 +80,7 @@ fn value_json(value: ValueRef<'_>) -> Json {
 fn request_json(request: &Request<'_>) -> Json {
     match request {
         Request::Stun => json!(["stun", []]),
+        Request::Reach { .. } => panic!("no Python node asks this"),
         Request::Ping { sender } => json!(["ping", [bytes_json(sender.as_bytes())]]),
         Request::FindNode { sender, target } => {
             let args = [sender.as_bytes(), target.as_bytes()];
@@ -256,6 +258,51 @@ fn what_python_answered_to_hostile_requests_can_be_read() {
     assert_eq!(seen, 28);
 }
 
+/// The datagrams that the document shows: those of Python nodes, and those of the extensions.
+fn document_hex() -> (Vec<String>, Vec<String>) {
+    let document = include_str!("../docs/wire.md");
+    let (python, ours) = document.split_once("\n## Extensions\n").unwrap();
+    let shown = |part: &str| {
+        let blocks = part.split("```hex\n").skip(1);
+        blocks.map(|block| block_hex(block.split("```").next().unwrap_or(""))).collect()
+    };
+    (shown(python), shown(ours))
+}
+
+#[test]
+fn the_extensions_in_the_document_are_what_is_written_and_read() {
+    let (_, shown) = document_hex();
+    let [asked, answered] = &shown[..] else { panic!("{shown:?}") };
+    let sender = NodeId::from_hex("54bbde0d83dc401e6a9aebce5d38a6f0312dcafe").unwrap();
+    let request = Request::Reach { sender, port: 8468 };
+    let bytes = hex::decode(asked).unwrap();
+    let Datagram::Request { id, request: read } = decode(&bytes).unwrap() else { panic!() };
+    assert_eq!(read, request);
+    let mut again = Vec::new();
+    encode_request(&mut again, id, &request).unwrap();
+    assert_eq!(hex::encode(again), *asked);
+    let bytes = hex::decode(answered).unwrap();
+    let Datagram::Response { id: answers, body } = decode(&bytes).unwrap() else { panic!() };
+    assert_eq!((answers, decode_reach_answer(body)), (id, Ok(true)));
+    let mut again = Vec::new();
+    encode_reach_answer(&mut again, id, true);
+    assert_eq!(hex::encode(again), *answered);
+}
+
+#[test]
+fn a_question_for_another_port_than_there_is_means_nothing() {
+    let (_, shown) = document_hex();
+    let valid = hex::decode(&shown[0]).unwrap();
+    let with_port = |port: &[u8]| [&valid[..valid.len() - 3], port].concat();
+    assert!(decode(&with_port(&[0xcd, 0x21, 0x14])).is_ok());
+    for port in [&[0_u8][..], &[0xff], &[0xce, 0, 1, 0, 0], &[0xa1, b'1'], &[]] {
+        assert!(decode(&with_port(port)).is_err(), "{port:?}");
+    }
+    for answer in [&[1_u8][..], &[0xc0], &[0xa1, b'x'], &[0x90]] {
+        assert!(decode_reach_answer(answer).is_err(), "neither yes nor no: {answer:?}");
+    }
+}
+
 /// The bytes of a fenced block: of each line what stands before the comment.
 fn block_hex(block: &str) -> String {
     let bytes = |line: &str| {
@@ -268,10 +315,8 @@ fn block_hex(block: &str) -> String {
 #[test]
 fn the_datagrams_in_the_document_are_captures() {
     let captured: Vec<_> = vectors("rpc").into_iter().map(|vector| vector.hex).collect();
-    let document = include_str!("../docs/wire.md");
-    let blocks = document.split("```hex\n").skip(1);
-    let shown: Vec<_> =
-        blocks.map(|block| block_hex(block.split("```").next().unwrap_or(""))).collect();
+    let (python, _) = document_hex();
+    let shown = python;
     assert_eq!(shown.len(), 12);
     for datagram in shown {
         assert!(captured.contains(&datagram), "{datagram}");

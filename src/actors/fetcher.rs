@@ -4,12 +4,18 @@
 //! so at once. Whatever goes wrong, the final name holds the whole, verified content or what was
 //! there before. Never: knows the DHT, or shares what it downloaded.
 //!
-//! `destination` says where the file goes, `partial` grows it beside there, `http` asks sources
-//! at vetted addresses, `download` joins them under the pure [`Plan`](crate::transfer::Plan).
+//! `download` runs one from the choice of a variant on: `destination` says where the file goes,
+//! `partial` grows it beside there, `http` asks sources at vetted addresses, `drive` joins them under
+//! the pure [`Plan`](crate::transfer::Plan). `joint` lets requests for one content share a transfer,
+//! `local` copies what is here already. `board` knows what people are told.
 
+mod board;
 mod destination;
 mod download;
+mod drive;
 mod http;
+mod joint;
+mod local;
 mod partial;
 mod progress;
 
@@ -18,30 +24,40 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use futures_util::StreamExt;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::download::Job;
-use self::http::Http;
-use crate::actors::messages::{CountDownloads, Fetch, Fetched};
+use self::board::{Board, busy};
+use self::download::{Job, interrupted};
+use self::http::{DEAD, Http};
+use self::joint::{Askers, Joint};
+use crate::actors::messages::{
+    CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, Probe, Probed, Settle,
+};
 use crate::actors::panics;
 use crate::actors::vitals::{Health, Vitals};
-use crate::command::{CommandError, ErrorCode};
+use crate::command::{CommandError, Transfer};
 use crate::faults;
-use crate::transfer::{Limits, UrlPolicy};
+use crate::transfer::{Limits, MAX_PROBES, UrlPolicy};
 
 /// Downloads that run at once: each holds a connection, a file and two buffers of 1 MiB.
 pub const MAX_WORKERS: usize = 8;
 /// Downloads that wait for a worker; more would only wait longer than anybody does.
 pub const MAX_WAITING: usize = 64;
+/// Names whose providers are probed at once: each may take 16 connections.
+const MAX_FINDS: usize = 4;
 
 /// What downloads need to know of their node.
 #[derive(Debug, Clone)]
 pub struct FetcherConfig {
     /// Where a download without an output lands; made when it is first needed.
     pub downloads: PathBuf,
+    /// Where a download lies until it is passed on to the one who asked; made when first needed.
+    pub passing: PathBuf,
     /// Which URLs may be asked.
     pub policy: UrlPolicy,
     /// How patient a download is.
@@ -56,6 +72,9 @@ pub struct FetcherActor {
     rng: ChaCha8Rng,
     places: Arc<Semaphore>,
     workers: Arc<Semaphore>,
+    finds: Arc<Semaphore>,
+    joint: Rc<Joint>,
+    board: Board,
     /// Downloads end with their owner, however that ends; those with a hash resume when they are
     /// asked for again.
     closing: CancellationToken,
@@ -72,6 +91,9 @@ impl FetcherActor {
             config: Arc::new(config),
             places: Arc::new(Semaphore::new(MAX_WORKERS + MAX_WAITING)),
             workers: Arc::new(Semaphore::new(MAX_WORKERS)),
+            finds: Arc::new(Semaphore::new(MAX_FINDS)),
+            joint: Rc::default(),
+            board: Board::default(),
             _close_with_actor: closing.clone().drop_guard(),
             closing,
             vitals: Vitals::default(),
@@ -89,32 +111,36 @@ impl Handler<Fetch> for FetcherActor {
     fn handle(&mut self, fetch: Fetch, _: &mut Self::Context) -> Self::Result {
         faults::point("fetcher", "Fetch");
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            let message = format!(
-                "{:?} is not downloaded: busy with {MAX_WORKERS} downloads and {MAX_WAITING} more \
-                 that wait; try again later",
-                fetch.name.as_str()
-            );
-            return Box::pin(async move { Err(CommandError::failed(message)) });
+            let error = busy(&fetch.name);
+            return Box::pin(async move { Err(error) });
         };
-        let workers = Arc::clone(&self.workers);
         let (closing, health) = (self.closing.clone(), self.vitals.health().clone());
         let stop = closing.child_token();
+        let askers = Askers::new(stop.clone());
+        let first = askers.enter();
         let job = Job {
             config: Arc::clone(&self.config),
             seed: self.rng.next_u64(),
-            stop: stop.clone(),
+            workers: Arc::clone(&self.workers),
+            askers,
+            stop,
+            standing: self.board.standing(fetch.id),
             fetch,
         };
-        Box::pin(async move {
+        let (asker, given_up) = (job.fetch.cancel.clone(), interrupted(&job));
+        let name = job.fetch.name.as_str().to_owned();
+        let joint = Rc::clone(&self.joint);
+        // On its own: it may go on for others when the one who asked first has left.
+        let mut work = actix_rt::spawn(async move {
             let _place = place;
-            let asker = job.fetch.cancel.clone();
-            let name = job.fetch.name.as_str().to_owned();
-            let mut work = std::pin::pin!(work(job, workers, health));
+            work(job, joint, health).await
+        });
+        Box::pin(async move {
+            let lost = |_| Err(CommandError::failed("the download broke down: try again"));
             let result = tokio::select! {
-                result = &mut work => result,
+                result = &mut work => result.unwrap_or_else(lost),
                 () = asker.cancelled() => {
-                    stop.cancel();
-                    work.await
+                    if first.leave() { work.await.unwrap_or_else(lost) } else { Err(given_up) }
                 }
             };
             match result {
@@ -130,23 +156,75 @@ impl Handler<Fetch> for FetcherActor {
     }
 }
 
-/// Waits for a place in the pool, and has a new worker do the job.
-async fn work(job: Job, workers: Arc<Semaphore>, health: Health) -> Result<Fetched, CommandError> {
-    let name = job.fetch.name.as_str().to_owned();
-    let interrupted = || {
-        let message = format!("{name:?}: interrupted before the download began");
-        CommandError::new(ErrorCode::Interrupted, message)
-    };
-    let stop = job.stop.clone();
-    let permit = stop.run_until_cancelled(workers.acquire()).await;
-    let _permit = permit.and_then(Result::ok).ok_or_else(interrupted)?;
-    let worker = DownloadWorker::new(&job.config).start();
+/// Has a new worker do the job.
+async fn work(job: Job, joint: Rc<Joint>, health: Health) -> Result<Fetched, CommandError> {
+    let name = job.fetch.name.clone();
+    let worker = DownloadWorker::new(&job.config, joint).start();
     // A worker that panicked drops its answer: its download fails, the others go on.
     let lost = |_| {
         health.failed(panics::last());
+        let name = name.as_str();
         CommandError::failed(format!("{name:?}: the download worker broke down: try again"))
     };
     worker.send(Run(job)).await.map_err(lost)?
+}
+
+impl Handler<Enlist> for FetcherActor {
+    type Result = Result<u64, CommandError>;
+
+    fn handle(&mut self, enlist: Enlist, _: &mut Self::Context) -> Self::Result {
+        faults::point("fetcher", "Enlist");
+        self.board.enlist(enlist.name, enlist.cancel)
+    }
+}
+
+impl Handler<Settle> for FetcherActor {
+    type Result = ();
+
+    fn handle(&mut self, Settle { id, outcome }: Settle, _: &mut Self::Context) {
+        faults::point("fetcher", "Settle");
+        self.board.settle(id, outcome);
+    }
+}
+
+impl Handler<ListTransfers> for FetcherActor {
+    type Result = Vec<Transfer>;
+
+    fn handle(&mut self, _: ListTransfers, _: &mut Self::Context) -> Self::Result {
+        faults::point("fetcher", "ListTransfers");
+        self.board.list()
+    }
+}
+
+impl Handler<CancelTransfer> for FetcherActor {
+    type Result = Option<Transfer>;
+
+    fn handle(&mut self, cancel: CancelTransfer, _: &mut Self::Context) -> Self::Result {
+        faults::point("fetcher", "CancelTransfer");
+        self.board.cancel(cancel.id)
+    }
+}
+
+impl Handler<Probe> for FetcherActor {
+    type Result = ResponseFuture<Result<Vec<Probed>, CommandError>>;
+
+    fn handle(&mut self, Probe { providers }: Probe, _: &mut Self::Context) -> Self::Result {
+        faults::point("fetcher", "Probe");
+        let config = Arc::clone(&self.config);
+        let turn = Arc::clone(&self.finds).try_acquire_owned();
+        Box::pin(async move {
+            let _turn = turn.map_err(|_| {
+                let message = format!("{MAX_FINDS} other names are being looked at: try again");
+                CommandError::failed(message)
+            })?;
+            let http = Http::new(config.policy.clone(), config.limits);
+            let probes = providers.iter().map(async |provider| {
+                let probe = http.probe(provider.request_url());
+                timeout(config.limits.probe, probe).await.unwrap_or(DEAD)
+            });
+            Ok(futures_util::stream::iter(probes).buffered(MAX_PROBES).collect().await)
+        })
+    }
 }
 
 impl Handler<CountDownloads> for FetcherActor {
@@ -166,12 +244,13 @@ struct Run(Job);
 /// Lives for one download, on the fetcher's arbiter. Its HTTP client can't leave that thread.
 struct DownloadWorker {
     http: Rc<Http>,
+    joint: Rc<Joint>,
 }
 
 impl DownloadWorker {
-    fn new(config: &FetcherConfig) -> Self {
+    fn new(config: &FetcherConfig, joint: Rc<Joint>) -> Self {
         let http = Http::new(config.policy.clone(), config.limits);
-        Self { http: Rc::new(http) }
+        Self { http: Rc::new(http), joint }
     }
 }
 
@@ -184,7 +263,7 @@ impl Handler<Run> for DownloadWorker {
 
     fn handle(&mut self, Run(job): Run, _: &mut Self::Context) -> Self::Result {
         faults::point("fetcher", "Run");
-        let http = Rc::clone(&self.http);
-        Box::pin(async move { download::run(job, &http).await })
+        let (http, joint) = (Rc::clone(&self.http), Rc::clone(&self.joint));
+        Box::pin(async move { download::run(job, &http, &joint).await })
     }
 }

@@ -191,14 +191,14 @@ async fn open(links: &Links, entry: ShareEntry) -> Result<NamedFile, HttpRespons
     });
     match opened.await {
         Ok((_, Ok(file))) => Ok(file),
-        Ok((entry, Err(error))) if error.is_final() => {
-            // Without the actor there is nothing left to withdraw it from.
-            let _ = links.withdraw.send(Withdraw { entry }).await;
-            Err(refusal(StatusCode::GONE, "the file has changed or gone away"))
-        }
         Ok((entry, Err(error))) => {
-            log::debug!("{} cannot be served for now: {error}", entry.name);
-            Err(unavailable())
+            let Some(loss) = error.loss() else {
+                log::debug!("{} cannot be served for now: {error}", entry.name);
+                return Err(unavailable());
+            };
+            // Without the actor there is nothing left to withdraw it from.
+            let _ = links.withdraw.send(Withdraw { entry, loss }).await;
+            Err(refusal(StatusCode::GONE, "the file has changed or gone away"))
         }
         Err(_) => Err(unavailable()),
     }

@@ -1,34 +1,32 @@
 //! The files this node serves: hashes them where they lie, and knows which name leads to which.
 //!
-//! Always holds: what is registered was one unchanged file from before its hashing until after it.
-//! Never: touches a file on its own thread, or copies one.
+//! Always holds: what is registered was one unchanged file from before its hashing until after it,
+//! or is a copy of the node's own, which is deleted with the last share that needs it. Never:
+//! touches a file on its own thread.
 //!
-//! Shares are kept in memory only: durable ones are loaded in `started()` and committed in the
-//! handler of `Register`, before the reply.
+//! Shares are loaded when the actor is built, before it tells which copies are needed, and made
+//! durable in the handlers of `Register` and `Unshare`, before these are answered.
 
-use std::ffi::OsStr;
-use std::fmt::Display;
-use std::fs;
-use std::io::{self, ErrorKind};
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+mod job;
+mod keeper;
+mod rows;
+
 use std::sync::Arc;
 
-use actix::{
-    Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WeakAddr,
-};
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::messages::{CountShares, EventSink, FindShare, Share, Shared, Withdraw};
-use super::pace::Pace;
-use super::vitals::{Health, Vitals};
-use crate::command::{CommandError, ErrorCode, Event};
-use crate::content::{
-    FileName, FileStamp, OpenError, ShareEntry, Shares, SharesFull, Verified, hash_in_place,
-    open_regular,
+use self::job::{Job, Prepared, name_of, quoted, receive, refused};
+use self::keeper::Keeper;
+use super::messages::{
+    CountShares, FindShare, ListShares, Rebase, Share, ShareStream, Shared, Unshare, Withdraw,
 };
+use super::vitals::Vitals;
+use crate::command::CommandError;
+use crate::content::{ContentHash, Copies, Listed, ShareEntry, Shares, SharesFull};
+use crate::database::Database;
 use crate::faults;
 
 /// Files hashed at once. One thread hashes faster than most disks read, and more than two only
@@ -39,6 +37,10 @@ const MAX_HASHING: usize = 2;
 #[derive(Debug)]
 pub struct FilesActor {
     shares: Shares,
+    copies: Copies,
+    database: Database,
+    /// There from `started()` on.
+    keeper: Option<Keeper>,
     hashing: Arc<Semaphore>,
     /// Cancelled when the actor ends, however that ends: blocking threads would hold up the process
     /// otherwise.
@@ -48,11 +50,14 @@ pub struct FilesActor {
 }
 
 impl FilesActor {
-    /// Serves nothing yet.
-    pub fn new() -> Self {
+    /// Serves what the database says.
+    pub fn new(database: Database, copies: Copies) -> Self {
         let stopping = CancellationToken::new();
         Self {
-            shares: Shares::new(),
+            shares: rows::load(&database),
+            copies,
+            database,
+            keeper: None,
             hashing: Arc::new(Semaphore::new(MAX_HASHING)),
             _stop_with_actor: stopping.clone().drop_guard(),
             stopping,
@@ -61,42 +66,115 @@ impl FilesActor {
     }
 }
 
-impl Default for FilesActor {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Actor for FilesActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let needed = self.shares.copies().map(|listed| listed.entry.verified.hash()).collect();
+        let actor = ctx.address().downgrade();
+        self.keeper =
+            Some(Keeper::start(self.copies.clone(), needed, actor, self.database.clone()));
+    }
 }
 
 impl Handler<Share> for FilesActor {
     type Result = ResponseFuture<Result<Shared, CommandError>>;
 
-    fn handle(&mut self, share: Share, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, share: Share, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "Share");
         let hashing = Arc::clone(&self.hashing);
         let (stopping, health) = (self.stopping.clone(), self.vitals.health().clone());
-        let actor = ctx.address().downgrade();
+        let keeper = self.keeper.clone();
         Box::pin(async move {
             let name = match share.name {
                 Some(name) => name,
                 None => name_of(&share.path)?,
             };
+            let keeper = keeper.ok_or_else(not_started)?;
             let job = Job {
                 path: share.path,
-                name,
-                base: share.base,
+                name: name.clone(),
+                base: share.base.clone(),
                 verified: share.verified,
+                keeping: share.keeping,
+                copies: keeper.copies().await,
                 events: share.events,
                 cancel: share.cancel,
                 stopping,
                 health,
             };
-            let entry = job.run(hashing).await?;
-            register(&actor, entry).await
+            let prepared = job.run(hashing).await?;
+            keeper.keep(prepared, name, &share.base).await
         })
+    }
+}
+
+impl Handler<ShareStream> for FilesActor {
+    type Result = ResponseFuture<Result<Shared, CommandError>>;
+
+    fn handle(&mut self, share: ShareStream, _: &mut Self::Context) -> Self::Result {
+        faults::point("files", "ShareStream");
+        let keeper = self.keeper.clone();
+        Box::pin(async move {
+            let keeper = keeper.ok_or_else(not_started)?;
+            let copies = keeper.copies().await;
+            let ShareStream { name, base, input, events } = share;
+            let to_receive = name.clone();
+            let received = spawn_blocking(move || receive(&copies, &to_receive, input, &events));
+            let broke_off = |error| Err(refused(name.as_str(), error));
+            let new = received.await.unwrap_or_else(broke_off)?;
+            keeper.keep(Prepared::Copy(Box::new(new)), name, &base).await
+        })
+    }
+}
+
+impl Handler<Unshare> for FilesActor {
+    type Result = ResponseFuture<Result<Option<ShareEntry>, CommandError>>;
+
+    fn handle(&mut self, unshare: Unshare, _: &mut Self::Context) -> Self::Result {
+        faults::point("files", "Unshare");
+        let removed = self.shares.remove(unshare.name.as_str());
+        let keeper = self.keeper.clone();
+        let committed = rows::commit(&self.database, unshare.name.as_str(), None);
+        Box::pin(async move {
+            let Some(gone) = removed.map(|listed| listed.entry) else {
+                return Ok(None);
+            };
+            if let Err(error) = committed.await {
+                let name = unshare.name.as_str();
+                let message =
+                    format!("{name:?} is shared no longer, but may be again later: {error}");
+                return Err(CommandError::failed(message));
+            }
+            if let Some(keeper) = keeper {
+                keeper.clear_away(&gone).await;
+            }
+            Ok(Some(gone))
+        })
+    }
+}
+
+impl Handler<ListShares> for FilesActor {
+    type Result = Vec<Listed>;
+
+    fn handle(&mut self, list: ListShares, _: &mut Self::Context) -> Self::Result {
+        faults::point("files", "ListShares");
+        self.shares.page(list.after.as_ref(), list.limit)
+    }
+}
+
+impl Handler<Rebase> for FilesActor {
+    type Result = Vec<Shared>;
+
+    fn handle(&mut self, Rebase { base }: Rebase, _: &mut Self::Context) -> Self::Result {
+        faults::point("files", "Rebase");
+        let moved = self.shares.rebase(&base);
+        let shared = moved.into_iter().map(|(entry, earlier)| {
+            let ShareEntry { name, verified, url, .. } = entry;
+            rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
+            Shared { name, verified, url, replaced_url: Some(earlier) }
+        });
+        shared.collect()
     }
 }
 
@@ -114,11 +192,13 @@ impl Handler<Withdraw> for FilesActor {
 
     fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) -> bool {
         faults::point("files", "Withdraw");
-        let withdrawn = self.shares.withdraw(&withdraw.entry);
+        let withdrawn = self.shares.withdraw(&withdraw.entry, withdraw.loss);
         if withdrawn {
             let ShareEntry { name, path, .. } = &withdraw.entry;
             let path = quoted(path);
-            log::warn!("{name} is no longer shared: {path} has changed or gone away");
+            let what = withdraw.loss.word();
+            log::warn!("{name} is no longer shared: {path} has {what}");
+            rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
         }
         withdrawn
     }
@@ -135,18 +215,42 @@ impl Handler<CountShares> for FilesActor {
 
 /// From the actor to itself, when a file is ready to be served.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Shared, SharesFull>")]
+#[rtype(result = "Result<Registered, SharesFull>")]
 struct Register(ShareEntry);
 
+/// A file that is served, and the share that it took the place of.
+#[derive(Debug)]
+struct Registered {
+    shared: Shared,
+    replaced: Option<ShareEntry>,
+}
+
 impl Handler<Register> for FilesActor {
-    type Result = Result<Shared, SharesFull>;
+    type Result = Result<Registered, SharesFull>;
 
     fn handle(&mut self, Register(entry): Register, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "Register");
         let (name, verified, url) = (entry.name.clone(), entry.verified, entry.url.clone());
-        let replaced = self.shares.insert(entry)?;
-        let replaced_url = replaced.map(|entry| entry.url).filter(|replaced| *replaced != url);
-        Ok(Shared { name, verified, url, replaced_url })
+        let replaced = self.shares.insert(entry)?.map(|listed| listed.entry);
+        // Once more as it stands now, whatever came since it was committed.
+        rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
+        let earlier = replaced.as_ref().map(|entry| entry.url.clone());
+        let replaced_url = earlier.filter(|earlier| *earlier != url);
+        Ok(Registered { shared: Shared { name, verified, url, replaced_url }, replaced })
+    }
+}
+
+/// From the actor to itself: a share, served or not, whose copy has this content.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Listed>")]
+struct FindCopy(ContentHash);
+
+impl Handler<FindCopy> for FilesActor {
+    type Result = Option<Listed>;
+
+    fn handle(&mut self, FindCopy(hash): FindCopy, _: &mut Self::Context) -> Self::Result {
+        faults::point("files", "FindCopy");
+        self.shares.find_copy(hash).cloned()
     }
 }
 
@@ -154,160 +258,8 @@ impl Handler<Register> for FilesActor {
 const RESTARTING: &str =
     "the part of the node that does this has failed and starts anew: try again";
 
-async fn register(actor: &WeakAddr<FilesActor>, entry: ShareEntry) -> Result<Shared, CommandError> {
-    let path = entry.path.clone();
-    let restarting = || refused(&path, RESTARTING);
-    let actor = actor.upgrade().ok_or_else(restarting)?;
-    match actor.send(Register(entry)).await {
-        Ok(Ok(shared)) => Ok(shared),
-        Ok(Err(full)) => Err(refused(&path, full)),
-        Err(_) => Err(restarting()),
-    }
-}
-
-/// The name a file has where it lies.
-fn name_of(path: &Path) -> Result<FileName, CommandError> {
-    let usage = |message| CommandError::new(ErrorCode::Usage, message);
-    let name = path.file_name().and_then(OsStr::to_str).ok_or_else(|| {
-        usage(format!(
-            "{} has no name in Unicode; publish it under another with --name",
-            quoted(path)
-        ))
-    })?;
-    FileName::parse(name)
-        .map_err(|error| usage(format!("{error}; publish it under another with --name")))
-}
-
-fn refused(path: &Path, reason: impl Display) -> CommandError {
-    CommandError::failed(format!("cannot share {}: {reason}", quoted(path)))
-}
-
-/// Quoted and escaped: a path may hold line breaks, but an error is one line.
-fn quoted(path: &Path) -> String {
-    format!("{:?}", path.to_string_lossy())
-}
-
-/// One file on its way to being shared.
-struct Job {
-    path: PathBuf,
-    name: FileName,
-    base: String,
-    verified: Option<Verified>,
-    events: EventSink,
-    cancel: CancellationToken,
-    stopping: CancellationToken,
-    health: Health,
-}
-
-impl Job {
-    /// Waits for a turn, and does the work on a blocking thread.
-    async fn run(self, hashing: Arc<Semaphore>) -> Result<ShareEntry, CommandError> {
-        let turn = if self.verified.is_some() {
-            None
-        } else {
-            tokio::select! {
-                turn = hashing.acquire_owned() => turn.ok(),
-                () = self.cancel.cancelled() => return Err(self.interrupted()),
-                () = self.stopping.cancelled() => return Err(self.refuse(RESTARTING)),
-            }
-        };
-        let (path, health) = (self.path.clone(), self.health.clone());
-        let work = spawn_blocking(move || {
-            // Held for as long as the thread works, even when nobody waits for it any more.
-            let _turn = turn;
-            faults::point("files", "hash");
-            self.prepare()
-        });
-        work.await.unwrap_or_else(|error| {
-            health.failed(error.to_string());
-            Err(refused(&path, "hashing broke off: try again"))
-        })
-    }
-
-    /// Finds the file, and makes sure of its content. Blocks.
-    fn prepare(&self) -> Result<ShareEntry, CommandError> {
-        if !self.path.is_absolute() {
-            return Err(self.coded(ErrorCode::Usage, "the path must be absolute"));
-        }
-        let path = fs::canonicalize(&self.path).map_err(|error| self.unreadable(&error))?;
-        // Looked at before it is opened: opening alone sets some devices going.
-        let metadata = fs::symlink_metadata(&path).map_err(|error| self.unreadable(&error))?;
-        if metadata.is_dir() {
-            return Err(self.refuse("it is a folder; share the files in it one by one"));
-        }
-        if !metadata.is_file() {
-            return Err(self.refuse(OpenError::NotAFile));
-        }
-        let (verified, stamp) = match self.verified {
-            Some(verified) => (verified, self.stamp_of(&path, verified)?),
-            None => self.hash(&path)?,
-        };
-        let url = ShareEntry::url_of(&self.base, &self.name, &verified);
-        Ok(ShareEntry { name: self.name.clone(), path, verified, stamp, url })
-    }
-
-    /// The stamp of a file whose content a download has just verified.
-    fn stamp_of(&self, path: &Path, verified: Verified) -> Result<FileStamp, CommandError> {
-        let (_, stamp) = open_regular(path).map_err(|error| self.unopened(error))?;
-        if stamp.size == verified.size() {
-            Ok(stamp)
-        } else {
-            Err(self.refuse("it has changed since it was downloaded"))
-        }
-    }
-
-    fn hash(&self, path: &Path) -> Result<(Verified, FileStamp), CommandError> {
-        let mut pace = Pace::new();
-        let hashed = hash_in_place(path, |bytes, size| {
-            if let Some(bytes_per_s) = pace.due(bytes) {
-                self.events.report(Event::hashing(self.name.as_str(), bytes, size, bytes_per_s));
-            }
-            if self.cancel.is_cancelled() || self.stopping.is_cancelled() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        match hashed {
-            Ok(Some(hashed)) => Ok(hashed),
-            Ok(None) if self.stopping.is_cancelled() => Err(self.refuse(RESTARTING)),
-            Ok(None) => Err(self.interrupted()),
-            Err(OpenError::Changed) => {
-                Err(self.refuse("it changes while it is read; try again when nobody writes to it"))
-            }
-            Err(error) => Err(self.unopened(error)),
-        }
-    }
-
-    fn unopened(&self, error: OpenError) -> CommandError {
-        match error {
-            OpenError::Io(error) => self.unreadable(&error),
-            error => self.refuse(error),
-        }
-    }
-
-    fn refuse(&self, reason: impl Display) -> CommandError {
-        refused(&self.path, reason)
-    }
-
-    fn unreadable(&self, error: &io::Error) -> CommandError {
-        match error.kind() {
-            ErrorKind::NotFound => self.refuse("there is no such file"),
-            ErrorKind::PermissionDenied => {
-                let reason = "the node may not read it; let the user it runs as do so";
-                self.coded(ErrorCode::Denied, reason)
-            }
-            _ => self.refuse(error),
-        }
-    }
-
-    fn interrupted(&self) -> CommandError {
-        self.coded(ErrorCode::Interrupted, "interrupted; nothing was published")
-    }
-
-    fn coded(&self, code: ErrorCode, reason: &str) -> CommandError {
-        CommandError { code, ..self.refuse(reason) }
-    }
+fn not_started() -> CommandError {
+    CommandError::failed("the file service is starting: try again")
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 //! somebody answers on, or a file that is no socket; blocks on a client that reads slowly.
 
 mod connection;
+mod exchange;
+mod lines;
 mod script;
 mod socket;
 

@@ -3,20 +3,25 @@
 //! Always holds: a message says what is wanted, its result says what came of it, and both are
 //! plain data. Never: carries behaviour, or an actor's address.
 
+mod downloads;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use actix::Message;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::command::{
-    Buckets, Command, CommandError, Event, HeldEntry, OnConflict, PeerEntry, Reply, SourceReport,
+pub use downloads::{
+    CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, Probe, Probed, Settle,
+    Target,
 };
-use crate::content::{ContentHash, FileName, ShareEntry, Verified};
-use crate::kademlia::{Held, Key, StoreReply, StoreRequest, Value};
-use crate::transfer::ProviderUrl;
+
+use crate::command::{Buckets, Command, CommandError, Event, HeldEntry, PeerEntry, Reply};
+use crate::content::{FileName, Listed, Loss, ShareEntry, Verified};
+use crate::kademlia::{Held, Hop, Key, Place, StoreReply, StoreRequest, Value};
 
 /// Events wait here for a slow reader; more are dropped, since only the newest matters.
 pub const EVENT_QUEUE: usize = 16;
@@ -117,6 +122,25 @@ pub struct FoundValue {
     pub held: Option<Held>,
 }
 
+/// Look for the values of a key, and tell every request that this takes.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Traced, CommandError>")]
+pub struct TraceLookup {
+    /// The key.
+    pub key: Key,
+}
+
+/// A lookup, seen from the node that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// Every request, in the order they were made.
+    pub hops: Vec<Hop>,
+    /// Distinct values that peers named.
+    pub values: usize,
+    /// From the first request to the end.
+    pub took: Duration,
+}
+
 /// Publish a value: hold it as an own one, and store it on the k nearest nodes.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Acknowledged, CommandError>")]
@@ -127,16 +151,6 @@ pub struct Put {
     pub value: Value,
     /// Own values of the key that this one takes the place of.
     pub replaces: Vec<Value>,
-}
-
-/// Give up an own publication: it is no longer kept fresh.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Forget {
-    /// The key.
-    pub key: Key,
-    /// The value.
-    pub value: Value,
 }
 
 /// How many nodes hold what was put.
@@ -172,6 +186,15 @@ pub struct RoutingView {
 #[rtype(result = "Option<Ipv4Addr>")]
 pub struct ObservedAddress;
 
+/// Whether peers can connect to this TCP address of the node; none when nobody can say. Takes two
+/// seconds at most beyond the first bootstrap, and the answer is remembered for some minutes.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Option<bool>")]
+pub struct Reachable {
+    /// The address as it is published.
+    pub address: SocketAddrV4,
+}
+
 /// Join the network of these peers, unless some are known already; says how many are known then.
 #[derive(Debug, Message)]
 #[rtype(result = "usize")]
@@ -196,6 +219,8 @@ pub struct StoreBatch(pub Vec<(Ticket, StoreRequest)>);
 pub struct ViewStorage {
     /// Only this key.
     pub key: Option<Key>,
+    /// Only what stands behind this place.
+    pub after: Option<Place>,
     /// At most this many values.
     pub limit: usize,
 }
@@ -209,13 +234,25 @@ pub struct StorageView {
     pub values: usize,
     /// The values asked for.
     pub entries: Vec<HeldEntry>,
-    /// Whether there were more.
-    pub truncated: bool,
+    /// The last of them, if there are more behind it.
+    pub next: Option<Place>,
 }
 
 // ---- files ------------------------------------------------------------------------------------
 
-/// Share a file where it lies: hash it, unless the content is already verified, and serve it.
+/// Where the content of a share lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    /// Where it is.
+    InPlace,
+    /// In a copy of the node's own.
+    Copy,
+    /// The file is the node's own, on the file system of its data dir, and becomes the copy: it is
+    /// moved, or removed when the content is kept already. What is verified must be told.
+    Move,
+}
+
+/// Share a file: hash it, unless the content is already verified, and serve it.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Shared, CommandError>")]
 pub struct Share {
@@ -227,10 +264,26 @@ pub struct Share {
     pub base: String,
     /// What a download has just verified; hashed here when absent.
     pub verified: Option<Verified>,
+    /// Where its content is to lie.
+    pub keeping: Keeping,
     /// Hashing progress goes here.
     pub events: EventSink,
     /// Stops the hashing.
     pub cancel: CancellationToken,
+}
+
+/// Share what comes through a channel: it is kept in a copy of the node's own.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Shared, CommandError>")]
+pub struct ShareStream {
+    /// The name it is served under.
+    pub name: FileName,
+    /// As in [`Share`].
+    pub base: String,
+    /// The content. Whoever sends it ends it, also when nobody waits any more.
+    pub input: mpsc::Receiver<Content>,
+    /// Progress goes here.
+    pub events: EventSink,
 }
 
 /// A file that is served.
@@ -265,50 +318,33 @@ pub struct FindShare {
 pub struct Withdraw {
     /// The share as it was found.
     pub entry: ShareEntry,
+    /// What became of it.
+    pub loss: Loss,
 }
 
-// ---- fetcher ----------------------------------------------------------------------------------
-
-/// Download a name from its providers.
+/// Stop serving a name, and take it off the list; a copy that nothing else needs is deleted. The
+/// share that it was; none if there is none of this name.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Fetched, CommandError>")]
-pub struct Fetch {
+#[rtype(result = "Result<Option<ShareEntry>, CommandError>")]
+pub struct Unshare {
     /// The name.
     pub name: FileName,
-    /// Where it can be had, newest first.
-    pub providers: Vec<ProviderUrl>,
-    /// Take only this content.
-    pub hash: Option<ContentHash>,
-    /// Take the variant published last.
-    pub newest: bool,
-    /// Refuse when there are several variants.
-    pub strict: bool,
-    /// A file, a folder that exists, or nothing for the node's own downloads folder.
-    pub output: Option<PathBuf>,
-    /// What to do when the target exists.
-    pub on_conflict: OnConflict,
-    /// Progress goes here.
-    pub events: EventSink,
-    /// Stops the download; its partial file stays.
-    pub cancel: CancellationToken,
 }
 
-/// A file in place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fetched {
-    /// Where.
-    pub path: PathBuf,
-    /// What.
-    pub verified: Verified,
-    /// From the first request to the rename.
-    pub seconds: f64,
-    /// How each source fared.
-    pub sources: Vec<SourceReport>,
-    /// Variants that were not taken.
-    pub other_variants: usize,
-}
-
-/// Number of downloads under way or waiting.
+/// Give every share that is served the URL that it has under this base; those that had another.
 #[derive(Debug, Message)]
-#[rtype(result = "usize")]
-pub struct CountDownloads;
+#[rtype(result = "Vec<Shared>")]
+pub struct Rebase {
+    /// Base URL under which peers reach the file service now.
+    pub base: String,
+}
+
+/// A page of the shares, by name, those that were withdrawn included.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Listed>")]
+pub struct ListShares {
+    /// Only names after this one.
+    pub after: Option<FileName>,
+    /// At most this many.
+    pub limit: usize,
+}

@@ -5,8 +5,12 @@
 
 use serde_json::json;
 
-use crate::command::{BucketEntry, Buckets, HeldEntry, PeerEntry, ValueEntry};
-use crate::kademlia::{Contact, HeldDetail, KBucket, RoutingTable, Timestamp, Value};
+use std::time::Duration;
+
+use crate::command::{BucketEntry, Buckets, HeldEntry, HopEntry, PeerEntry, ValueEntry};
+use crate::kademlia::{
+    Contact, HeldDetail, Hop, HopAnswer, KBucket, Key, Place, RoutingTable, Timestamp, Value,
+};
 
 use super::messages::FoundValue;
 
@@ -40,12 +44,25 @@ pub(super) fn value_entry(found: &FoundValue) -> ValueEntry {
 
 pub(super) fn held_entry(detail: &HeldDetail) -> HeldEntry {
     HeldEntry {
-        key: detail.key.to_string(),
+        key: detail.place.key.to_string(),
         value: value_json(&detail.value),
         publisher: detail.publisher.map_or_else(|| "own".to_owned(), |from| from.to_string()),
         age_s: detail.age.as_secs(),
         expires_s: detail.expires_in.map(|left| left.as_secs()),
     }
+}
+
+/// A place as users hand it back: `KEY.DIGEST`, both hexadecimal.
+pub(super) fn place_text(place: &Place) -> String {
+    format!("{}.{}", place.key, hex::encode(place.digest))
+}
+
+/// The place that such a text means.
+pub(super) fn place(text: &str) -> Option<Place> {
+    let (key, rest) = text.split_once('.')?;
+    let mut digest = [0; 20];
+    hex::decode_to_slice(rest, &mut digest).ok()?;
+    Some(Place { key: Key::from_hex(key).ok()?, digest })
 }
 
 fn peer_entry(now: Timestamp, bucket: usize, contact: &Contact) -> PeerEntry {
@@ -54,8 +71,32 @@ fn peer_entry(now: Timestamp, bucket: usize, contact: &Contact) -> PeerEntry {
         address: contact.address.to_string(),
         bucket,
         last_seen_s: now.since(contact.last_seen).as_secs_f64(),
-        rtt_ms: contact.round_trip.map(|rtt| rtt.smoothed().as_secs_f64() * 1_000.0),
+        rtt_ms: contact.round_trip.map(|rtt| millis(rtt.smoothed())),
         failures: contact.failures,
+    }
+}
+
+pub(super) fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1_000.0
+}
+
+/// One request of a lookup for this key.
+pub(super) fn hop_entry(key: &Key, hop: &Hop) -> HopEntry {
+    let answer = match hop.answer {
+        HopAnswer::Values => "values",
+        HopAnswer::Nodes => "nodes",
+        HopAnswer::Silent => "silent",
+        HopAnswer::Waiting => "waiting",
+    };
+    HopEntry {
+        id: hop.id.to_string(),
+        address: hop.address.to_string(),
+        hop: hop.hop,
+        shared_bits: key.distance(&hop.id).common_bits(),
+        asked_ms: millis(hop.asked),
+        answered_ms: hop.answered.map(millis),
+        answer: answer.to_owned(),
+        count: hop.count,
     }
 }
 
@@ -101,5 +142,15 @@ mod tests {
             assert_eq!(value_json(&value), expected, "{packed}");
         }
         assert_eq!(value_json(&Value::Text("5".to_owned())), json!("5"));
+    }
+
+    #[test]
+    fn places_come_back_as_they_were_given() {
+        let given = Place { key: Key::of_name("k"), digest: [0xfe; 20] };
+        assert_eq!(place(&place_text(&given)), Some(given));
+        let digits = "ab".repeat(20);
+        for bad in ["", ".", &digits, &format!("{digits}."), &format!("{digits}.{digits}ab")] {
+            assert_eq!(place(bad), None, "{bad}");
+        }
     }
 }

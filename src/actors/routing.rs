@@ -4,6 +4,10 @@
 //! effects of one batch leave together; whoever asked for a get or a put is answered once.
 //! Never: holds a value, or lets a slow store or a slow peer block a datagram.
 
+mod callers;
+mod reach;
+mod trace;
+
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::net::Ipv4Addr;
@@ -20,18 +24,18 @@ use tokio::sync::oneshot;
 
 use super::link::{Link, LinkError};
 use super::messages::{
-    Acknowledged, Bootstrap, Forget, Found, FoundValue, Get, ObservedAddress, Put, RoutingView,
-    StoreBatch, Ticket, ViewRouting,
+    Acknowledged, Bootstrap, Found, Get, ObservedAddress, Put, RoutingView, StoreBatch, Ticket,
+    Traced, ViewRouting,
 };
 use super::present;
 use super::udp::{self, Batch, Outlet};
 use super::vitals::Vitals;
 use crate::clock::Clock;
-use crate::command::{CommandError, ErrorCode};
+use crate::command::CommandError;
 use crate::faults;
-use crate::kademlia::{
-    Held, Key, Node, OpId, Outcome, Output, StoreReply, StoreRequest, Timestamp, Value,
-};
+use crate::kademlia::{Key, Node, OpId, Outcome, Output, StoreReply, StoreRequest, Timestamp};
+use callers::{Caller, Deferred, busy, refuse, restarted, unite};
+use reach::Verdict;
 
 /// Store batches without a reply: one for each operation of the own user, which waits for the disk,
 /// and 64 of peers. More means that the store is stuck, and peers hear `false`.
@@ -43,23 +47,6 @@ const MAX_DEFERRED: usize = 256;
 const FIRST_BOOTSTRAP: Duration = Duration::from_secs(5);
 /// The ticket of store requests whose reply changes nothing.
 const NO_REPLY: Ticket = Ticket::MAX;
-
-/// Who waits for an operation.
-#[derive(Debug)]
-enum Caller {
-    Get(oneshot::Sender<Result<Found, CommandError>>),
-    Put(oneshot::Sender<Result<Acknowledged, CommandError>>),
-    Join(oneshot::Sender<usize>),
-    Observe(oneshot::Sender<Option<Ipv4Addr>>),
-}
-
-/// What waits for the first bootstrap.
-#[derive(Debug)]
-enum Deferred {
-    Get(Key, Caller),
-    Put(Put, Caller),
-    Observe(Caller),
-}
 
 /// Owns the socket and drives the node.
 #[derive(Debug)]
@@ -75,6 +62,7 @@ pub struct RoutingActor {
     pub(super) joining: bool,
     has_bootstrap: bool,
     store_batches: usize,
+    verdict: Option<Verdict>,
     armed: Option<(Timestamp, SpawnHandle)>,
     pub(super) vitals: Vitals,
 }
@@ -100,6 +88,7 @@ impl RoutingActor {
             joining: has_bootstrap,
             has_bootstrap,
             store_batches: 0,
+            verdict: None,
             armed: None,
             vitals: Vitals::default(),
         }
@@ -116,6 +105,7 @@ impl RoutingActor {
                     own.push((ticket, request));
                 }
                 Output::Store(ticket, request) => requests.push((ticket, request)),
+                Output::Reach(ticket, address) => self.probe(ticket, address, ctx),
                 Output::Done(op, outcome) => self.done(op, outcome, ctx),
             }
         }
@@ -188,6 +178,15 @@ impl RoutingActor {
                     "this node's store does not answer: nothing was kept or published, try again",
                 )));
             }
+            (Some(Caller::Trace(caller)), Outcome::Traced { hops, values, took }) => {
+                let _ = caller.send(Ok(Traced { hops, values, took }));
+            }
+            // Without a peer there is no verdict to remember.
+            (Some(Caller::Reach(caller)), Outcome::Reach { reachable })
+                if !self.node.table().is_empty() =>
+            {
+                let _ = caller.send(reachable);
+            }
             (Some(Caller::Observe(caller)), Outcome::Observed { ip }) => {
                 let _ = caller.send(ip);
             }
@@ -208,7 +207,9 @@ impl RoutingActor {
             match deferred {
                 Deferred::Get(key, caller) => self.get(key, caller),
                 Deferred::Put(put, caller) => self.put(put, caller, ctx),
+                Deferred::Trace(key, caller) => self.trace(key, caller),
                 Deferred::Observe(caller) => self.observe(caller),
+                Deferred::Reach(address, caller) => self.start_reach(address, caller),
             }
         }
     }
@@ -219,11 +220,9 @@ impl RoutingActor {
         if !self.joining {
             self.end_deferral(ctx);
         } else if self.deferred.len() > MAX_DEFERRED
-            && let Some(
-                Deferred::Get(_, caller) | Deferred::Put(_, caller) | Deferred::Observe(caller),
-            ) = self.deferred.pop()
+            && let Some(refused) = self.deferred.pop()
         {
-            refuse(caller, &busy());
+            refuse(refused.into_caller(), &busy());
         }
         self.settle(ctx);
     }
@@ -315,15 +314,6 @@ impl Handler<Put> for RoutingActor {
     }
 }
 
-impl Handler<Forget> for RoutingActor {
-    type Result = ();
-
-    fn handle(&mut self, Forget { key, value }: Forget, ctx: &mut Self::Context) {
-        faults::point("routing", "Forget");
-        self.ask_store(vec![(NO_REPLY, StoreRequest::Forget { key, value })], ctx);
-    }
-}
-
 impl Handler<Bootstrap> for RoutingActor {
     type Result = ResponseFuture<usize>;
 
@@ -371,34 +361,6 @@ impl Handler<ViewRouting> for RoutingActor {
     }
 }
 
-/// What is held here with what is known of it, newest first, and then what only others hold.
-fn unite(mut held: Vec<Held>, found: Vec<Value>, peers_asked: usize) -> Found {
-    held.sort_by_key(|held| held.refreshed);
-    let others: Vec<Value> =
-        found.into_iter().filter(|value| held.iter().all(|own| own.value != *value)).collect();
-    let own =
-        held.into_iter().map(|held| FoundValue { value: held.value.clone(), held: Some(held) });
-    let others = others.into_iter().map(|value| FoundValue { value, held: None });
-    Found { values: own.chain(others).collect(), peers_asked }
-}
-
 fn unavailable(tickets: Vec<Ticket>) -> Vec<(Ticket, StoreReply)> {
     tickets.into_iter().map(|ticket| (ticket, StoreReply::Unavailable)).collect()
-}
-
-fn refuse(caller: Caller, error: &CommandError) {
-    match caller {
-        Caller::Get(caller) => drop(caller.send(Err(error.clone()))),
-        Caller::Put(caller) => drop(caller.send(Err(error.clone()))),
-        Caller::Join(caller) => drop(caller.send(0)),
-        Caller::Observe(caller) => drop(caller.send(None)),
-    }
-}
-
-fn busy() -> CommandError {
-    CommandError::new(ErrorCode::Failed, "the node has too many operations under way: try again")
-}
-
-fn restarted() -> CommandError {
-    CommandError::failed("the routing table has failed meanwhile and starts anew: try again")
 }

@@ -201,14 +201,16 @@ impl Handler<ViewStorage> for StorageActor {
         faults::point("storage", "ViewStorage");
         let now = self.clock.now();
         self.store.expire(now);
-        let mut details = self.store.details(now, view.key, view.limit.saturating_add(1));
-        let truncated = details.len() > view.limit;
+        let limit = view.limit.saturating_add(1);
+        let mut details = self.store.details(now, view.key, view.after, limit);
+        let more = details.len() > view.limit;
         details.truncate(view.limit);
+        let last = details.last().map(|detail| detail.place);
         MessageResult(StorageView {
             keys: self.store.key_count(),
             values: self.store.value_count(),
             entries: details.iter().map(held_entry).collect(),
-            truncated,
+            next: last.filter(|_| more),
         })
     }
 }

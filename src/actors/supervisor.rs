@@ -29,6 +29,7 @@ use super::panics::Panics;
 use super::vitals::{Child, Ended};
 use crate::clock::Clock;
 use crate::command::{CommandError, Reply};
+use crate::content::Copies;
 use crate::database::Database;
 use crate::faults;
 use crate::kademlia::NodeId;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub udp: Rc<UdpSocket>,
     /// Bytes for values of others.
     pub quota_bytes: usize,
+    /// The node's own copies of what it shares.
+    pub copies: Copies,
     /// What downloads need to know; its seed is drawn for each.
     pub fetcher: FetcherConfig,
     /// The Unix socket.
@@ -103,6 +106,8 @@ impl Actor for Supervisor {
 
     fn started(&mut self, _: &mut Self::Context) {
         actix_rt::spawn(flows::stay_joined(self.links.clone()));
+        actix_rt::spawn(flows::renew(self.links.clone()));
+        actix_rt::spawn(flows::resume(self.links.clone()));
     }
 }
 

@@ -20,6 +20,16 @@ const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Connections that wait to be accepted.
 const TCP_BACKLOG: i32 = 512;
 
+/// A port that can't be listened on.
+pub(super) fn refused(
+    what: &'static str,
+    address: SocketAddr,
+    flag: &'static str,
+    error: io::Error,
+) -> StartError {
+    StartError::Listen { what, address, flag, error }
+}
+
 /// The UDP socket of the DHT and the TCP listener of the file service, on one port.
 pub(super) fn dht_and_files(
     wanted: SocketAddrV4,

@@ -6,19 +6,22 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use bytes::Bytes;
+use futures_util::{SinkExt, Stream, StreamExt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 use tokio::net::UnixStream;
-use tokio_util::codec::{Framed, LinesCodec};
+use tokio::sync::mpsc;
+use tokio_util::codec::Framed;
 
+use super::Failure;
+use super::frames::{Frames, Received, Sent};
 use crate::command::{Command, CommandError, ErrorCode, Event, MAX_LINE_BYTES};
 
-/// Longest answer that is read: a page of everything a node holds stays far below.
-const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// Attempts to connect while the node's queue is full, and the wait between them: a second in all.
 const CONNECT_ATTEMPTS: u32 = 20;
 const CONNECT_RETRY: Duration = Duration::from_millis(50);
@@ -30,7 +33,16 @@ const ENDED_EVERY: Duration = Duration::from_millis(10);
 /// A connection to a node.
 #[derive(Debug)]
 pub(super) struct Client {
-    lines: Framed<UnixStream, LinesCodec>,
+    frames: Framed<UnixStream, Frames>,
+}
+
+/// A content that goes along with a command, or is asked for by it.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    /// What the node is sent.
+    pub(super) input: Option<mpsc::Receiver<io::Result<Bytes>>>,
+    /// Where what it sends goes.
+    pub(super) output: Option<mpsc::Sender<Bytes>>,
 }
 
 impl Client {
@@ -49,15 +61,25 @@ impl Client {
             _ => CommandError::failed(format!("cannot connect to {path}: {error}")),
         })?;
         check_owner(&stream, socket)?;
-        Ok(Self { lines: Framed::new(stream, LinesCodec::new_with_max_length(MAX_ANSWER_BYTES)) })
+        Ok(Self { frames: Framed::new(stream, Frames::new()) })
     }
 
     /// Has one command carried out. Events are handed over as they come, and as they were written.
     pub(super) async fn execute(
         &mut self,
         command: &Command,
-        mut on_event: impl FnMut(Event, &str) -> Result<(), super::Failure>,
-    ) -> Result<Value, super::Failure> {
+        on_event: impl FnMut(Event, &str) -> Result<(), Failure>,
+    ) -> Result<Value, Failure> {
+        self.execute_with(command, Carried::default(), on_event).await
+    }
+
+    /// The same for a command that brings a content, or asks for one.
+    pub(super) async fn execute_with(
+        &mut self,
+        command: &Command,
+        carried: Carried,
+        on_event: impl FnMut(Event, &str) -> Result<(), Failure>,
+    ) -> Result<Value, Failure> {
         let request = serde_json::to_string(command).map_err(|error| {
             CommandError::new(ErrorCode::Usage, format!("cannot be asked of a node: {error}"))
         })?;
@@ -65,39 +87,80 @@ impl Client {
             let message = format!("the request is longer than {MAX_LINE_BYTES} bytes");
             return Err(CommandError::new(ErrorCode::Usage, message).into());
         }
-        // A node that turns us away closes at once: its reason is still to be read.
-        let sent = self.lines.send(request).await;
-        while let Some(line) = self.lines.next().await {
-            let line = line.map_err(|error| lost(&error))?;
-            let mut answer: Value = serde_json::from_str(&line).map_err(|error| lost(&error))?;
-            if let Some(ok) = answer.get_mut("ok") {
-                return Ok(ok.take());
+        let (mut to_node, from_node) = (&mut self.frames).split();
+        let sending = async {
+            // A node that turns us away closes at once: its reason is still to be read.
+            let mut sent = to_node.send(Sent::Line(request)).await;
+            if let Some(mut input) = carried.input {
+                while let (Ok(()), Some(part)) = (&sent, input.recv().await) {
+                    let part = part.map_err(|error| {
+                        CommandError::failed(format!("stdin cannot be read: {error}"))
+                    })?;
+                    sent = to_node.send(Sent::Part(part)).await;
+                }
+                if sent.is_ok() {
+                    sent = to_node.send(Sent::End).await;
+                }
             }
-            if let Some(error) = answer.get_mut("error") {
-                return Err(read_error(error.take()).into());
-            }
-            // Events that this version does not know are none of its business.
-            if let Ok(event) = serde_json::from_value(answer) {
-                on_event(event, &line)?;
-            }
-        }
-        Err(match sent {
-            Err(error) => lost(&error),
-            Ok(()) => CommandError::failed("the node closed the connection before it answered"),
-        }
-        .into())
+            Ok::<_, Failure>(sent)
+        };
+        let answering = answer(from_node, carried.output, on_event);
+        let (mut sending, mut answering) = (pin!(sending), pin!(answering));
+        let answered = tokio::select! {
+            biased;
+            answered = &mut answering => answered?,
+            sent = &mut sending => match (sent?, answering.await?) {
+                (_, Some(answer)) => Some(answer),
+                (Err(error), None) => return Err(lost(&error).into()),
+                (Ok(()), None) => None,
+            },
+        };
+        answered.ok_or_else(|| {
+            CommandError::failed("the node closed the connection before it answered").into()
+        })
     }
 
     /// Watches the node's process; to be asked for while that certainly runs.
     pub(super) fn process(&self) -> Option<NodeProcess> {
-        let pid = self.lines.get_ref().peer_cred().ok()?.pid().and_then(Pid::from_raw)?;
+        let pid = self.frames.get_ref().peer_cred().ok()?.pid().and_then(Pid::from_raw)?;
         pidfd_open(pid, PidfdFlags::empty()).ok().map(NodeProcess)
     }
 
     /// Waits until the node closes the connection.
     pub(super) async fn closed(mut self) {
-        while let Some(Ok(_)) = self.lines.next().await {}
+        while let Some(Ok(_)) = self.frames.next().await {}
     }
+}
+
+/// The answer of a node, if it comes; events and the parts of a content go where they belong.
+async fn answer(
+    mut from_node: impl Stream<Item = io::Result<Received>> + Unpin,
+    output: Option<mpsc::Sender<Bytes>>,
+    mut on_event: impl FnMut(Event, &str) -> Result<(), Failure>,
+) -> Result<Option<Value>, Failure> {
+    while let Some(received) = from_node.next().await {
+        let line = match received.map_err(|error| lost(&error))? {
+            Received::Line(line) => line,
+            Received::Part(part) => {
+                if let Some(output) = &output {
+                    output.send(part).await.map_err(|_| Failure::ClosedPipe)?;
+                }
+                continue;
+            }
+        };
+        let mut answer: Value = serde_json::from_str(&line).map_err(|error| lost(&error))?;
+        if let Some(ok) = answer.get_mut("ok") {
+            return Ok(Some(ok.take()));
+        }
+        if let Some(error) = answer.get_mut("error") {
+            return Err(read_error(error.take()).into());
+        }
+        // Events that this version does not know are none of its business.
+        if let Ok(event) = serde_json::from_value(answer) {
+            on_event(event, &line)?;
+        }
+    }
+    Ok(None)
 }
 
 /// The process that answers on a socket.

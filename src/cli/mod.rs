@@ -4,215 +4,30 @@
 //! there, JSON where `--json` asked for it, and the exit code of its kind. Never: panics on a
 //! closed pipe, or does the node's work itself: all but `node` and `demo` ask a running node.
 
+mod args;
 mod client;
 mod demo;
+mod frames;
+mod help;
 mod output;
+mod pipes;
 mod progress;
 mod render;
 mod verbs;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anstream::ColorChoice;
 use clap::error::{ContextKind, ErrorKind};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{FromArgMatches, ValueEnum};
 
+pub use self::args::{
+    Cli, Color, ConflictFlag, DemoFlags, DownloadFlags, Globals, UploadFlags, Verb,
+};
 use self::output::{Console, Failure};
-use crate::command::{CommandError, ErrorCode, OnConflict};
-use crate::config::{Config, LocationFlags, NodeFlags};
-
-/// Hands files around a cluster by name, with no server in the middle.
-#[derive(Debug, Parser)]
-#[command(
-    name = "kad-actor",
-    version,
-    arg_required_else_help = true,
-    after_help = "\
-Example, on two machines:
-  a$ kad-actor node &                              b$ kad-actor node --bootstrap a:8468 &
-  a$ kad-actor upload data.tar                     b$ kad-actor download data.tar"
-)]
-pub struct Cli {
-    /// What goes before or after the verb.
-    #[command(flatten)]
-    pub globals: Globals,
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Verb,
-}
-
-/// Flags that every verb takes.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Options of every verb")]
-pub struct Globals {
-    /// Which node.
-    #[command(flatten)]
-    pub locations: LocationFlags,
-    /// Print one JSON document, and failures as JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Print events as JSON lines before the document; implies --json
-    #[arg(long, global = true)]
-    pub events: bool,
-    /// Say nothing but results and failures
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// Log more; twice for still more (`RUST_LOG` goes before)
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
-    /// When to use colours
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value_t,
-        value_name = "auto|always|never",
-        hide_possible_values = true
-    )]
-    pub color: Color,
-    /// Give up after this long, such as 30s or 2m
-    #[arg(long, global = true, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub timeout: Option<Duration>,
-}
-
-/// When to use colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
-    #[default]
-    Auto,
-    /// Into files and pipes too.
-    Always,
-    /// Not at all.
-    Never,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub enum Verb {
-    /// Run a node in the foreground
-    #[command(after_help = "Example:\n  kad-actor node --bootstrap node1.example:8468")]
-    Node(NodeFlags),
-    /// Share files where they lie, and publish their names
-    #[command(after_help = "Example:\n  kad-actor upload results.csv --name results-2024.csv")]
-    Upload {
-        /// Files to share
-        #[arg(required = true, value_name = "PATH")]
-        paths: Vec<PathBuf>,
-        /// Publish under this name instead of the file's own (one file only)
-        #[arg(long)]
-        name: Option<String>,
-    },
-    /// Download a file by its name, and share it
-    #[command(after_help = "Example:\n  kad-actor download results.csv -o /data/")]
-    Download(DownloadFlags),
-    /// Print the values of a key, newest first
-    #[command(after_help = "Example:\n  kad-actor get results.csv")]
-    Get {
-        /// The key's name
-        key: String,
-    },
-    /// Add a value to a key; the node keeps it fresh
-    #[command(after_help = "Example:\n  kad-actor set greeting 'good morning'")]
-    Set {
-        /// The key's name
-        key: String,
-        /// The value
-        #[arg(allow_hyphen_values = true)]
-        value: String,
-    },
-    /// List the contacts of the routing table
-    #[command(after_help = "Example:\n  kad-actor peers")]
-    Peers,
-    /// Show the k-buckets of the routing table
-    #[command(after_help = "Example:\n  kad-actor buckets --json")]
-    Buckets,
-    /// List the values this node holds
-    #[command(after_help = "Example:\n  kad-actor values greeting")]
-    Values {
-        /// Of this key only: its name, or its 40 hexadecimal digits
-        key: Option<String>,
-    },
-    /// Show a node's identity, addresses and counts
-    #[command(after_help = "Example:\n  kad-actor status --wait --timeout 30s")]
-    Status {
-        /// Return once the node has peers
-        #[arg(long)]
-        wait: bool,
-    },
-    /// Stop the node in order
-    #[command(after_help = "Example:\n  kad-actor stop")]
-    Stop,
-    /// Show it all: a small swarm of real nodes on this machine
-    #[command(after_help = "Example:\n  kad-actor demo --nodes 10 --stay")]
-    Demo(DemoFlags),
-}
-
-/// What `download` takes.
-#[derive(Debug, Clone, Args)]
-pub struct DownloadFlags {
-    /// The published name
-    pub name: String,
-    /// Save as this file, or into this folder [default: the working folder]
-    #[arg(short, long, value_name = "PATH")]
-    pub output: Option<PathBuf>,
-    /// Take the variant with this BLAKE3 hash, and no other
-    #[arg(long, value_name = "HEX")]
-    pub hash: Option<String>,
-    /// Take the variant that was published last
-    #[arg(long)]
-    pub newest: bool,
-    /// Fail when there are several variants
-    #[arg(long)]
-    pub strict: bool,
-    /// What to do when the file exists
-    #[arg(
-        long,
-        value_enum,
-        default_value = "error",
-        value_name = "error|overwrite|rename",
-        hide_possible_values = true
-    )]
-    pub on_conflict: ConflictFlag,
-    /// Do not share the file afterwards
-    #[arg(long)]
-    pub no_share: bool,
-}
-
-/// [`OnConflict`] as it is typed.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum ConflictFlag {
-    /// Fail, and leave it as it is
-    Error,
-    /// Replace it
-    Overwrite,
-    /// Save beside it under a new name
-    Rename,
-}
-
-impl From<ConflictFlag> for OnConflict {
-    fn from(flag: ConflictFlag) -> Self {
-        match flag {
-            ConflictFlag::Error => Self::Error,
-            ConflictFlag::Overwrite => Self::Overwrite,
-            ConflictFlag::Rename => Self::Rename,
-        }
-    }
-}
-
-/// What `demo` takes.
-#[derive(Debug, Clone, Args)]
-pub struct DemoFlags {
-    /// How many nodes
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(3..=50))]
-    pub nodes: u8,
-    /// Keep them running until Ctrl-C
-    #[arg(long)]
-    pub stay: bool,
-}
+use crate::command::{CommandError, ErrorCode};
+use crate::config::{Config, NodeFlags};
 
 /// The whole program but the node itself, which `start` runs until it is stopped; its error is one
 /// line for a person.
@@ -223,7 +38,10 @@ pub fn main(
     let args: Vec<OsString> = args.into_iter().collect();
     let early = EarlyFlags::find(&args);
     early.color.apply();
-    let cli = match Cli::try_parse_from(&args) {
+    let parsed = help::command()
+        .try_get_matches_from(&args)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return usage(&error, early.json),
     };
@@ -231,6 +49,8 @@ pub fn main(
     let console = Console::new(&cli.globals);
     let result = match &cli.verb {
         Verb::Node(flags) => run_node(&cli.globals, flags, start),
+        Verb::Completions { shell } => help::completions(*shell),
+        Verb::Man { folder } => help::manual(folder.as_deref()),
         _ => verbs::run(&cli, console),
     };
     match result {
@@ -247,8 +67,16 @@ fn run_node(
     flags: &NodeFlags,
     start: impl FnOnce(Config) -> Result<(), String>,
 ) -> Result<(), Failure> {
-    let config = Config::new(&globals.locations, flags, globals.json || globals.events)
-        .map_err(|error| CommandError::new(ErrorCode::Usage, error.to_string()))?;
+    let (config, in_force) =
+        Config::read(&globals.locations, flags, globals.json || globals.events)
+            .map_err(|error| CommandError::new(ErrorCode::Usage, error.to_string()))?;
+    if flags.print_config {
+        return if config.json {
+            output::document(&in_force.to_json())
+        } else {
+            output::result(&in_force.to_toml().trim_end())
+        };
+    }
     start(config).map_err(|message| CommandError::failed(message).into())
 }
 

@@ -11,6 +11,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::Globals;
+use super::render::Width;
 use crate::command::CommandError;
 
 /// Why a run ends without a result.
@@ -80,6 +81,13 @@ impl Console {
     }
 }
 
+/// Columns of the terminal that results go to; none where they go elsewhere, and nothing is cut.
+pub(super) fn width() -> Width {
+    let stdout = io::stdout();
+    let columns = || rustix::termios::tcgetwinsize(&stdout).ok().map(|size| size.ws_col);
+    stdout.is_terminal().then(columns).flatten().filter(|columns| *columns > 0)
+}
+
 /// One line (or table) of results.
 pub(super) fn result(text: &dyn Display) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
@@ -97,6 +105,12 @@ pub(super) fn document(document: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(document)
         .map_err(|error| CommandError::failed(format!("cannot be written as JSON: {error}")))?;
     result(&line)
+}
+
+/// One JSON document on stderr, where stdout is for a content.
+pub(super) fn aside(document: &impl Display) {
+    // Stderr may be closed: the exit code still tells.
+    let _ = writeln!(io::stderr().lock(), "{document}");
 }
 
 fn say(style: Style, text: &str) {

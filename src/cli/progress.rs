@@ -1,7 +1,7 @@
 //! Events of a running command, for whoever watches.
 //!
 //! Always holds: a bar is drawn on a terminal only, and is gone before the result is printed.
-//! Never: writes to stdout, but for the event lines of `--events`.
+//! Never: writes to stdout, but for the event lines of `--events` where no content goes there.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -12,16 +12,27 @@ use crate::command::Event;
 #[derive(Debug)]
 pub(super) struct Progress {
     console: Console,
+    /// Whether stdout is for a content.
+    aside: bool,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
     pub(super) const fn new(console: Console) -> Self {
-        Self { console, bar: None }
+        Self { console, aside: false, bar: None }
+    }
+
+    /// With event lines on stderr, too.
+    pub(super) const fn aside(console: Console) -> Self {
+        Self { console, aside: true, bar: None }
     }
 
     /// Shows one event, which came as `line`.
     pub(super) fn event(&mut self, event: Event, line: &str) -> Result<(), Failure> {
+        if self.console.events() && self.aside {
+            output::aside(&line);
+            return Ok(());
+        }
         if self.console.events() {
             return output::result(&line);
         }

@@ -3,24 +3,44 @@
 //! Always holds: durations and sizes have units, and what came from peers is printable. Never:
 //! prints anything itself.
 
+mod files;
+mod inside;
+
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Row, Table};
 use serde_json::Value;
 
+pub(super) use self::files::{downloaded, shares, transfer, transfers, variants};
+pub(super) use self::inside::{actors, trace};
 use super::output::printable;
-use crate::command::{
-    Buckets, Downloaded, HeldValues, KeyValues, PeerEntry, Peers, SourceReport, Status,
-};
+use crate::command::{Buckets, HeldValues, KeyValues, PeerEntry, Peers, Status};
 
-/// A table without lines: a header and rows that align, and that `awk` can read.
-fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+/// Columns of the terminal; none where nothing needs to be cut.
+pub(super) type Width = Option<u16>;
+
+/// A table without lines: a header and rows that align, and that `awk` can read. On a terminal each
+/// row is one line of it, with long cells cut.
+fn table<const N: usize>(
+    width: Width,
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header);
+    table.load_style(NOTHING);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    let one_line = |cells: [String; N]| {
+        let mut row = Row::from(cells);
+        row.max_height(1);
+        row
+    };
+    table.set_header(one_line(header.map(ToOwned::to_owned)));
     for row in rows {
-        table.add_row(row.map(|cell| printable(&cell).into_owned()));
+        table.add_row(one_line(row.map(|cell| printable(&cell).replace('\t', " "))));
     }
     if let Some(first) = table.column_mut(0) {
         first.set_padding((0, 1));
@@ -68,33 +88,27 @@ fn value(value: &Value) -> String {
 }
 
 /// A line a value.
-pub(super) fn key_values(found: &KeyValues) -> String {
+pub(super) fn key_values(found: &KeyValues, _: Width) -> String {
     let lines: Vec<String> = found.values.iter().map(|entry| value(&entry.value)).collect();
     lines.join("\n")
 }
 
-/// What is worth telling of a finished download, besides its path.
-pub(super) fn downloaded(done: &Downloaded) -> String {
-    // An empty file comes in no bytes at all, and still from somebody.
-    let gave = |source: &&SourceReport| source.bytes > 0 || source.state == "done";
-    let used = done.sources.iter().filter(gave).count();
-    let stored = match done.url {
-        Some(_) => format!("; stored {}/{}", done.stored, done.of),
-        None => String::new(),
-    };
+/// A warning that nobody can fetch what was published.
+pub(super) fn unreachable(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let address = rest.split('/').next().unwrap_or(rest);
+    let port = address.rsplit_once(':').map_or("80", |(_, port)| port);
+    let (address, port) = (printable(address), printable(port));
     format!(
-        "{} in {} ({}) from {used} of {} sources{stored}",
-        size(done.size),
-        span(done.seconds),
-        rate(done.size, done.seconds),
-        done.sources.len(),
+        "peers cannot reach {address}: open TCP port {port} of this machine, or publish an address \
+         that they reach with 'kad-actor node --advertise HOST'"
     )
 }
 
 /// The contacts.
-pub(super) fn peers(peers: &Peers) -> String {
+pub(super) fn peers(peers: &Peers, width: Width) -> String {
     let rows = peers.peers.iter().map(peer_row);
-    table(["ID", "ADDRESS", "BUCKET", "SEEN", "RTT", "FAILURES"], rows)
+    table(width, ["ID", "ADDRESS", "BUCKET", "SEEN", "RTT", "FAILURES"], rows)
 }
 
 fn peer_row(peer: &PeerEntry) -> [String; 6] {
@@ -109,7 +123,7 @@ fn peer_row(peer: &PeerEntry) -> [String; 6] {
 }
 
 /// The buckets.
-pub(super) fn buckets(buckets: &Buckets) -> String {
+pub(super) fn buckets(buckets: &Buckets, width: Width) -> String {
     let rows = buckets.buckets.iter().map(|bucket| {
         [
             bucket.index.to_string(),
@@ -120,11 +134,11 @@ pub(super) fn buckets(buckets: &Buckets) -> String {
             format!("{} ago", seconds(bucket.last_lookup_s as u64)),
         ]
     });
-    table(["BUCKET", "PREFIX", "DEPTH", "CONTACTS", "REPLACEMENTS", "LOOKUP"], rows)
+    table(width, ["BUCKET", "PREFIX", "DEPTH", "CONTACTS", "REPLACEMENTS", "LOOKUP"], rows)
 }
 
 /// The values held.
-pub(super) fn held_values(held: &HeldValues) -> String {
+pub(super) fn held_values(held: &HeldValues, width: Width) -> String {
     let rows = held.values.iter().map(|entry| {
         [
             entry.key.clone(),
@@ -134,7 +148,7 @@ pub(super) fn held_values(held: &HeldValues) -> String {
             value(&entry.value),
         ]
     });
-    let mut text = table(["KEY", "PUBLISHER", "AGE", "EXPIRES IN", "VALUE"], rows);
+    let mut text = table(width, ["KEY", "PUBLISHER", "AGE", "EXPIRES IN", "VALUE"], rows);
     if held.truncated {
         text.push_str("\n…");
     }
@@ -142,7 +156,7 @@ pub(super) fn held_values(held: &HeldValues) -> String {
 }
 
 /// A node's own account.
-pub(super) fn status(status: &Status) -> String {
+pub(super) fn status(status: &Status, _: Width) -> String {
     let off = || "off".to_owned();
     let rows = [
         ("id", status.id.clone()),
@@ -165,43 +179,4 @@ pub(super) fn status(status: &Status) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::command::ValueEntry;
-
-    #[test]
-    fn values_of_peers_cannot_command_the_terminal_or_forge_a_line() {
-        let entry = |value: &str| ValueEntry { value: Value::from(value), age_s: None, own: false };
-        let found = KeyValues {
-            key: "k".to_owned(),
-            values: vec![entry("grüße\u{1b}[2J"), entry("a\nb"), entry("\u{202e}x")],
-        };
-        assert_eq!(key_values(&found), "grüße\\u{1b}[2J\na\\nb\n\\u{202e}x");
-    }
-
-    #[test]
-    fn tables_align_and_carry_units() {
-        let peer = PeerEntry {
-            id: "ab".to_owned(),
-            address: "10.0.0.1:8468".to_owned(),
-            bucket: 7,
-            last_seen_s: 200.7,
-            rtt_ms: Some(0.25),
-            failures: 0,
-        };
-        let text = peers(&Peers { peers: vec![peer] });
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 2, "{text}");
-        assert_eq!(lines[0].find("ADDRESS"), lines[1].find("10.0.0.1"), "{text}");
-        assert!(lines[0].starts_with("ID") && lines[1].contains("3m 20s ago"), "{text}");
-        assert!(lines[1].contains("0.2 ms"), "{text}");
-    }
-
-    #[test]
-    fn sizes_and_rates_are_readable() {
-        assert_eq!(size(8 * 1024 * 1024), "8.0 MiB");
-        assert_eq!(rate(50_000_000, 0.5), "100.0 MB/s");
-        let spans = [span(0.031), span(1.25), span(61.0)];
-        assert_eq!(spans, ["31 ms", "1.25 s", "1m 1s"]);
-    }
-}
+mod tests;

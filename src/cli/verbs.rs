@@ -4,6 +4,8 @@
 //! connection, which cancels the command in the node. Never: interprets what a node answers beyond
 //! showing it.
 
+mod files;
+
 use std::future::{Future, pending};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,11 +15,12 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::Client;
-use super::output::{self, Console, Failure, printable};
+use super::output::{self, Console, Failure};
 use super::progress::Progress;
-use super::{Cli, DownloadFlags, Globals, Verb, demo, render};
+use super::render::{self, Width};
+use super::{Cli, Globals, Verb, demo};
 use crate::command::{
-    Command, CommandError, Downloaded, ErrorCode, KeyValues, Status, Stored, Uploaded,
+    Command, CommandError, ErrorCode, KeyValues, MAX_PAGE, Status, Stored, Unset, Unshared,
 };
 use crate::config::Locations;
 
@@ -90,32 +93,54 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
     if let Verb::Demo(flags) = &cli.verb {
         return demo::run(flags, console).await;
     }
-    if let Verb::Upload { paths, name: Some(_) } = &cli.verb
-        && paths.len() > 1
-    {
-        let message = format!("--name goes with one file, not with {}", paths.len());
-        return Err(CommandError::new(ErrorCode::Usage, message).into());
-    }
+    files::check(&cli.verb)?;
     let mut session = Session::open(&cli.globals, console).await?;
     match &cli.verb {
-        Verb::Upload { paths, name } => session.upload(paths, name.as_deref()).await,
+        Verb::Upload(flags) => session.upload(flags).await,
         Verb::Download(flags) => session.download(flags).await,
+        Verb::Find { name } => {
+            session.look(&Command::Find { name: name.clone() }, render::variants).await
+        }
+        Verb::Ls => session.ls().await,
+        Verb::Unshare { name } => {
+            let command = Command::Unshare { name: name.clone() };
+            session
+                .tell(&command, |done: &Unshared| format!("no longer published: {}", done.url))
+                .await
+        }
+        Verb::Transfers { id: None } => {
+            session.look(&Command::Transfers { id: None }, render::transfers).await
+        }
+        Verb::Transfers { id: Some(id) } => {
+            session.look(&Command::Transfers { id: Some(*id) }, render::transfer).await
+        }
         Verb::Get { key } => session.get(key).await,
         Verb::Set { key, value } => {
             let (key, value) = (key.clone(), value.clone());
             let answer = session.ask(&Command::Set { key, value }).await?;
-            session
-                .show(&answer, |stored: &Stored| format!("stored {}/{}", stored.stored, stored.of))
+            session.show(&answer, |stored: &Stored, _| {
+                format!("stored {}/{}", stored.stored, stored.of)
+            })
+        }
+        Verb::Unset { key, value } => {
+            let command = Command::Unset { key: key.clone(), value: value.clone() };
+            let told = |done: &Unset| format!("no longer kept fresh: a value of {}", done.key);
+            session.tell(&command, told).await
         }
         Verb::Peers => session.look(&Command::Peers {}, render::peers).await,
         Verb::Buckets => session.look(&Command::Buckets {}, render::buckets).await,
         Verb::Values { key } => {
-            session.look(&Command::Values { key: key.clone() }, render::held_values).await
+            let command = Command::Values { key: key.clone(), limit: Some(MAX_PAGE), after: None };
+            session.look(&command, render::held_values).await
         }
+        Verb::Lookup { key } => {
+            session.look(&Command::Lookup { key: key.clone() }, render::trace).await
+        }
+        Verb::Actors => session.look(&Command::Actors {}, render::actors).await,
         Verb::Status { wait } => session.status(*wait).await,
         Verb::Stop => session.stop().await,
-        // `node` runs before any of this, `demo` above.
-        Verb::Node(_) | Verb::Demo(_) => Ok(()),
+        // `demo` runs above, the others before any of this.
+        Verb::Node(_) | Verb::Demo(_) | Verb::Completions { .. } | Verb::Man { .. } => Ok(()),
     }
 }
 
@@ -143,92 +168,36 @@ impl Session {
     fn show<T: DeserializeOwned>(
         &self,
         answer: &Value,
-        render: impl FnOnce(&T) -> String,
+        render: impl FnOnce(&T, Width) -> String,
     ) -> Result<(), Failure> {
         if self.console.json() {
             output::document(answer)
         } else {
-            output::result(&render(&typed(answer)?))
+            output::result(&render(&typed(answer)?, output::width()))
         }
+    }
+
+    /// A command without a result: that it is done is a note.
+    async fn tell<T: DeserializeOwned>(
+        &mut self,
+        command: &Command,
+        note: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let answer = self.ask(command).await?;
+        if self.console.json() {
+            return output::document(&answer);
+        }
+        self.console.note(&note(&typed(&answer)?));
+        Ok(())
     }
 
     async fn look<T: DeserializeOwned>(
         &mut self,
         command: &Command,
-        render: impl FnOnce(&T) -> String,
+        render: impl FnOnce(&T, Width) -> String,
     ) -> Result<(), Failure> {
         let answer = self.ask(command).await?;
         self.show(&answer, render)
-    }
-
-    /// Each file by itself: one that fails does not keep the others from being shared. The last
-    /// failure decides how the run ends.
-    async fn upload(&mut self, paths: &[PathBuf], name: Option<&str>) -> Result<(), Failure> {
-        let mut failed = None;
-        for path in paths {
-            match self.upload_one(path, name).await {
-                Ok(()) => {}
-                Err(Failure::Command(error)) if paths.len() > 1 => {
-                    if let Some(error) = failed.replace(error) {
-                        self.console.failure(&error);
-                    }
-                }
-                Err(other) => return Err(other),
-            }
-        }
-        failed.map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    async fn upload_one(&mut self, path: &Path, name: Option<&str>) -> Result<(), Failure> {
-        if path.as_os_str() == "-" {
-            let message =
-                "reading from stdin is not supported: name a file ('./-' for one called so)";
-            return Err(CommandError::new(ErrorCode::Usage, message).into());
-        }
-        let command = Command::Upload {
-            path: absolute(path)?,
-            name: name.map(ToOwned::to_owned),
-            copy: false,
-        };
-        let answer = self.ask(&command).await?;
-        self.show(&answer, |done: &Uploaded| printable(&done.url).into_owned())?;
-        if !self.console.json() {
-            let done: Uploaded = typed(&answer)?;
-            self.console.note(&format!("{}: stored {}/{}", done.name, done.stored, done.of));
-        }
-        Ok(())
-    }
-
-    async fn download(&mut self, flags: &DownloadFlags) -> Result<(), Failure> {
-        let output = flags.output.as_deref().unwrap_or_else(|| Path::new("."));
-        if output.as_os_str() == "-" {
-            let message =
-                "writing to stdout is not supported: name a file ('./-' for one called so)";
-            return Err(CommandError::new(ErrorCode::Usage, message).into());
-        }
-        let command = Command::Download {
-            name: flags.name.clone(),
-            output: Some(absolute(output)?),
-            hash: flags.hash.clone(),
-            newest: flags.newest,
-            strict: flags.strict,
-            on_conflict: flags.on_conflict.into(),
-            no_share: flags.no_share,
-            detach: false,
-            stream: false,
-        };
-        let answer = self.ask(&command).await?;
-        self.show(&answer, |done: &Downloaded| {
-            printable(&done.path.to_string_lossy()).into_owned()
-        })?;
-        if !self.console.json() {
-            let done: Downloaded = typed(&answer)?;
-            self.console.note(&render::downloaded(&done));
-            if let Some(warning) = &done.warning {
-                self.console.note(&format!("the file is saved, but {warning}"));
-            }
-        }
-        Ok(())
     }
 
     async fn get(&mut self, key: &str) -> Result<(), Failure> {

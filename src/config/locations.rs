@@ -3,37 +3,30 @@
 //! Always holds: a node and its clients find the same places from the same flags and environment,
 //! whichever spelling of a folder they were given. Never: creates anything.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use etcetera::BaseStrategy;
 
-use super::{ConfigError, invalid};
+use super::ConfigError;
+use super::sources::{Given, Sources};
 
 /// Longest path of a Unix socket in bytes: `sun_path` has 108, one of them for the final NUL.
 pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 
-/// Where a node's state and its socket are, as given.
+/// Where a node's state, its socket and its settings are, as given.
 #[derive(Debug, Clone, Default, Args)]
 pub struct LocationFlags {
     /// Folder of the node's state [default: kad-actor/HOSTNAME in the XDG data home]
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        env = "KAD_ACTOR_DATA_DIR",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "PATH")]
     pub data_dir: Option<PathBuf>,
     /// Unix socket of the node [default: node.sock in the data dir]
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        env = "KAD_ACTOR_SOCKET",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Settings file [default: kad-actor/config.toml in the XDG config home]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
 }
 
 /// Where a node's state and its socket are. A node and its clients compute the same.
@@ -68,19 +61,40 @@ impl Surroundings {
     }
 }
 
+impl LocationFlags {
+    /// The settings of the data folder and of the socket.
+    pub(super) fn given(&self, sources: &Sources) -> [Given; 2] {
+        let words = |path: &Option<PathBuf>| path.iter().map(OsString::from).collect::<Vec<_>>();
+        sources.locations(&words(&self.data_dir), &words(&self.socket))
+    }
+}
+
+fn path_of(given: &Given) -> Option<&Path> {
+    given.words.first().map(|word| Path::new(&word.text))
+}
+
 impl Locations {
     /// Finds the data folder and the socket that these flags mean, for a node and for its clients.
     pub fn find(flags: &LocationFlags) -> Result<Self, ConfigError> {
-        Self::among(flags, &Surroundings::read())
+        Self::of(&flags.given(&Sources::read(flags.config.as_deref())?))
     }
 
-    fn among(flags: &LocationFlags, around: &Surroundings) -> Result<Self, ConfigError> {
-        let data_dir = match &flags.data_dir {
-            Some(path) => resolve("data-dir", path)?,
-            None => resolve("data-dir", &default_data_dir(around)?)?,
+    /// The places that are meant by these two settings: the data folder's and the socket's.
+    pub(super) fn of([data_dir, socket]: &[Given; 2]) -> Result<Self, ConfigError> {
+        Self::among(path_of(data_dir), path_of(socket), &Surroundings::read())
+    }
+
+    fn among(
+        data_dir: Option<&Path>,
+        socket: Option<&Path>,
+        around: &Surroundings,
+    ) -> Result<Self, ConfigError> {
+        let data_dir = match data_dir {
+            Some(path) => resolve("--data-dir", path)?,
+            None => resolve("--data-dir", &default_data_dir(around)?)?,
         };
-        let socket = match &flags.socket {
-            Some(path) => resolve("socket", path)?,
+        let socket = match socket {
+            Some(path) => resolve("--socket", path)?,
             None => default_socket(&data_dir, around),
         };
         if socket.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
@@ -123,9 +137,11 @@ fn default_socket(data_dir: &Path, around: &Surroundings) -> PathBuf {
 
 /// Absolute, and without symlinks as far as it exists, so that every spelling of a folder gives
 /// the same socket, before the folder is created and after.
-fn resolve(flag: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
+fn resolve(flag: &str, path: &Path) -> Result<PathBuf, ConfigError> {
     if path.as_os_str().is_empty() {
-        return Err(invalid(flag, "", "the path is empty"));
+        let (place, value, reason) =
+            (flag.to_owned(), String::new(), "the path is empty".to_owned());
+        return Err(ConfigError::Invalid { place, value, reason });
     }
     let absolute = std::path::absolute(path)
         .map_err(|error| ConfigError::NoWorkingFolder(error.to_string()))?;

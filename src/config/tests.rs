@@ -4,23 +4,13 @@ use std::path::Path;
 
 use super::*;
 
-fn flags() -> NodeFlags {
-    NodeFlags {
-        listen: "0.0.0.0:8468".to_owned(),
-        admin_listen: "127.0.0.1:8469".to_owned(),
-        bootstrap: Vec::new(),
-        advertise: None,
-        dialect: "list".to_owned(),
-        profile: "lan".to_owned(),
-        store_quota: "64MiB".to_owned(),
-    }
-}
-
 fn build(change: impl FnOnce(&mut NodeFlags)) -> Result<Config, ConfigError> {
-    let mut flags = flags();
+    let mut flags = NodeFlags::default();
     change(&mut flags);
-    let locations = LocationFlags { data_dir: Some(PathBuf::from("/nowhere/data")), socket: None };
-    Config::new(&locations, &flags, false)
+    let nothing = Sources::among(None, None, |_| None).unwrap();
+    let data_dir = Some(PathBuf::from("/nowhere/data"));
+    let locations = LocationFlags { data_dir, ..LocationFlags::default() };
+    Config::among(&nothing, &locations, &flags, false).map(|(config, _)| config)
 }
 
 #[test]
@@ -32,24 +22,26 @@ fn the_defaults_are_the_contract() {
     assert_eq!((config.dialect, config.profile), (Dialect::List, Profile::Lan));
     assert_eq!(config.socket, Path::new("/nowhere/data/node.sock"));
     assert!(config.bootstrap.is_empty() && config.advertise.is_none());
+    assert_eq!(config.disk_quota, None);
 }
 
 #[test]
 fn what_is_right_is_taken() {
     let config = build(|flags| {
-        flags.listen = "127.0.0.1:0".to_owned();
-        flags.admin_listen = "off".to_owned();
+        flags.listen = Some("127.0.0.1:0".to_owned());
+        flags.admin_listen = Some("off".to_owned());
         flags.bootstrap = vec!["Node1.example:8468".to_owned(), "10.0.0.1:1".to_owned()];
         flags.advertise = Some("files.example".to_owned());
-        flags.dialect = "scalar".to_owned();
-        flags.profile = "public".to_owned();
-        flags.store_quota = "1 GiB".to_owned();
+        flags.dialect = Some("scalar".to_owned());
+        flags.profile = Some("public".to_owned());
+        flags.store_quota = Some("1 GiB".to_owned());
+        flags.disk_quota = Some("10GB".to_owned());
     })
     .unwrap();
     assert_eq!(config.admin_listen, None);
     let bootstrap: Vec<_> = config.bootstrap.iter().map(ToString::to_string).collect();
     assert_eq!(bootstrap, ["node1.example:8468", "10.0.0.1:1"]);
-    assert_eq!(config.store_quota, 1 << 30);
+    assert_eq!((config.store_quota, config.disk_quota), (1 << 30, Some(10_000_000_000)));
     assert_eq!((config.dialect, config.profile), (Dialect::Scalar, Profile::Public));
     for (text, host, port) in [
         ("files.example", "files.example", None),
@@ -59,17 +51,17 @@ fn what_is_right_is_taken() {
         ("[2001:db8::1]:80", "[2001:db8::1]", Some(80)),
     ] {
         let host = host.to_owned();
-        assert_eq!(parse_advertise(text, false), Ok(Advertise { host, port }), "{text}");
+        assert_eq!(parse::advertise(text, false), Ok(Advertise { host, port }), "{text}");
     }
-    assert!(parse_advertise("127.0.0.1", true).is_ok(), "a node on loopback may say so");
-    for loopback in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:8469"] {
-        assert!(parse_admin_listen(loopback).is_ok(), "{loopback}");
+    assert!(parse::advertise("127.0.0.1", true).is_ok(), "a node on loopback may say so");
+    for address in ["127.0.0.1:0", "[::1]:8469", "0.0.0.0:8469", "10.0.0.1:8469"] {
+        assert!(parse::admin_listen(address).is_ok(), "{address}");
     }
 }
 
-const WRONG: [(&str, &[&str]); 8] = [
+const WRONG: [(&str, &[&str]); 9] = [
     ("listen", &["", "8468", "localhost:8468", "[::1]:8468", "1.2.3.4:70000", "224.0.0.1:1"]),
-    ("admin-listen", &["", "on", "0.0.0.0:8469", "10.0.0.1:8469", "[::]:1", "[::ffff:1.2.3.4]:1"]),
+    ("admin-listen", &["", "on", "localhost:8469", "1.2.3.4:70000", "224.0.0.1:1", "[ff02::1]:1"]),
     (
         "bootstrap",
         &["", "host", "host:", "host:0", "host:65536", ":1", "[::1]:1", "0.0.0.0:1", "a b:1"],
@@ -79,6 +71,7 @@ const WRONG: [(&str, &[&str]); 8] = [
     ("dialect", &["", "List", "both"]),
     ("profile", &["", "wan"]),
     ("store-quota", &["", "lots", "-1", "1KiB"]),
+    ("disk-quota", &["", "lots", "-1", "on"]),
 ];
 
 #[test]
@@ -87,13 +80,14 @@ fn what_is_wrong_is_named() {
         build(|flags| {
             let value = value.to_owned();
             match flag {
-                "listen" => flags.listen = value,
-                "admin-listen" => flags.admin_listen = value,
+                "listen" => flags.listen = Some(value),
+                "admin-listen" => flags.admin_listen = Some(value),
                 "bootstrap" => flags.bootstrap.push(value),
                 "advertise" => flags.advertise = Some(value),
-                "dialect" => flags.dialect = value,
-                "profile" => flags.profile = value,
-                _ => flags.store_quota = value,
+                "dialect" => flags.dialect = Some(value),
+                "profile" => flags.profile = Some(value),
+                "store-quota" => flags.store_quota = Some(value),
+                _ => flags.disk_quota = Some(value),
             }
         })
     };

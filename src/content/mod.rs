@@ -1,17 +1,22 @@
-//! What files are: names that are safe, content that is known by its hash, and the shares of a
-//! node.
+//! What files are: names that are safe, content that is known by its hash, the shares of a node and
+//! its own copies.
 //!
 //! Always holds: a [`FileName`] is one harmless path component; a [`Verified`] was read whole.
 //! Never: talks to the network, or knows of the DHT.
 
+mod copies;
 mod hash;
 mod name;
+mod record;
 mod shares;
 mod stamp;
 
+pub use copies::{Copies, CopyError, NewCopy, copy_file};
 pub use hash::{ContentHash, ContentHasher, HASH_BYTES, HashError, Verified, hash_file};
 pub use name::{FileName, MAX_NAME_BYTES, NameError};
+pub use record::ShareRecord;
 pub use shares::{
-    MAX_SHARES, OpenError, ShareEntry, Shares, SharesFull, hash_in_place, open_regular,
+    Listed, Loss, MAX_SHARES, OpenError, ShareEntry, Shares, SharesFull, hash_in_place,
+    open_regular,
 };
 pub use stamp::FileStamp;

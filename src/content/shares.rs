@@ -1,13 +1,14 @@
 //! The files a node serves: which name leads to which file, where it lies.
 //!
 //! Always holds: a name leads to one file at most; a file is opened only when it is the very one
-//! that was hashed, by a path on which no link is followed. Never: copies a file, or serves what
+//! that was hashed, by a path on which no link is followed. What had to be withdrawn stays on the
+//! list, unserved, until its name is shared again or given up. Never: copies a file, or serves what
 //! has changed.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +16,10 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::{FileName, FileStamp, Verified, hash_file};
+use super::{ContentHash, FileName, FileStamp, Verified, hash_file};
 
-/// Files a node serves at most: an entry takes about half a KiB, so this bounds them to 50 MiB.
+/// Files a node serves or had to withdraw, at most: an entry takes about half a KiB, so this bounds
+/// them to 50 MiB.
 pub const MAX_SHARES: usize = 100_000;
 
 /// How often a file is hashed before giving up on it, when it changes meanwhile: one that was just
@@ -37,6 +39,8 @@ pub struct ShareEntry {
     pub stamp: FileStamp,
     /// The URL it is published under.
     pub url: String,
+    /// Whether it is the node's own copy, rather than a file of the user's.
+    pub copy: bool,
 }
 
 impl ShareEntry {
@@ -70,10 +74,42 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the shared file itself is lost, rather than merely out of reach for now.
-    pub const fn is_final(&self) -> bool {
-        !matches!(self, Self::Io(_))
+    /// How the shared file is lost; none when it is merely out of reach for now.
+    pub const fn loss(&self) -> Option<Loss> {
+        match self {
+            Self::Gone => Some(Loss::Gone),
+            Self::Changed | Self::NotAFile => Some(Loss::Changed),
+            Self::Io(_) => None,
+        }
     }
+}
+
+/// Why a share is no longer served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Its file is another one now, or has other content.
+    Changed,
+    /// Its file is no longer there.
+    Gone,
+}
+
+impl Loss {
+    /// One word for scripts.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// A share as it stands on the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// What was shared.
+    pub entry: ShareEntry,
+    /// Why it is no longer served; none while it is.
+    pub loss: Option<Loss>,
 }
 
 /// Opens a regular file by a path that has been resolved: no link in it is followed. Never waits
@@ -138,13 +174,13 @@ fn open_without_links(path: &Path) -> io::Result<File> {
 
 /// No room for another share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("{MAX_SHARES} files are shared already, and no more are taken")]
+#[error("{MAX_SHARES} files are shared or withdrawn already, and no more are taken: unshare some")]
 pub struct SharesFull;
 
 /// All shares of a node, by name.
 #[derive(Debug, Clone, Default)]
 pub struct Shares {
-    by_name: BTreeMap<FileName, ShareEntry>,
+    by_name: BTreeMap<FileName, Listed>,
 }
 
 impl Shares {
@@ -154,32 +190,85 @@ impl Shares {
     }
 
     /// Adds a share, which takes the place of an earlier one of the same name; gives that back.
-    pub fn insert(&mut self, entry: ShareEntry) -> Result<Option<ShareEntry>, SharesFull> {
+    pub fn insert(&mut self, entry: ShareEntry) -> Result<Option<Listed>, SharesFull> {
         if self.by_name.len() >= MAX_SHARES && !self.by_name.contains_key(&entry.name) {
             return Err(SharesFull);
         }
-        Ok(self.by_name.insert(entry.name.clone(), entry))
+        Ok(self.by_name.insert(entry.name.clone(), Listed { entry, loss: None }))
     }
 
-    /// The share of this name.
-    pub fn find(&self, name: &str) -> Option<&ShareEntry> {
+    /// Takes back a share of an earlier run, served or not.
+    pub fn restore(&mut self, listed: Listed) {
+        if self.by_name.len() < MAX_SHARES {
+            self.by_name.insert(listed.entry.name.clone(), listed);
+        }
+    }
+
+    /// Gives every share that is served the URL that it has under this base; those that had
+    /// another, with that.
+    pub fn rebase(&mut self, base: &str) -> Vec<(ShareEntry, String)> {
+        let served = self.by_name.values_mut().filter(|listed| listed.loss.is_none());
+        let moved = served.filter_map(|Listed { entry, .. }| {
+            let url = ShareEntry::url_of(base, &entry.name, &entry.verified);
+            let earlier = (url != entry.url).then(|| std::mem::replace(&mut entry.url, url))?;
+            Some((entry.clone(), earlier))
+        });
+        moved.collect()
+    }
+
+    /// The share of this name, served or not.
+    pub fn listed(&self, name: &str) -> Option<&Listed> {
         self.by_name.get(name)
     }
 
-    /// Takes a share away, unless another has taken its place since it was found.
-    pub fn withdraw(&mut self, entry: &ShareEntry) -> bool {
-        let current = self.find(entry.name.as_str()) == Some(entry);
-        current && self.by_name.remove(&entry.name).is_some()
+    /// The share of this name, if it is served.
+    pub fn find(&self, name: &str) -> Option<&ShareEntry> {
+        self.by_name.get(name).filter(|listed| listed.loss.is_none()).map(|listed| &listed.entry)
     }
 
-    /// How many there are.
+    /// A share whose copy has this content; one that is served, if there is one.
+    pub fn find_copy(&self, hash: ContentHash) -> Option<&Listed> {
+        let copies = self.copies().filter(|it| it.entry.verified.hash() == hash);
+        copies.min_by_key(|listed| listed.loss.is_some())
+    }
+
+    /// Every share, served or not, whose file is the node's own copy.
+    pub fn copies(&self) -> impl Iterator<Item = &Listed> {
+        self.by_name.values().filter(|listed| listed.entry.copy)
+    }
+
+    /// A page of the list, by name: what comes after a name, and at most so many.
+    pub fn page(&self, after: Option<&FileName>, limit: usize) -> Vec<Listed> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.by_name.range::<FileName, _>((from, Bound::Unbounded));
+        range.map(|(_, listed)| listed).take(limit).cloned().collect()
+    }
+
+    /// No longer serves a share, unless another has taken its place since it was found. It stays on
+    /// the list.
+    pub fn withdraw(&mut self, entry: &ShareEntry, loss: Loss) -> bool {
+        match self.by_name.get_mut(&entry.name) {
+            Some(listed) if listed.loss.is_none() && listed.entry == *entry => {
+                listed.loss = Some(loss);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes a share off the list, served or not.
+    pub fn remove(&mut self, name: &str) -> Option<Listed> {
+        self.by_name.remove(name)
+    }
+
+    /// How many are served.
     pub fn len(&self) -> usize {
-        self.by_name.len()
+        self.by_name.values().filter(|listed| listed.loss.is_none()).count()
     }
 
-    /// Whether there are none.
+    /// Whether none is served.
     pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.len() == 0
     }
 }
 

@@ -1,108 +1,124 @@
-//! The routes of the admin API, each a command and its reply.
+//! The routes of the admin API, and those of them that only look: each a command and its reply.
 //!
-//! Always holds: an answer is JSON, a failure `{"error":{"code","message"}}` with the HTTP status
-//! that fits its code. A client that leaves cancels what it waited for. Never: changes anything.
+//! Always holds: an answer is JSON. A client that leaves cancels what it waited for. A path says
+//! here, and nowhere else, who may ask it and by which methods. Never: changes anything.
 
-use std::fmt;
+use std::rc::Rc;
 
 use actix::Recipient;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::{HttpResponse, Resource, ResponseError, Route, guard, web};
-use serde::{Deserialize, Serialize};
+use actix_web::middleware::from_fn;
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, Route, guard, web};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use super::body::{query, usage};
+use super::failure::Failure;
+use super::guard::{Access, admit, lock};
+use super::page::{self, NewestFirst, PageQuery, Paged};
+use super::{changes, upload};
 use crate::actors::messages::{EventSink, Execute};
-use crate::command::{Command, CommandError, ErrorCode, Reply};
+use crate::command::{Command, ErrorCode, Reply};
 
-/// Paths that tell nothing but whether the node lives and is ready.
-pub(super) const PROBES: [&str; 2] = ["/livez", "/readyz"];
+pub(super) type Executor = web::Data<Recipient<Execute>>;
+pub(super) type Answer = Result<HttpResponse, Failure>;
 
-type Executor = web::Data<Recipient<Execute>>;
-type Answer = Result<HttpResponse, Failure>;
+/// A path, who may ask it, and what is done by which methods.
+struct Endpoint {
+    path: &'static str,
+    access: Access,
+    methods: Vec<(&'static str, Route)>,
+}
+
+/// Every path there is.
+fn endpoints() -> Vec<Endpoint> {
+    use Access::{Open, Private, Probe};
+    let at = |path, access, methods| Endpoint { path, access, methods };
+    vec![
+        at("/livez", Probe, vec![read(livez)]),
+        at("/readyz", Probe, vec![read(readyz)]),
+        at("/api/v1/node", Open, vec![read(node)]),
+        at("/api/v1/buckets", Open, vec![read(buckets)]),
+        at("/api/v1/buckets/{index}", Open, vec![read(bucket)]),
+        at("/api/v1/peers", Open, vec![read(peers)]),
+        at("/api/v1/values", Open, vec![read(values), post(changes::set), delete(changes::unset)]),
+        at("/api/v1/lookup", Open, vec![read(lookup)]),
+        at("/api/v1/actors", Open, vec![read(actors)]),
+        at("/api/v1/files", Private, vec![read(files)]),
+        at("/api/v1/files/{name}", Private, vec![delete(changes::unshare)]),
+        at("/api/v1/transfers", Private, vec![read(transfers)]),
+        at("/api/v1/transfers/{id}", Private, vec![read(transfer), delete(changes::cancel)]),
+        at("/api/v1/upload", Private, vec![post(upload::upload)]),
+        at("/api/v1/download", Private, vec![post(changes::download)]),
+    ]
+}
+
+fn read<F, A>(handler: F) -> (&'static str, Route)
+where
+    F: Handler<A, Output: Responder>,
+    A: FromRequest + 'static,
+{
+    let reading = guard::Any(guard::Get()).or(guard::Head());
+    ("GET, HEAD", web::route().guard(reading).to(handler))
+}
+
+fn post<F, A>(handler: F) -> (&'static str, Route)
+where
+    F: Handler<A, Output: Responder>,
+    A: FromRequest + 'static,
+{
+    ("POST", web::post().to(handler))
+}
+
+fn delete<F, A>(handler: F) -> (&'static str, Route)
+where
+    F: Handler<A, Output: Responder>,
+    A: FromRequest + 'static,
+{
+    ("DELETE", web::delete().to(handler))
+}
 
 /// Adds the routes.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
-    let bad_query = web::QueryConfig::default()
-        .error_handler(|error, _| failure(ErrorCode::Usage, error.to_string()).into());
-    config
-        .app_data(bad_query)
-        .service(look("/livez", reading().to(livez)))
-        .service(look("/readyz", reading().to(readyz)))
-        .service(look("/api/v1/node", reading().to(node)))
-        .service(look("/api/v1/buckets", reading().to(buckets)))
-        .service(look("/api/v1/buckets/{index}", reading().to(bucket)))
-        .service(look("/api/v1/peers", reading().to(peers)))
-        .service(look("/api/v1/values", reading().to(values)))
-        .default_service(web::to(not_found));
-}
-
-fn look(path: &str, route: Route) -> Resource {
-    web::resource(path).route(route).default_service(web::to(only_reading))
-}
-
-fn reading() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
-}
-
-/// A command that failed, as HTTP says it.
-#[derive(Debug)]
-pub(super) struct Failure(pub(super) CommandError);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl ResponseError for Failure {
-    fn status_code(&self) -> StatusCode {
-        match self.0.code {
-            ErrorCode::Usage => StatusCode::BAD_REQUEST,
-            ErrorCode::Denied => StatusCode::FORBIDDEN,
-            ErrorCode::NotFound => StatusCode::NOT_FOUND,
-            ErrorCode::Exists | ErrorCode::Ambiguous => StatusCode::CONFLICT,
-            ErrorCode::SourcesFailed | ErrorCode::Mismatch => StatusCode::BAD_GATEWAY,
-            ErrorCode::NoPeers | ErrorCode::NoDaemon | ErrorCode::Interrupted => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            ErrorCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            ErrorCode::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
-            ErrorCode::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+    for Endpoint { path, access, methods } in endpoints() {
+        let names: Vec<&str> = methods.iter().map(|(name, _)| *name).collect();
+        let allow: Rc<str> = names.join(", ").into();
+        let mut resource = web::resource(path);
+        for (_, route) in methods {
+            resource = resource.route(route);
         }
+        config.service(
+            resource
+                .wrap(from_fn(move |request, next| admit(access, allow.clone(), request, next))),
+        );
     }
-
-    fn error_response(&self) -> HttpResponse {
-        error_body(self.status_code(), &self.0)
-    }
+    // On loopback there is no secret in what is not there.
+    let nowhere = web::resource("{path:.*}").route(web::to(not_found));
+    config.service(nowhere.wrap(from_fn(|request, next| lock(Access::Open, request, next))));
 }
 
-fn error_body(status: StatusCode, error: &CommandError) -> HttpResponse {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        error: &'a CommandError,
-    }
-    HttpResponse::build(status).json(Body { error })
-}
-
-fn failure(code: ErrorCode, message: impl Into<String>) -> Failure {
-    Failure(CommandError::new(code, message))
-}
-
-async fn execute(executor: &Executor, command: Command) -> Result<Reply, Failure> {
+/// Has one command carried out for a client that waits.
+pub(super) async fn execute(executor: &Executor, command: Command) -> Result<Reply, Failure> {
     // Cancels when this future is dropped: the client has left.
     let cancel = CancellationToken::new();
     let _guard = cancel.clone().drop_guard();
-    let request = Execute::new(command, EventSink::none(), cancel);
+    send(executor, Execute::new(command, EventSink::none(), cancel)).await
+}
+
+pub(super) async fn send(executor: &Executor, request: Execute) -> Result<Reply, Failure> {
     match executor.send(request).await {
-        Ok(reply) => reply.map_err(Failure),
-        Err(_) => Err(failure(ErrorCode::NoDaemon, "the node is stopping")),
+        Ok(reply) => Ok(reply?),
+        Err(_) => Err(Failure::new(ErrorCode::NoDaemon, "the node is stopping")),
     }
 }
 
-async fn reply_to(executor: &Executor, command: Command) -> Answer {
+pub(super) async fn reply_to(executor: &Executor, command: Command) -> Answer {
     let reply = execute(executor, command).await?;
     Ok(HttpResponse::Ok().json(reply))
+}
+
+/// The node gave an answer to something else: a fault of this program.
+pub(super) fn other_answer() -> Failure {
+    Failure::new(ErrorCode::Failed, "the node gave another answer than was asked for")
 }
 
 async fn node(executor: Executor) -> Answer {
@@ -113,35 +129,87 @@ async fn buckets(executor: Executor) -> Answer {
     reply_to(&executor, Command::Buckets {}).await
 }
 
-async fn peers(executor: Executor) -> Answer {
-    reply_to(&executor, Command::Peers {}).await
-}
-
 async fn bucket(executor: Executor, index: web::Path<String>) -> Answer {
-    let Ok(index) = index.parse::<usize>() else {
-        return Err(failure(ErrorCode::Usage, "the index of a bucket is a number"));
-    };
+    let index = index.parse::<usize>().map_err(|_| usage("the index of a bucket is a number"))?;
     let Reply::Buckets(table) = execute(&executor, Command::Buckets {}).await? else {
-        return Err(failure(ErrorCode::Failed, "the node gave another answer than its buckets"));
+        return Err(other_answer());
     };
     match table.buckets.iter().find(|bucket| bucket.index == index) {
         Some(bucket) => Ok(HttpResponse::Ok().json(bucket)),
-        None => Err(failure(
+        None => Err(Failure::new(
             ErrorCode::NotFound,
             format!("there is no bucket {index}; the table has {}", table.buckets.len()),
         )),
     }
 }
 
+async fn peers(executor: Executor, request: HttpRequest) -> Answer {
+    let page: PageQuery = query(&request)?;
+    let Reply::Peers(mut peers) = execute(&executor, Command::Peers {}).await? else {
+        return Err(other_answer());
+    };
+    let next = page::cut(&mut peers.peers, &page, |peer| peer.id.clone())?;
+    Ok(HttpResponse::Ok().json(Paged::new(peers, next)))
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ValuesQuery {
     key: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
 }
 
-async fn values(executor: Executor, query: web::Query<ValuesQuery>) -> Answer {
-    let key = query.into_inner().key;
-    reply_to(&executor, Command::Values { key }).await
+async fn values(executor: Executor, request: HttpRequest) -> Answer {
+    let ValuesQuery { key, limit, after } = query(&request)?;
+    reply_to(&executor, Command::Values { key, limit, after }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LookupQuery {
+    key: String,
+}
+
+async fn lookup(executor: Executor, request: HttpRequest) -> Answer {
+    let LookupQuery { key } = query(&request)?;
+    reply_to(&executor, Command::Lookup { key }).await
+}
+
+async fn actors(executor: Executor) -> Answer {
+    reply_to(&executor, Command::Actors {}).await
+}
+
+async fn files(executor: Executor, request: HttpRequest) -> Answer {
+    let PageQuery { limit, after } = query(&request)?;
+    reply_to(&executor, Command::Ls { limit, after }).await
+}
+
+async fn transfers(executor: Executor, request: HttpRequest) -> Answer {
+    let page: PageQuery = query(&request)?;
+    let command = Command::Transfers { id: None };
+    let Reply::Transfers(mut list) = execute(&executor, command).await? else {
+        return Err(other_answer());
+    };
+    let next = page::cut(&mut list.transfers, &page, |transfer| NewestFirst(transfer.id))?;
+    Ok(HttpResponse::Ok().json(Paged::new(list, next)))
+}
+
+async fn transfer(executor: Executor, id: web::Path<String>) -> Answer {
+    let id = transfer_id(&id)?;
+    let command = Command::Transfers { id: Some(id) };
+    let Reply::Transfers(list) = execute(&executor, command).await? else {
+        return Err(other_answer());
+    };
+    match list.transfers.iter().find(|transfer| transfer.id == id) {
+        Some(transfer) => Ok(HttpResponse::Ok().json(transfer)),
+        None => Err(Failure::new(ErrorCode::NotFound, format!("there is no transfer {id}"))),
+    }
+}
+
+/// The number in `/transfers/{id}`.
+pub(super) fn transfer_id(text: &str) -> Result<u64, Failure> {
+    text.parse().map_err(|_| usage("the id of a transfer is a number"))
 }
 
 /// Asks nobody: a probe that restarts the node must not fail because an actor is busy.
@@ -154,18 +222,27 @@ async fn readyz(executor: Executor) -> Answer {
         Reply::Status(status) if status.ready => {
             Ok(HttpResponse::Ok().json(serde_json::json!({ "ready": true })))
         }
-        _ => Err(failure(ErrorCode::NoPeers, "the node has no peer yet")),
+        _ => Err(Failure::new(ErrorCode::NoPeers, "the node has no peer yet")),
     }
 }
 
 async fn not_found() -> Answer {
-    Err(failure(ErrorCode::NotFound, "there is nothing at this path"))
+    Err(Failure::new(ErrorCode::NotFound, "there is nothing at this path"))
 }
 
-async fn only_reading() -> HttpResponse {
-    let error = CommandError::new(ErrorCode::Usage, "only GET and HEAD are answered here");
-    let mut response = error_body(StatusCode::METHOD_NOT_ALLOWED, &error);
-    let allowed = HeaderValue::from_static("GET, HEAD");
-    response.headers_mut().insert(ALLOW, allowed);
-    response
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_and_method_is_documented() {
+        let page = include_str!("../../docs/http.md");
+        for Endpoint { path, methods, .. } in endpoints() {
+            for (allow, _) in methods {
+                let method = allow.split(',').next().unwrap();
+                let line = format!("`{method} {path}`");
+                assert!(page.contains(&line), "docs/http.md does not tell of {line}");
+            }
+        }
+    }
 }

@@ -46,7 +46,7 @@ impl<K: Ord + Clone, V> BoundedMap<K, V> {
     }
 
     #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 }

@@ -3,16 +3,24 @@
 //! Always holds: at most alpha peers keep it waiting; there are no rounds, and a straggler frees
 //! its place as soon as its answer is more likely lost than late; it ends when the k nearest that
 //! are alive have all answered, or, looking for values, when enough holders have. Never: asks two
-//! ids at one address, so that lies about a victim cost the victim one datagram.
+//! ids at one address, so that lies about a victim cost the victim one question.
+
+mod hosts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 
 use super::wire::NodeEntry;
 use super::{Distance, Key, NodeId, Settings};
+use hosts::Hosts;
 
 /// Candidates a lookup remembers; the farthest unasked give way.
-const MAX_CANDIDATES: usize = 256;
+pub(super) const MAX_CANDIDATES: usize = 256;
+/// Peers that it asks at most: several times what a network of millions takes. Liars could lead it
+/// on for ever.
+const MAX_QUESTIONS: usize = MAX_CANDIDATES;
+/// Further addresses that are remembered of an id.
+const MAX_ELSEWHERE: usize = 2;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +59,40 @@ enum State {
 #[derive(Debug, Clone)]
 struct Candidate {
     entry: NodeEntry,
+    /// Where else it is said to live, for when nobody answers there: a liar may have come first.
+    elsewhere: Vec<SocketAddrV4>,
+    /// 1 for a contact of the own table, one more than who named it otherwise.
+    hop: u32,
     state: State,
     /// It returned values.
     holder: bool,
     /// It was asked for the nodes it knows: a holder's values come without them.
     expanded: bool,
+}
+
+impl Candidate {
+    const fn new(entry: NodeEntry, hop: u32) -> Self {
+        let elsewhere = Vec::new();
+        Self { entry, elsewhere, hop, state: State::New, holder: false, expanded: false }
+    }
+
+    /// Somebody says that it lives there.
+    fn note_elsewhere(&mut self, address: SocketAddrV4) {
+        if self.state == State::Gone {
+            (self.entry.address, self.state) = (address, State::New);
+        } else if self.hop > 1
+            && self.entry.address != address
+            && self.elsewhere.len() < MAX_ELSEWHERE
+            && !self.elsewhere.contains(&address)
+        {
+            self.elsewhere.push(address);
+        }
+    }
+
+    /// Whether somebody else at its IP has to answer first.
+    fn waits_for(&self, hosts: &Hosts) -> bool {
+        self.state == State::New && hosts.is_busy(*self.entry.address.ip())
+    }
 }
 
 /// A search under way.
@@ -68,7 +105,11 @@ pub(super) struct Lookup {
     alpha: usize,
     union_holders: usize,
     candidates: BTreeMap<Distance, Candidate>,
-    addresses: BTreeSet<SocketAddrV4>,
+    /// Addresses of own contacts, whose ids are proven, and of whoever was asked. Before that a
+    /// mere claim excludes no other: else a liar would hide a node by naming it under a far id.
+    taken: BTreeSet<SocketAddrV4>,
+    hosts: Hosts,
+    questions: usize,
 }
 
 impl Lookup {
@@ -88,9 +129,11 @@ impl Lookup {
             alpha: settings.alpha,
             union_holders: settings.union_holders,
             candidates: BTreeMap::new(),
-            addresses: BTreeSet::new(),
+            taken: BTreeSet::new(),
+            hosts: Hosts::new(settings.on_loopback),
+            questions: 0,
         };
-        lookup.add(seeds);
+        lookup.add(seeds, 1);
         lookup
     }
 
@@ -106,19 +149,29 @@ impl Lookup {
         }
         let (goal, k) = (self.goal, self.k);
         let busy = self.candidates.values().filter(|c| c.state == State::Asked).count();
-        let mut nearest = self.candidates.values_mut().filter(|c| c.state != State::Gone).take(k);
         if busy >= self.alpha {
             return Step::Wait;
         }
-        if let Some(new) = nearest.find(|candidate| candidate.state == State::New) {
+        let may_be_asked = |c: &&mut Candidate| c.state != State::Gone && !c.waits_for(&self.hosts);
+        let mut nearest = self.candidates.values_mut().filter(may_be_asked).take(k);
+        if self.questions < MAX_QUESTIONS
+            && let Some(new) = nearest.find(|candidate| candidate.state == State::New)
+        {
+            self.questions += 1;
             new.state = State::Asked;
             new.expanded = goal == Goal::Nodes;
+            let entry = new.entry;
+            self.hosts.ask(*entry.address.ip());
+            self.take(entry.address);
             return match goal {
-                Goal::Nodes => Step::AskNodes(new.entry),
-                Goal::Values => Step::AskValues(new.entry),
+                Goal::Nodes => Step::AskNodes(entry),
+                Goal::Values => Step::AskValues(entry),
             };
         }
-        if self.nearest().any(|c| matches!(c.state, State::Asked | State::Slow)) {
+        let is_open = |c: &Candidate| {
+            matches!(c.state, State::Asked | State::Slow) || c.waits_for(&self.hosts)
+        };
+        if self.nearest().any(is_open) {
             return Step::Wait;
         }
         // Holders answered with values alone; there may be more of them than we know.
@@ -136,13 +189,21 @@ impl Lookup {
         if let Some(candidate) = self.candidate(peer) {
             candidate.state = State::Answered;
             candidate.expanded = true;
-            self.add(nodes);
+            let (ip, hop) = (*candidate.entry.address.ip(), candidate.hop);
+            self.hosts.prove(ip);
+            self.add(nodes, hop + 1);
         }
     }
 
     /// One more candidate turned up.
     pub(super) fn on_found(&mut self, entry: NodeEntry) {
-        self.add([entry]);
+        self.add([entry], 1);
+    }
+
+    /// How far a peer is from the own table: 1 for a contact, one more than who named it first
+    /// otherwise.
+    pub(super) fn hop(&self, peer: &NodeId) -> u32 {
+        self.candidates.get(&self.target.distance(peer)).map_or(0, |candidate| candidate.hop)
     }
 
     /// A peer answered with values.
@@ -150,6 +211,8 @@ impl Lookup {
         if let Some(candidate) = self.candidate(peer) {
             candidate.state = State::Answered;
             candidate.holder = true;
+            let ip = *candidate.entry.address.ip();
+            self.hosts.prove(ip);
         }
     }
 
@@ -164,11 +227,23 @@ impl Lookup {
 
     /// A peer is silent, or answered nonsense.
     pub(super) fn on_gone(&mut self, peer: &NodeId) {
-        if let Some(candidate) = self.candidate(peer)
+        let distance = self.target.distance(peer);
+        if let Some(candidate) = self.candidates.get_mut(&distance)
             && matches!(candidate.state, State::Asked | State::Slow)
         {
             // A holder that did not tell its nodes remains a holder.
             candidate.state = if candidate.holder { State::Answered } else { State::Gone };
+            let ip = *candidate.entry.address.ip();
+            candidate.elsewhere.retain(|address| !self.taken.contains(address));
+            if candidate.state == State::Gone
+                && let Some(address) = candidate.elsewhere.pop()
+            {
+                (candidate.entry.address, candidate.state) = (address, State::New);
+            }
+            self.hosts.note_silence(ip);
+            if self.hosts.is_hopeless(ip) {
+                self.candidates.retain(|_, c| c.state != State::New || *c.entry.address.ip() != ip);
+            }
         }
     }
 
@@ -204,21 +279,37 @@ impl Lookup {
             && prompt.take(self.union_holders).all(|c| c.holder || c.state == State::Answered)
     }
 
+    /// No other id is asked at this address.
+    fn take(&mut self, address: SocketAddrV4) {
+        self.taken.insert(address);
+        self.candidates
+            .retain(|_, c| c.state != State::New || c.hop == 1 || c.entry.address != address);
+    }
+
     fn candidate(&mut self, peer: &NodeId) -> Option<&mut Candidate> {
         self.candidates.get_mut(&self.target.distance(peer))
     }
 
-    fn add(&mut self, nodes: impl IntoIterator<Item = NodeEntry>) {
+    fn add(&mut self, nodes: impl IntoIterator<Item = NodeEntry>, hop: u32) {
         for entry in nodes {
+            if hop == 1 {
+                self.hosts.prove(*entry.address.ip());
+            }
             let distance = self.target.distance(&entry.id);
             if entry.id == self.own
-                || self.candidates.contains_key(&distance)
-                || !self.addresses.insert(entry.address)
+                || self.hosts.is_hopeless(*entry.address.ip())
+                || self.taken.contains(&entry.address)
             {
                 continue;
             }
-            let candidate = Candidate { entry, state: State::New, holder: false, expanded: false };
-            self.candidates.insert(distance, candidate);
+            if let Some(known) = self.candidates.get_mut(&distance) {
+                known.note_elsewhere(entry.address);
+                continue;
+            }
+            if hop == 1 {
+                self.take(entry.address);
+            }
+            self.candidates.insert(distance, Candidate::new(entry, hop));
         }
         while self.candidates.len() > MAX_CANDIDATES {
             let farthest = self.candidates.iter().rev().find(|(_, c)| c.state == State::New);
@@ -226,7 +317,7 @@ impl Lookup {
                 break;
             };
             if let Some(gone) = self.candidates.remove(&distance) {
-                self.addresses.remove(&gone.entry.address);
+                self.taken.remove(&gone.entry.address);
             }
         }
     }

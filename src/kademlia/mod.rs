@@ -7,6 +7,7 @@
 
 mod bounded;
 mod bucket;
+mod budget;
 mod contact;
 mod id;
 mod lookup;
@@ -24,12 +25,12 @@ pub use bucket::KBucket;
 pub use contact::{Contact, RoundTrip};
 pub use id::{Distance, ID_BITS, ID_BYTES, IdError, Key, NodeId};
 pub use node::{MAX_OPERATIONS, Node, Output};
-pub use operation::{OpId, Outcome};
+pub use operation::{Hop, HopAnswer, OpId, Outcome};
 pub use settings::{Dialect, Profile, Settings};
 pub use table::{Inserted, RoutingTable};
 pub use time::Timestamp;
 pub use value::Value;
 pub use values::{
     DEFAULT_QUOTA_BYTES, Held, HeldDetail, HeldKey, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY,
-    MultiStore, Record, RecordName, Source, StoreReply, StoreRequest, expiry_after_downtime,
+    MultiStore, Place, Record, RecordName, Source, StoreReply, StoreRequest, expiry_after_downtime,
 };

@@ -6,7 +6,9 @@
 
 mod absent;
 mod handover;
+mod limits;
 mod outbound;
+mod reach;
 mod requests;
 mod responses;
 mod upkeep;
@@ -19,7 +21,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::bounded::BoundedMap;
 use super::lookup::{Goal, Lookup};
-use super::operation::{Get, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Walk};
+use super::operation::{
+    Get, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Trace, Walk,
+};
 use super::rpc::{Due, Inflight, Owner};
 use super::table::RoutingTable;
 use super::values::{StoreReply, StoreRequest};
@@ -27,6 +31,8 @@ use super::wire::NodeEntry;
 use super::{Dialect, Key, NodeId, Settings, Timestamp, Value};
 use absent::Absent;
 use handover::{HandoverStep, Handovers};
+use limits::Limits;
+use reach::Probes;
 use requests::Requests;
 use responses::Verified;
 use upkeep::Upkeep;
@@ -54,6 +60,9 @@ pub enum Output {
     },
     /// Ask the store, and hand its reply to [`Node::handle_store_reply`].
     Store(u64, StoreRequest),
+    /// Try for a second to connect to this TCP address, and tell [`Node::handle_reach`] whether
+    /// that worked.
+    Reach(u64, SocketAddrV4),
     /// An operation is over.
     Done(OpId, Outcome),
 }
@@ -92,6 +101,8 @@ pub struct Node {
     upkeep: Upkeep,
     handovers: Handovers,
     absent: Absent,
+    limits: Limits,
+    probes: Probes,
     operations: BTreeMap<OpId, (Operation, Client)>,
     events: VecDeque<(OpId, OpEvent)>,
     tickets: BTreeMap<u64, Waiting>,
@@ -113,6 +124,8 @@ impl Node {
             upkeep: Upkeep::new(now, &settings, &mut rng),
             handovers: Handovers::default(),
             absent: Absent::default(),
+            limits: Limits::default(),
+            probes: Probes::default(),
             operations: BTreeMap::new(),
             events: VecDeque::new(),
             tickets: BTreeMap::new(),
@@ -142,6 +155,14 @@ impl Node {
     /// Finds all values of a key. None while [`MAX_OPERATIONS`] are under way.
     pub fn start_get(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
         self.begin_get(now, Client::User, key)
+    }
+
+    /// Looks for the values of a key and notes every request; keeps and changes nothing.
+    pub fn start_trace(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
+        let lookup = self.lookup(key, Goal::Values);
+        self.begin(now, Client::User, |acts| {
+            Operation::Trace(Box::new(Trace::start(lookup, now, acts)))
+        })
     }
 
     /// Publishes a value: the own store keeps it, and the k nearest nodes get it.
@@ -175,14 +196,16 @@ impl Node {
 
     /// A datagram came in.
     pub fn handle_datagram(&mut self, now: Timestamp, from: SocketAddrV4, bytes: &[u8]) {
-        self.receive(now, from, bytes);
-        self.pump(now);
+        if self.admits(now, from, bytes) {
+            self.receive(now, from, bytes);
+            self.pump(now);
+        }
     }
 
     /// The store has replied to a ticket.
     pub fn handle_store_reply(&mut self, now: Timestamp, ticket: u64, reply: StoreReply) {
         match self.tickets.remove(&ticket) {
-            Some(Waiting::Request(asker)) => self.answer_from_store(&asker, reply),
+            Some(Waiting::Request(asker)) => self.answer_from_store(now, &asker, reply),
             Some(Waiting::Operation(op)) => self.events.push_back((op, OpEvent::Disk(reply))),
             Some(Waiting::Handover(step)) => self.go_on_handing_over(now, step, reply),
             Some(Waiting::Upkeep(step)) => self.go_on_with_upkeep(now, step, reply),

@@ -1,4 +1,5 @@
-//! What a node does in several steps: get, put, walk to a key, join a network, ask how it is seen.
+//! What a node does in several steps: get, put, walk to a key, join a network, ask how it is seen
+//! and whether it can be reached.
 //!
 //! Always holds: an operation takes events and answers with acts; it ends exactly once, by
 //! [`Act::Finish`]. Never: sends or keeps time by itself, or reports a success that nobody
@@ -6,17 +7,23 @@
 
 mod get;
 mod put;
+mod reach;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use super::lookup::{Goal, Lookup, Step};
 use super::values::{Held, StoreReply, StoreRequest};
 use super::wire::NodeEntry;
-use super::{Key, NodeId, Settings, Value};
+use super::{Key, NodeId, Settings, Timestamp, Value};
 
 pub(super) use get::Get;
 pub(super) use put::{Purpose, Put};
+pub(super) use reach::Reach;
+pub(super) use trace::Trace;
+pub use trace::{Hop, HopAnswer};
 
 /// Names an operation until it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +59,20 @@ pub enum Outcome {
     },
     /// Of a walk.
     Walked,
+    /// Of a traced lookup.
+    Traced {
+        /// Every request, in the order they were made.
+        hops: Vec<Hop>,
+        /// Distinct values that were found.
+        values: usize,
+        /// From the first request to the end.
+        took: Duration,
+    },
+    /// Whether peers can connect to a TCP port of this node.
+    Reach {
+        /// None when nobody says so who sees this node at the IP in question.
+        reachable: Option<bool>,
+    },
     /// The IP that most of the asked peers see. Ports differ behind address translation, and say
     /// nothing of where files are served.
     Observed {
@@ -68,6 +89,7 @@ pub(super) enum Act {
     Store { to: NodeEntry, key: Key, value: Value, awaited: bool },
     Ping(SocketAddrV4),
     Stun(NodeEntry),
+    Reach { to: NodeEntry, port: u16 },
     Disk(StoreRequest),
     Finish(Outcome),
 }
@@ -91,6 +113,10 @@ pub(super) enum OpEvent {
         from: NodeId,
         as_ip: Ipv4Addr,
     },
+    Reached {
+        from: NodeId,
+        reachable: bool,
+    },
     Pong {
         entry: NodeEntry,
     },
@@ -113,6 +139,8 @@ pub(super) enum Operation {
     Walk(Box<Walk>),
     Join(Box<Join>),
     Observe(Observe),
+    Trace(Box<Trace>),
+    Reach(Reach),
 }
 
 impl Operation {
@@ -123,17 +151,20 @@ impl Operation {
             Self::Put(put) => Some(*put.lookup.target()),
             Self::Walk(walk) => Some(*walk.lookup.target()),
             Self::Join(join) => Some(*join.lookup.target()),
-            Self::Observe(_) => None,
+            Self::Trace(trace) => Some(*trace.lookup.target()),
+            Self::Observe(_) | Self::Reach(_) => None,
         }
     }
 
-    pub(super) fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
+    pub(super) fn handle(&mut self, now: Timestamp, event: OpEvent, acts: &mut Vec<Act>) {
         match self {
             Self::Get(get) => get.handle(event, acts),
             Self::Put(put) => put.handle(event, acts),
             Self::Walk(walk) => walk.handle(event, acts),
             Self::Join(join) => join.handle(event, acts),
             Self::Observe(observe) => observe.handle(&event, acts),
+            Self::Trace(trace) => trace.handle(now, event, acts),
+            Self::Reach(reach) => reach.handle(&event, acts),
         }
     }
 }

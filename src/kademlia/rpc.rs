@@ -28,6 +28,9 @@ const MIN_STORE_STALL: Duration = Duration::from_millis(400);
 /// A peer is called silent no sooner and no later than this. Python peers wait 5 s, too.
 const MIN_DEADLINE: Duration = Duration::from_secs(2);
 const MAX_DEADLINE: Duration = Duration::from_secs(5);
+/// Whoever is asked to connect to this node tries for a second, and round trips come on top; a
+/// person waits for it.
+const REACH_WITHIN: Duration = Duration::from_secs(2);
 
 /// What was asked, which is what an answer's meaning depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,7 @@ pub(super) enum Asked {
     Store,
     FindNode,
     FindValue,
+    Reach,
 }
 
 /// On whose behalf.
@@ -121,9 +125,14 @@ impl Inflight {
         // A stranger may have to ask who we are before it answers: a second round trip.
         let stranger = self.network.map_or(FIRST_TIMEOUT, |rtt| rtt.expected_within() * 2);
         let expected = peer.map_or(stranger, |rtt| rtt.expected_within());
-        let timeout = expected.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
+        // The answer takes what connecting takes, whatever the peer's round trip, and a second copy
+        // would ask for a second connection.
+        let (stage, timeout) = if asked == Asked::Reach {
+            (Stage::Resent, REACH_WITHIN)
+        } else {
+            (Stage::Sent, expected.clamp(MIN_TIMEOUT, MAX_TIMEOUT))
+        };
         let timer = now + timeout;
-        let stage = Stage::Sent;
         let pending = Pending { to, asked, owner, sent: now, stage, timeout, timer, datagram };
         self.timers.insert((timer, id));
         self.verifying += usize::from(pending.is_verification());
@@ -134,6 +143,11 @@ impl Inflight {
         let pending = self.pending.remove(&id)?;
         self.verifying -= usize::from(pending.is_verification());
         Some(pending)
+    }
+
+    /// Whether a response with this id from this address answers a request.
+    pub(super) fn is_owed(&self, id: RpcId, from: SocketAddrV4) -> bool {
+        self.pending.get(&id).is_some_and(|pending| pending.to == from)
     }
 
     /// Takes the request that a response from this address answers, with its round trip. Nobody

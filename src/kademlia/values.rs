@@ -4,6 +4,7 @@
 //! published is never displaced, and a value whose URL names its sender's own host is never
 //! displaced by one that doesn't. Never: lets a third party's repeats keep a value alive.
 
+mod details;
 mod exchange;
 mod record;
 mod room;
@@ -17,7 +18,7 @@ use super::{Key, Timestamp, Value};
 
 use self::record::Journal;
 
-pub use exchange::{Held, HeldDetail, HeldKey, Source, StoreReply, StoreRequest};
+pub use exchange::{Held, HeldDetail, HeldKey, Place, Source, StoreReply, StoreRequest};
 pub use record::{Record, RecordName, expiry_after_downtime};
 
 /// Values of one key: as many providers as a downloader could use, and they fit a few datagrams.
@@ -114,8 +115,8 @@ impl MultiStore {
             }
             StoreRequest::Get { key } => StoreReply::Values(self.get(now, &key)),
             StoreRequest::Forget { key, value } => {
-                self.remove(&key, |stored| stored.is_own() && stored.value == value);
-                StoreReply::Forgotten
+                let gone = self.remove(&key, |stored| stored.is_own() && stored.value == value);
+                StoreReply::Forgotten { found: !gone.is_empty() }
             }
             StoreRequest::Keys { after, limit } => StoreReply::Keys(self.page(now, after, limit)),
         }
@@ -133,26 +134,6 @@ impl MultiStore {
             }
             self.index_expiry(key);
         }
-    }
-
-    /// What is held under one key or under all, in key order, up to a limit.
-    pub fn details(&self, now: Timestamp, key: Option<Key>, limit: usize) -> Vec<HeldDetail> {
-        let range = match key {
-            Some(key) => self.keys.range(key..=key),
-            None => self.keys.range(..),
-        };
-        let all = range.flat_map(|(key, values)| values.iter().map(|stored| (*key, stored)));
-        let detail = |(key, stored): (Key, &Stored)| HeldDetail {
-            key,
-            value: stored.value.clone(),
-            publisher: match stored.source {
-                Source::Own => None,
-                Source::Peer { address, .. } => Some(address),
-            },
-            age: now.since(stored.first_seen),
-            expires_in: stored.expires.map(|at| at.since(now)),
-        };
-        all.take(limit).map(detail).collect()
     }
 
     fn get(&self, now: Timestamp, key: &Key) -> Vec<Held> {

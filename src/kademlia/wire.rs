@@ -22,11 +22,12 @@ use thiserror::Error;
 use super::{ID_BYTES, Key, NodeId};
 
 pub use decode::{
-    decode, decode_find_value, decode_nodes, decode_pong, decode_store_answer, decode_stun,
+    answers, decode, decode_find_value, decode_nodes, decode_pong, decode_reach_answer,
+    decode_store_answer, decode_stun,
 };
 pub use encode::{
-    EncodeError, encode_nodes, encode_pong, encode_request, encode_store_answer, encode_stun,
-    encode_values,
+    EncodeError, encode_nodes, encode_pong, encode_reach_answer, encode_request,
+    encode_store_answer, encode_stun, encode_values,
 };
 pub use value::{StoredValue, ValueRef, Values};
 
@@ -113,6 +114,14 @@ pub enum Request<'a> {
     },
     /// From which address do you see me? Answered by [`encode_stun`].
     Stun,
+    /// Can you connect to this TCP port at the address I ask from? An extension, which Python peers
+    /// meet with silence. Answered by [`encode_reach_answer`].
+    Reach {
+        /// Who asks.
+        sender: NodeId,
+        /// Not 0.
+        port: u16,
+    },
 }
 
 impl Request<'_> {
@@ -122,7 +131,8 @@ impl Request<'_> {
             Self::Ping { sender }
             | Self::Store { sender, .. }
             | Self::FindNode { sender, .. }
-            | Self::FindValue { sender, .. } => Some(*sender),
+            | Self::FindValue { sender, .. }
+            | Self::Reach { sender, .. } => Some(*sender),
             Self::Stun => None,
         }
     }

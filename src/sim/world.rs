@@ -221,7 +221,7 @@ impl World {
 
     /// Whether a node holds a value of a key.
     pub fn holds(&self, index: usize, key: &Key) -> bool {
-        !self.machines[index].store.details(self.now, Some(*key), 1).is_empty()
+        !self.machines[index].store.details(self.now, Some(*key), None, 1).is_empty()
     }
 
     fn wait_for(&mut self, index: usize, op: OpId) -> Option<(Timestamp, Outcome)> {
@@ -276,6 +276,10 @@ impl World {
                     let machine = &mut self.machines[index];
                     let reply = machine.store.handle(now, request);
                     machine.node.handle_store_reply(now, ticket, reply);
+                }
+                Output::Reach(ticket, address) => {
+                    let reachable = self.is_alive(address);
+                    self.machines[index].node.handle_reach(now, ticket, reachable);
                 }
                 Output::Done(op, outcome) => {
                     self.outcomes.insert((index, op), (now, outcome));

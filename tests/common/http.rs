@@ -25,6 +25,11 @@ impl Answer {
         Some(value)
     }
 
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
@@ -52,11 +57,24 @@ pub(crate) async fn ask(
     target: &str,
     headers: &[&str],
 ) -> Answer {
+    ask_with(address, method, target, headers, &[]).await
+}
+
+/// The same with a body; an empty one is none.
+pub(crate) async fn ask_with(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> Answer {
     let named = headers.iter().any(|header| header.starts_with("Host:"));
     let host = format!("Host: {address}");
     let own = (!named).then_some(host.as_str());
-    let lines: Vec<&str> = own.into_iter().chain(headers.iter().copied()).collect();
+    let length = format!("Content-Length: {}", body.len());
+    let length = (!body.is_empty()).then_some(length.as_str());
+    let lines: Vec<&str> = own.into_iter().chain(headers.iter().copied()).chain(length).collect();
     let head = lines.join("\r\n");
     let request = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n{head}\r\n\r\n");
-    exchange(address, request.as_bytes()).await
+    exchange(address, &[request.as_bytes(), body].concat()).await
 }

@@ -10,10 +10,11 @@ use actix_web::dev::ServerHandle;
 use kad_actor::actors::file_service;
 use kad_actor::actors::files::FilesActor;
 use kad_actor::actors::link::{Link, Load};
-use kad_actor::actors::messages::{EventSink, Share, Shared};
+use kad_actor::actors::messages::{EventSink, Keeping, Share, Shared};
 use kad_actor::actors::vitals::Health;
 use kad_actor::clock::Clock;
-use kad_actor::content::FileName;
+use kad_actor::content::{Copies, FileName};
+use kad_actor::database::Database;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +42,10 @@ impl Service {
         let listener = TcpListener::bind((IpAddr::from(ip), 0)).unwrap();
         let address = (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()).into();
         let settings = listener.try_clone().unwrap();
-        let files = FilesActor::new().start();
+        let temporary = TempDir::new().unwrap();
+        let copies = Copies::new(temporary.path().join("copies"), None);
+        let database = Database::open(&temporary.path().join("state.redb")).unwrap();
+        let files = FilesActor::new(database, copies).start();
         let find = Link::new(&Load::new(64));
         find.lead_to(&files);
         let withdraw = files.clone().recipient();
@@ -49,7 +53,6 @@ impl Service {
         let server = file_service::serve(listener, find, withdraw, health).unwrap();
         let handle = server.handle();
         actix::spawn(server);
-        let temporary = TempDir::new().unwrap();
         let dir = temporary.path().canonicalize().unwrap();
         fs::write(dir.join("canary"), CANARY).unwrap();
         Self { files, address, listener: settings, server: handle, dir, _dir: temporary }
@@ -65,6 +68,7 @@ impl Service {
             name: Some(FileName::parse(name).unwrap()),
             base: format!("http://{}", self.address),
             verified: None,
+            keeping: Keeping::InPlace,
             events: EventSink::none(),
             cancel: CancellationToken::new(),
         };

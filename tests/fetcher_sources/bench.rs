@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use kad_actor::actors::fetcher::{FetcherActor, FetcherConfig};
-use kad_actor::actors::messages::{EventSink, Fetch, Fetched};
+use kad_actor::actors::messages::{EventSink, Fetch, Fetched, Target};
 use kad_actor::command::{CommandError, OnConflict};
 use kad_actor::content::FileName;
 use kad_actor::transfer::{Limits, ProviderUrl, UrlPolicy};
@@ -72,6 +72,7 @@ impl Bench {
         let in_order = |seed: &u64| ChaCha8Rng::seed_from_u64(*seed).next_u64() % 60 == 0;
         let config = FetcherConfig {
             downloads: folder.path().to_owned(),
+            passing: folder.path().join("passing"),
             policy: UrlPolicy::new(true, Some(admin.address()), Vec::new()),
             limits,
             seed: (0..10_000).find(in_order).unwrap(),
@@ -88,7 +89,9 @@ impl Bench {
             hash: None,
             newest: false,
             strict: false,
-            output: None,
+            target: Target::Downloads,
+            own: None,
+            id: None,
             on_conflict: OnConflict::Error,
             events: EventSink::none(),
             cancel: CancellationToken::new(),

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use kad_actor::actors::messages::EventSink;
+use kad_actor::actors::messages::{EventSink, Target};
 use kad_actor::command::{ErrorCode, Event, OnConflict};
 use kad_actor::transfer::Limits;
 use tokio::sync::mpsc;
@@ -102,16 +102,17 @@ async fn only_the_partial_file_that_is_found_again_is_kept() {
         let (cancel, fetcher) = (fetch.cancel.clone(), bench.fetcher.clone());
         (cancel, actix_rt::spawn(async move { fetcher.send(fetch).await.unwrap() }))
     };
-    let running = [start(), start()];
+    // Somebody else, another node perhaps, grows the same content here.
+    let first = format!(".song.mp3.{}.partial", &hash_of(&content).to_string()[..16]);
+    let theirs = fs::File::create(bench.folder.path().join(&first)).unwrap();
+    theirs.lock().unwrap();
+    let (cancel, download) = start();
     let held = |name: &String| fs::metadata(bench.folder.path().join(name)).unwrap().len() > 0;
-    while bench.names().iter().filter(|name| held(name)).count() < 2 {
+    while !bench.names().iter().any(held) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    for (cancel, download) in running {
-        cancel.cancel();
-        assert_eq!(download.await.unwrap().unwrap_err().code, ErrorCode::Interrupted);
-    }
-    let first = format!(".song.mp3.{}.partial", &hash_of(&content).to_string()[..16]);
+    cancel.cancel();
+    assert_eq!(download.await.unwrap().unwrap_err().code, ErrorCode::Interrupted);
     assert_eq!(bench.names(), [first], "no later run looks for the other");
 }
 
@@ -159,7 +160,7 @@ async fn downloads_of_one_content_side_by_side_each_get_their_file() {
     let right = honest(&content);
     let fetch = |output: &str| {
         let mut fetch = Bench::fetch(&[right.url_of(&content)]);
-        fetch.output = Some(bench.folder.path().join(output));
+        fetch.target = Target::Path(bench.folder.path().join(output));
         fetch.on_conflict = OnConflict::Rename;
         fetch
     };
@@ -235,7 +236,7 @@ async fn a_full_disk_leaves_nothing_behind() {
     let right = honest(&content);
     for url in [right.url_of(&content), right.url()] {
         let mut fetch = Bench::fetch(&[url]);
-        fetch.output = Some(folder.clone());
+        fetch.target = Target::Path(folder.clone());
         let error = bench.run(fetch).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::NoSpace, "{error}");
         assert!(error.message.contains("more than the disk has room for"), "{error}");
@@ -247,14 +248,14 @@ async fn a_full_disk_leaves_nothing_behind() {
     let (endless, rightly) = (Server::start(Kind::Endless, &[]), honest(&small));
     let urls = [endless.url_of(&small), right.url_of(&small), rightly.url_of(&small)];
     let mut fetch = Bench::fetch(&urls);
-    fetch.output = Some(folder.clone());
+    fetch.target = Target::Path(folder.clone());
     let fetched = bench.run(fetch).await.unwrap();
     assert_eq!(states(&fetched), ["no_room", "no_room", "done"]);
     assert_eq!(fetched.sources[1].bytes, 0, "it is known by the length");
     assert_eq!(names(&folder), ["song.mp3"]);
     fs::remove_file(&fetched.path).unwrap();
     let mut fetch = Bench::fetch(&urls[..1]);
-    fetch.output = Some(folder.clone());
+    fetch.target = Target::Path(folder.clone());
     assert_eq!(bench.run(fetch).await.unwrap_err().code, ErrorCode::NoSpace);
     assert!(names(&folder).is_empty(), "{:?}", names(&folder));
 }

@@ -91,10 +91,18 @@ fn serve(
 
 /// One request over a connection of its own: status, head and body of the answer.
 pub fn request(base: &str, head: &str) -> (u16, String, Vec<u8>) {
+    request_with(base, head, b"")
+}
+
+/// The same with a body.
+pub fn request_with(base: &str, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
     let address = base.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
-    write!(stream, "{head}\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let length =
+        if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    write!(stream, "{head}\r\nHost: {address}\r\nConnection: close\r\n{length}\r\n").unwrap();
+    stream.write_all(body).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a whole head");

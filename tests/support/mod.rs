@@ -19,6 +19,7 @@ use std::time::Duration;
 use kad_actor::clock::Clock;
 
 pub mod http;
+pub mod netns;
 pub mod network;
 pub mod node;
 pub mod swarm;
@@ -156,6 +157,20 @@ pub fn make_file(dir: &Path, name: &str, size: usize) -> (PathBuf, Vec<u8>) {
     let path = dir.join(name);
     std::fs::write(&path, &content).unwrap();
     (path, content)
+}
+
+/// Memory of a running process that is in RAM, in bytes.
+pub fn resident_bytes(process: &std::process::Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * 1024
+}
+
+/// How much a test of a limit does: a short run in every check, the full one when asked for by
+/// `LIMITS=full` (`scripts/release-limits`).
+pub fn load<T>(short: T, full: T) -> T {
+    if std::env::var("LIMITS").as_deref() == Ok("full") { full } else { short }
 }
 
 /// The value below which the given share of the durations lies.

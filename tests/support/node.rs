@@ -72,7 +72,12 @@ impl Node {
     /// Starts a node whose data dir is `home/data`.
     pub fn start_in(home: &Path, flags: &[&str]) -> Self {
         let data_dir = home.join("data");
-        let mut process = node_command(home, &data_dir, flags)
+        Self::start_command(home, &data_dir, node_command(home, &data_dir, flags))
+    }
+
+    /// Starts what runs a node with this data dir; its log goes to `home`.
+    pub fn start_command(home: &Path, data_dir: &Path, mut command: Command) -> Self {
+        let mut process = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(home.join("stderr.log")).unwrap())
@@ -96,6 +101,7 @@ impl Node {
         let ready: Ready =
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert_eq!(ready.event, "ready");
+        let data_dir = data_dir.to_owned();
         Self { ready, process, data_dir, home: home.to_owned(), temporary: None }
     }
 
@@ -131,9 +137,7 @@ impl Node {
 
     /// Opens a connection to its Unix socket.
     pub fn connect(&self) -> Client {
-        let stream = UnixStream::connect(&self.ready.socket).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client { lines: BufReader::new(stream.try_clone().unwrap()), stream }
+        Client::at(&self.ready.socket)
     }
 
     /// Makes an actor panic at its next message of a kind; only where the feature `faults` is on.
@@ -181,6 +185,13 @@ pub struct Client {
 }
 
 impl Client {
+    /// Connects to the node that listens there.
+    pub fn at(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { lines: BufReader::new(stream.try_clone().unwrap()), stream }
+    }
+
     /// Contacts in the node's routing table.
     pub fn peer_count(&mut self) -> usize {
         let status = self.ask(&json!({"op": "status"})).unwrap();

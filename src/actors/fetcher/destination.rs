@@ -196,9 +196,10 @@ pub(super) fn io_error(path: &Path, error: &io::Error) -> CommandError {
         Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
             (ErrorCode::NoSpace, "make room, or save elsewhere with -o")
         }
-        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
-            (ErrorCode::Denied, "the node may not write there: save elsewhere with -o")
-        }
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => (
+            ErrorCode::Denied,
+            "the node may not write there: save elsewhere, or take it with -o -",
+        ),
         _ => (ErrorCode::Failed, "save elsewhere with -o"),
     };
     CommandError::new(code, format!("{}: {error}; {advice}", path.display()))

@@ -14,9 +14,13 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 use url::Url;
 
+use crate::actors::messages::Probed;
 use crate::transfer::{
     ContentRange, Denied, Failure, Head, Limits, MAX_REDIRECTS, Target, UrlPolicy,
 };
+
+/// What is known of a source that does not answer.
+pub(super) const DEAD: Probed = Probed { alive: false, size: None };
 
 /// A client that keeps to the policy.
 pub(super) struct Http {
@@ -83,10 +87,17 @@ impl Http {
         self.follow(&Method::GET, url, ask).await
     }
 
-    /// Whether the source would give the content. One that knows no HEAD is alive too.
-    pub(super) async fn is_alive(&self, url: &Url) -> bool {
-        let answer = self.follow(&Method::HEAD, url, &Ask::default()).await;
-        answer.is_ok_and(|response| matches!(response.head.status, 200..=299 | 405 | 501))
+    /// Whether the source would give the content, and how much of it. One that knows no HEAD is
+    /// alive too.
+    pub(super) async fn probe(&self, url: &Url) -> Probed {
+        match self.follow(&Method::HEAD, url, &Ask::default()).await {
+            Ok(response) => match response.head.status {
+                200..=299 => Probed { alive: true, size: response.head.length },
+                405 | 501 => Probed { alive: true, size: None },
+                _ => DEAD,
+            },
+            Err(_) => DEAD,
+        }
     }
 
     async fn follow(&self, method: &Method, url: &Url, ask: &Ask) -> Result<Response, Failure> {

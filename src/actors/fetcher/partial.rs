@@ -7,15 +7,17 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::destination::{MAX_NAME_BYTES, cut};
-use crate::content::{ContentHasher, Verified};
+use crate::content::{ContentHasher, Verified, copy_file};
 use crate::transfer::CHUNK_BYTES;
 
 /// Other names tried when the first is in use by another download, or is not ours.
@@ -134,6 +136,25 @@ impl Partial {
             self.hand_over().await?;
         }
         Ok(())
+    }
+
+    /// Takes over the content of another file; it holds nothing yet, and no more can be appended.
+    /// `progress` is told the bytes so far on a blocking thread; when it breaks, so does the copying:
+    /// the result is `None`.
+    pub(super) async fn fill_from(
+        &mut self,
+        source: Arc<File>,
+        progress: impl FnMut(u64) -> ControlFlow<()> + Send + 'static,
+    ) -> io::Result<Option<Verified>> {
+        let growing = self.growing.take().ok_or_else(lost)?;
+        let copying = spawn_blocking(move || {
+            let copied = copy_file(&source, &growing.file, progress);
+            // The lock lives for as long as the file is open.
+            copied.map(|verified| (growing, verified))
+        });
+        let (growing, verified) = copying.await.map_err(io::Error::other)??;
+        self.growing = Some(growing);
+        Ok(verified)
     }
 
     /// Throws all bytes away.

@@ -2,6 +2,10 @@
 //!
 //! Always holds: at most ten progress events a second. Never: waits for the reader.
 
+use tokio::sync::watch;
+
+use super::board::Standing;
+use super::download::Job;
 use crate::actors::messages::EventSink;
 use crate::actors::pace::Pace;
 use crate::command::{Event, SourceReport};
@@ -10,14 +14,20 @@ use crate::transfer::{Plan, Source};
 /// Reports the progress of one download.
 pub(super) struct Progress {
     events: EventSink,
+    standing: watch::Sender<Standing>,
     name: String,
     pace: Pace,
 }
 
 impl Progress {
-    /// Of the download of a name.
-    pub(super) fn new(events: EventSink, name: &str) -> Self {
-        Self { events, name: name.to_owned(), pace: Pace::new() }
+    /// Of the download that a job is for.
+    pub(super) fn new(job: &Job) -> Self {
+        Self {
+            events: job.fetch.events.clone(),
+            standing: job.standing.clone(),
+            name: job.fetch.name.to_string(),
+            pace: Pace::new(),
+        }
     }
 
     /// Something the user should know.
@@ -43,13 +53,19 @@ impl Progress {
         let Some(bytes_per_s) = self.pace.due(received) else {
             return;
         };
-        self.events.report(Event::Progress {
-            name: self.name.clone(),
-            bytes: plan.held(),
-            size: plan.size(),
-            bytes_per_s,
-            sources: reports(plan),
-        });
+        let standing = Self::standing(plan, bytes_per_s);
+        self.events.report(standing.event(&self.name));
+        self.standing.send_replace(standing);
+    }
+
+    /// Notes how it stands in the end.
+    pub(super) fn settle(&self, plan: &Plan) {
+        self.standing.send_replace(Self::standing(plan, 0));
+    }
+
+    fn standing(plan: &Plan, bytes_per_s: u64) -> Standing {
+        let sources = reports(plan);
+        Standing { active: true, bytes: plan.held(), size: plan.size(), bytes_per_s, sources }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The actor on real files.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix::Addr;
@@ -9,10 +11,20 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::actors::messages::EVENT_QUEUE;
+use crate::database::Database;
+
+/// Its file has no name any more, and goes with the test.
+fn database() -> Database {
+    let folder = tempfile::tempdir().unwrap();
+    Database::open(&folder.path().join("state.redb")).unwrap()
+}
+use crate::actors::messages::{CONTENT_QUEUE, Content, EVENT_QUEUE, EventSink, Keeping};
+use crate::command::{ErrorCode, Event};
+use crate::content::{FileName, Loss, OpenError};
 
 fn start() -> Addr<FilesActor> {
-    FilesActor::new().start()
+    // Where nothing can be written: what these tests share lies elsewhere.
+    FilesActor::new(database(), Copies::new("/proc/none".into(), None)).start()
 }
 
 fn share(path: impl Into<PathBuf>) -> Share {
@@ -21,6 +33,7 @@ fn share(path: impl Into<PathBuf>) -> Share {
         name: None,
         base: "http://10.0.0.1:8468".to_owned(),
         verified: None,
+        keeping: Keeping::InPlace,
         events: EventSink::none(),
         cancel: CancellationToken::new(),
     }
@@ -56,8 +69,8 @@ async fn a_shared_file_is_found_by_its_name() {
     assert_eq!(entry.path, path.canonicalize().unwrap());
     assert_eq!(find(&files, "other").await, None);
     assert_eq!(files.send(CountShares).await.unwrap(), 1);
-    assert!(files.send(Withdraw { entry: entry.clone() }).await.unwrap());
-    assert!(!files.send(Withdraw { entry }).await.unwrap());
+    assert!(files.send(Withdraw { entry: entry.clone(), loss: Loss::Gone }).await.unwrap());
+    assert!(!files.send(Withdraw { entry, loss: Loss::Gone }).await.unwrap());
     assert_eq!(files.send(CountShares).await.unwrap(), 0);
 }
 
@@ -124,6 +137,8 @@ async fn a_file_that_may_not_be_read_is_denied() {
             name: FileName::parse("secret").unwrap(),
             base: String::new(),
             verified: None,
+            keeping: Keeping::InPlace,
+            copies: Copies::new(PathBuf::new(), None),
             events: EventSink::none(),
             cancel: CancellationToken::new(),
             stopping: CancellationToken::new(),
@@ -216,4 +231,73 @@ async fn one_that_waits_for_its_turn_can_be_cancelled_too() {
     for task in busy {
         assert_eq!(task.await.unwrap().unwrap().unwrap_err().code, ErrorCode::Interrupted);
     }
+}
+
+/// An actor with copies of up to so many bytes, and their folder.
+fn with_copies(quota: u64) -> (TempDir, Copies, Addr<FilesActor>) {
+    let dir = TempDir::new().unwrap();
+    let copies = Copies::new(dir.path().join("copies"), Some(quota));
+    let files = FilesActor::new(database(), copies.clone()).start();
+    (dir, copies, files)
+}
+
+fn kept(dir: &TempDir) -> usize {
+    fs::read_dir(dir.path().join("copies")).map_or(0, Iterator::count)
+}
+
+async fn unshare(files: &Addr<FilesActor>, name: &str) -> bool {
+    let name = FileName::parse(name).unwrap();
+    files.send(Unshare { name }).await.unwrap().unwrap().is_some()
+}
+
+#[actix::test]
+async fn a_copy_outlives_its_original_and_goes_with_its_last_share() {
+    let (dir, copies, files) = with_copies(1 << 20);
+    let path = dir.path().join("original");
+    fs::write(&path, "content").unwrap();
+    for name in ["a", "b"] {
+        let copied = Share { keeping: Keeping::Copy, ..named(&path, name) };
+        files.send(copied).await.unwrap().unwrap();
+    }
+    fs::remove_file(&path).unwrap();
+    let entry = find(&files, "a").await.unwrap();
+    assert!(entry.open().is_ok());
+    assert_eq!((kept(&dir), copies.used()), (1, 7), "equal content is kept once");
+    assert!(unshare(&files, "a").await);
+    assert!(!unshare(&files, "a").await);
+    assert_eq!(kept(&dir), 1, "the other needs it");
+    // Another content under the name of the last one.
+    fs::write(&path, "other").unwrap();
+    files.send(Share { keeping: Keeping::Copy, ..named(&path, "b") }).await.unwrap().unwrap();
+    assert_eq!((kept(&dir), copies.used()), (1, 5));
+    files.send(named(&path, "b")).await.unwrap().unwrap();
+    assert_eq!((kept(&dir), copies.used()), (0, 0), "now it is shared where it lies");
+}
+
+#[actix::test]
+async fn what_comes_through_a_channel_is_shared_once_it_is_whole() {
+    let (dir, _, files) = with_copies(10);
+    let send = async |contents: Vec<Content>| {
+        let (sender, input) = mpsc::channel(CONTENT_QUEUE);
+        let name = FileName::parse("x").unwrap();
+        let base = "http://10.0.0.1:8468".to_owned();
+        let share = ShareStream { name, base, input, events: EventSink::none() };
+        let reply = files.send(share);
+        let feed = async {
+            for content in contents {
+                let _ = sender.send(content).await;
+            }
+            drop(sender);
+        };
+        tokio::join!(reply, feed).0.unwrap()
+    };
+    let part = Content::Bytes("12345".into());
+    let cut_off = send(vec![part.clone()]).await.unwrap_err();
+    assert_eq!(cut_off.code, ErrorCode::Interrupted, "{cut_off}");
+    let too_much = send(vec![part.clone(), part.clone(), part.clone(), Content::End]).await;
+    assert_eq!(too_much.unwrap_err().code, ErrorCode::NoSpace);
+    assert_eq!((kept(&dir), find(&files, "x").await), (0, None));
+    let shared = send(vec![part.clone(), part, Content::End]).await.unwrap();
+    assert_eq!(shared.verified.hash().to_string(), blake3::hash(b"1234512345").to_string());
+    assert_eq!((kept(&dir), find(&files, "x").await.unwrap().copy), (1, true));
 }

@@ -56,17 +56,22 @@ impl Supervisor {
         let routing = routing.start();
         links.get.lead_to(&routing);
         links.put.lead_to(&routing);
-        links.forget.lead_to(&routing);
         links.bootstrap.lead_to(&routing);
         links.observed.lead_to(&routing);
+        links.reachable.lead_to(&routing);
+        links.trace.lead_to(&routing);
         links.view_routing.lead_to(&routing);
     }
 
     fn build_files(&self, vitals: Vitals) {
-        let mut files = FilesActor::new();
+        let mut files = FilesActor::new(self.links.database.clone(), self.parts.copies.clone());
         files.vitals = vitals;
         let files = files.start();
         self.links.share.lead_to(&files);
+        self.links.share_stream.lead_to(&files);
+        self.links.unshare.lead_to(&files);
+        self.links.rebase.lead_to(&files);
+        self.links.list_shares.lead_to(&files);
         self.links.count_shares.lead_to(&files);
         self.links.find_share.lead_to(&files);
         self.links.withdraw.lead_to(&files);
@@ -80,8 +85,14 @@ impl Supervisor {
             fetcher.vitals = vitals;
             fetcher
         });
-        self.links.fetch.lead_to(&fetcher);
-        self.links.count_downloads.lead_to(&fetcher);
+        let links = &self.links;
+        links.fetch.lead_to(&fetcher);
+        links.enlist.lead_to(&fetcher);
+        links.settle.lead_to(&fetcher);
+        links.list_transfers.lead_to(&fetcher);
+        links.cancel_transfer.lead_to(&fetcher);
+        links.probe.lead_to(&fetcher);
+        links.count_downloads.lead_to(&fetcher);
     }
 
     fn build_ipc(&mut self, vitals: Vitals) {

@@ -1,7 +1,7 @@
 //! Node processes on loopback, and the temporary folder they live in.
 //!
 //! Always holds: dropping a [`Swarm`] kills every process and removes the folder. Never: passes
-//! the user's own `KAD_ACTOR_*` settings on to a node, or waits for one for ever.
+//! the user's own settings on to a node, or waits for one for ever.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufRead, BufReader};
@@ -132,7 +132,8 @@ impl Starting {
             }
         }
         command
-            .args(["node", "--json", "--listen", "127.0.0.1:0", "--admin-listen"])
+            .args(["node", "--json", "--config", "/dev/null", "--listen", "127.0.0.1:0"])
+            .arg("--admin-listen")
             .arg(if with_admin { "127.0.0.1:0" } else { "off" })
             .arg("--data-dir")
             .arg(folder.join("data"));

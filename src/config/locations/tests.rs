@@ -14,23 +14,22 @@ fn around() -> Surroundings {
 
 #[test]
 fn the_data_folder_is_the_machines_own() {
-    let none = LocationFlags::default();
-    let found = Locations::among(&none, &around()).unwrap();
+    let found = Locations::among(None, None, &around()).unwrap();
     assert_eq!(found.data_dir, Path::new("/nowhere/share/kad-actor/node7"));
     for (hostname, folder) in [("a/../b", "a_.._b"), ("..", "localhost"), ("", "localhost")] {
         let odd = Surroundings { hostname: hostname.to_owned(), ..around() };
-        let found = Locations::among(&none, &odd).unwrap();
+        let found = Locations::among(None, None, &odd).unwrap();
         assert_eq!(found.data_dir.file_name().unwrap(), folder, "{hostname}");
     }
     let homeless = Surroundings { data_home: None, ..around() };
-    assert_eq!(Locations::among(&none, &homeless), Err(ConfigError::NoHome));
+    let error = Locations::among(None, None, &homeless).unwrap_err();
+    assert!(matches!(error, ConfigError::NoHome), "{error}");
 }
 
 #[test]
 fn a_long_path_falls_back_to_a_short_socket_of_its_own() {
     let at = |data_dir: &str, around: &Surroundings| {
-        let flags = LocationFlags { data_dir: Some(PathBuf::from(data_dir)), socket: None };
-        Locations::among(&flags, around).unwrap().socket
+        Locations::among(Some(Path::new(data_dir)), None, around).unwrap().socket
     };
     // "/nowhere/" + n + "/node.sock" has 19 bytes around the n.
     let longest = format!("/nowhere/{}", "d".repeat(MAX_SOCKET_PATH_BYTES - 19));
@@ -45,9 +44,8 @@ fn a_long_path_falls_back_to_a_short_socket_of_its_own() {
     let bare = Surroundings { runtime_dir: None, ..around() };
     assert!(at(&one, &bare).starts_with("/nowhere/tmp/kad-actor-1000"));
 
-    let flags =
-        LocationFlags { data_dir: None, socket: Some(PathBuf::from(format!("{one}/node.sock"))) };
-    let error = Locations::among(&flags, &around()).unwrap_err();
+    let socket = format!("{one}/node.sock");
+    let error = Locations::among(None, Some(Path::new(&socket)), &around()).unwrap_err();
     assert!(
         matches!(error, ConfigError::SocketTooLong { .. }),
         "a path that was asked for is not swapped"
@@ -60,10 +58,7 @@ fn every_spelling_of_a_folder_is_the_same_folder() {
     let real = temp.path().canonicalize().unwrap();
     std::fs::create_dir(real.join("real")).unwrap();
     std::os::unix::fs::symlink(real.join("real"), real.join("link")).unwrap();
-    let find = |path: PathBuf| {
-        let flags = LocationFlags { data_dir: Some(path), socket: None };
-        Locations::among(&flags, &around()).unwrap()
-    };
+    let find = |path: PathBuf| Locations::among(Some(&path), None, &around()).unwrap();
     let before = find(real.join("link/node"));
     assert_eq!(before.data_dir, real.join("real/node"));
     std::fs::create_dir(real.join("real/node")).unwrap();

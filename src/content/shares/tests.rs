@@ -17,7 +17,7 @@ fn entry(path: &Path, name: &str) -> ShareEntry {
     hasher.update(&fs::read(path).unwrap());
     let (name, verified) = (FileName::parse(name).unwrap(), hasher.finish());
     let url = ShareEntry::url_of("http://10.0.0.1:8468", &name, &verified);
-    ShareEntry { name, path: path.to_owned(), verified, stamp, url }
+    ShareEntry { name, path: path.to_owned(), verified, stamp, url, copy: false }
 }
 
 /// A folder whose own path holds no link.
@@ -36,12 +36,40 @@ fn a_name_leads_to_what_was_shared_last() {
     let (first, second) = (entry(&a, "x"), entry(&b, "x"));
     let mut shares = Shares::new();
     assert_eq!(shares.insert(first.clone()), Ok(None));
-    assert_eq!(shares.insert(second.clone()), Ok(Some(first.clone())));
+    let replaced = Listed { entry: first.clone(), loss: None };
+    assert_eq!(shares.insert(second.clone()), Ok(Some(replaced)));
     assert_eq!((shares.find("x"), shares.len()), (Some(&second), 1));
-    assert!(!shares.withdraw(&first), "an outdated report takes nothing away");
-    assert!(shares.withdraw(&second));
+    assert!(!shares.withdraw(&first, Loss::Gone), "an outdated report takes nothing away");
+    assert!(shares.withdraw(&second, Loss::Changed));
     assert!(shares.is_empty());
-    assert!(!shares.withdraw(&second));
+    assert!(!shares.withdraw(&second, Loss::Changed));
+}
+
+#[test]
+fn what_was_withdrawn_stays_on_the_list_until_its_name_is_shared_again_or_given_up() {
+    let (_dir, dir) = folder();
+    let path = dir.join("a");
+    fs::write(&path, "a").unwrap();
+    let mut shares = Shares::new();
+    let names = |shares: &Shares| {
+        let word = |loss: Option<Loss>| loss.map_or("shared", Loss::word);
+        let all = shares.page(None, 9);
+        all.iter().map(|it| format!("{} {}", it.entry.name, word(it.loss))).collect::<Vec<_>>()
+    };
+    for name in ["b", "a", "c"] {
+        shares.insert(entry(&path, name)).unwrap();
+    }
+    shares.withdraw(&entry(&path, "b"), Loss::Gone);
+    assert_eq!(names(&shares), ["a shared", "b gone", "c shared"]);
+    assert_eq!((shares.find("b"), shares.len()), (None, 2));
+    let page = shares.page(Some(&FileName::parse("a").unwrap()), 1);
+    assert_eq!(page[0].entry.name.as_str(), "b");
+    shares.insert(entry(&path, "b")).unwrap();
+    assert_eq!(names(&shares), ["a shared", "b shared", "c shared"]);
+    shares.withdraw(&entry(&path, "c"), Loss::Changed);
+    assert!(shares.remove("c").is_some());
+    assert!(shares.remove("c").is_none());
+    assert_eq!(names(&shares), ["a shared", "b shared"]);
 }
 
 #[test]
@@ -59,7 +87,11 @@ fn the_number_of_shares_is_bounded() {
         assert_eq!(shares.insert(named(number)), Ok(None));
     }
     assert_eq!(shares.insert(named(MAX_SHARES)), Err(SharesFull));
-    assert_eq!(shares.insert(named(0)), Ok(Some(named(0))), "a replacement needs no room");
+    assert_eq!(
+        shares.insert(named(0)),
+        Ok(Some(Listed { entry: named(0), loss: None })),
+        "a replacement needs no room"
+    );
 }
 
 #[test]
@@ -126,7 +158,7 @@ fn what_is_no_regular_file_is_refused_at_once() {
     for path in [&pipe, &socket, &dir, Path::new("/dev/null")] {
         let error = open_regular(path).unwrap_err();
         assert!(matches!(error, OpenError::NotAFile), "{}: {error:?}", path.display());
-        assert!(error.is_final());
+        assert!(error.loss().is_some());
     }
     assert!(matches!(open_regular(&dir.join("none")), Err(OpenError::Gone)));
 }

@@ -112,7 +112,7 @@ fn what_it_remembers_is_bounded() {
         lookup.on_found(peer(4_000 - n));
     }
     assert_eq!(lookup.candidates.len(), MAX_CANDIDATES);
-    assert_eq!(lookup.addresses.len(), MAX_CANDIDATES);
+    assert!(lookup.taken.len() <= MAX_CANDIDATES);
     assert_eq!(lookup.next(), Step::AskNodes(peer(2_001)), "the nearest were kept");
 }
 
@@ -165,4 +165,100 @@ proptest! {
         let answered: Vec<_> = lookup.answered().take(nearest_living.len()).collect();
         prop_assert_eq!(answered, nearest_living);
     }
+}
+
+#[test]
+fn a_node_named_under_a_far_id_is_not_hidden_by_that() {
+    let mut lookup = lookup(Goal::Nodes, [100, 101]);
+    while asked(lookup.next()).is_some() {}
+    let far = |n| NodeEntry { address: peer(n).address, ..peer(5_000 + n) };
+    // A liar answers first; all it names is nearer than the rest that is known.
+    lookup.on_nodes(&peer(100).id, (1..=20).map(far));
+    lookup.on_nodes(&peer(101).id, (1..=20).map(peer));
+    let mut questions = Vec::new();
+    while let Some(entry) = asked(lookup.next()) {
+        questions.push(entry);
+        lookup.on_nodes(&entry.id, []);
+    }
+    questions.sort();
+    assert_eq!(questions, (1..=20).map(peer).collect::<Vec<_>>(), "each once, by its own id");
+    // And who is known by its own word needs nobody else's.
+    let settings = Settings::default();
+    let mut lookup = Lookup::new(TARGET, Goal::Nodes, OWN, &settings, [peer(7), peer(8)]);
+    assert_eq!(asked(lookup.next()), Some(peer(7)));
+    lookup.on_nodes(&peer(7).id, [NodeEntry { address: peer(8).address, ..peer(1) }]);
+    assert_eq!(asked(lookup.next()), Some(peer(8)));
+}
+
+#[test]
+fn a_node_named_at_a_false_address_is_asked_at_the_other_it_was_named_at() {
+    for honest_comes in ["before", "after"] {
+        let mut lookup = lookup(Goal::Nodes, [100, 101, 102]);
+        while asked(lookup.next()).is_some() {}
+        let lie = NodeEntry { address: peer(7).address, ..peer(1) };
+        lookup.on_nodes(&peer(100).id, [lie]);
+        if honest_comes == "before" {
+            lookup.on_nodes(&peer(101).id, [peer(1)]);
+        }
+        assert_eq!(asked(lookup.next()), Some(lie));
+        lookup.on_gone(&lie.id);
+        if honest_comes == "after" {
+            lookup.on_nodes(&peer(101).id, [lie, peer(1)]);
+        }
+        assert_eq!(asked(lookup.next()), Some(peer(1)), "the truth came {honest_comes}");
+        lookup.on_gone(&peer(1).id);
+        lookup.on_nodes(&peer(102).id, []);
+        lookup.on_nodes(&peer(101).id, [lie, peer(1)]);
+        assert_eq!(lookup.next(), Step::Done, "nobody is asked twice at one address");
+    }
+}
+
+#[test]
+fn it_ends_however_long_liars_lead_it_on() {
+    let mut lookup = lookup(Goal::Nodes, [4_000_000]);
+    let mut questions = 0;
+    while let Some(entry) = asked(lookup.next()) {
+        questions += 1;
+        let nearer = (0..20).map(|n| peer(3_900_000 - questions * 20 - n));
+        lookup.on_nodes(&entry.id, nearer);
+    }
+    assert_eq!((questions, lookup.next()), (256, Step::Done));
+}
+
+/// Another peer at the address of the first, on that port.
+fn beside(n: u32, port: u16) -> NodeEntry {
+    let entry = peer(n);
+    NodeEntry { address: SocketAddrV4::new(Ipv4Addr::new(12, 0, 0, 1), port), ..entry }
+}
+
+#[test]
+fn of_an_ip_that_others_named_one_is_asked_at_a_time_until_somebody_there_answers() {
+    let named: Vec<_> = (1..=9).map(|n| beside(n, n as u16)).collect();
+    let mut lookup = lookup(Goal::Nodes, [20]);
+    assert_eq!(asked(lookup.next()), Some(peer(20)));
+    lookup.on_nodes(&peer(20).id, named.clone());
+    assert_eq!(asked(lookup.next()), Some(named[0]));
+    assert_eq!(lookup.next(), Step::Wait);
+    lookup.on_slow(&named[0].id);
+    assert_eq!(lookup.next(), Step::Wait, "late is not silent");
+    lookup.on_gone(&named[0].id);
+    assert_eq!(asked(lookup.next()), Some(named[1]), "one of them may just have gone");
+    assert_eq!(lookup.next(), Step::Wait);
+    let mut with_answer = lookup.clone();
+    with_answer.on_nodes(&named[1].id, []);
+    let rest: Vec<_> = (0..3).filter_map(|_| asked(with_answer.next())).collect();
+    assert_eq!(rest, named[2..5], "somebody lives there");
+    lookup.on_gone(&named[1].id);
+    assert_eq!(lookup.next(), Step::Done, "two lies are enough");
+    lookup.on_nodes(&peer(20).id, [beside(10, 10)]);
+    assert_eq!(lookup.next(), Step::Done);
+}
+
+#[test]
+fn whom_the_own_table_knows_has_no_need_to_prove_its_ip() {
+    let settings = Settings::default();
+    let seeds: Vec<_> = (1..=9).map(|n| beside(n, n as u16)).collect();
+    let mut lookup = Lookup::new(TARGET, Goal::Nodes, OWN, &settings, seeds.clone());
+    let first: Vec<_> = (0..3).filter_map(|_| asked(lookup.next())).collect();
+    assert_eq!(first, seeds[..3]);
 }

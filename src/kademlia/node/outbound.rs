@@ -22,7 +22,7 @@ impl Node {
                 continue;
             };
             let mut acts = Vec::new();
-            operation.handle(event, &mut acts);
+            operation.handle(now, event, &mut acts);
             self.perform(now, op, acts);
         }
     }
@@ -59,6 +59,11 @@ impl Node {
                 Act::Stun(to) => {
                     let owner = Owner::Operation { op, peer: to.id };
                     self.request(now, to.address, &Request::Stun, (Asked::Stun, owner));
+                }
+                Act::Reach { to, port } => {
+                    let owner = Owner::Operation { op, peer: to.id };
+                    let request = Request::Reach { sender, port };
+                    self.request(now, to.address, &request, (Asked::Reach, owner));
                 }
                 Act::Disk(request) => {
                     if !self.ticket(Waiting::Operation(op), request) {

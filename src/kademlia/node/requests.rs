@@ -157,7 +157,7 @@ impl Node {
         request: &Request<'_>,
         bytes: &[u8],
     ) {
-        let exempt = self.settings.on_loopback && from.ip().is_loopback();
+        let exempt = self.is_exempt(*from.ip());
         let of_ip = self.requests.held.iter().filter(|held| held.from.ip() == from.ip()).count();
         if self.requests.held.len() < MAX_HELD && (exempt || of_ip < MAX_HELD_PER_IP) {
             // What follows the request's object has no meaning.
@@ -198,7 +198,7 @@ impl Node {
                 encode_pong(&mut answer, rpc, self.id);
                 self.send(from, answer);
             }
-            Request::FindNode { target, .. } => self.answer_nodes(from, rpc, &target),
+            Request::FindNode { target, .. } => self.answer_nodes(now, from, rpc, &target),
             Request::FindValue { key, .. } => {
                 let asker = Asker { address: from, rpc, wants: Wants::Values(key) };
                 self.ticket(Waiting::Request(asker), StoreRequest::Get { key });
@@ -206,6 +206,7 @@ impl Node {
             Request::Store { sender, key, value } => {
                 self.serve_store(now, (from, sender), rpc, key, value);
             }
+            Request::Reach { port, .. } => self.serve_reach(now, from, rpc, port),
             Request::Stun => {}
         }
     }
@@ -255,7 +256,7 @@ impl Node {
         false
     }
 
-    pub(super) fn answer_from_store(&mut self, asker: &Asker, reply: StoreReply) {
+    pub(super) fn answer_from_store(&mut self, now: Timestamp, asker: &Asker, reply: StoreReply) {
         match (&asker.wants, reply) {
             (Wants::Acknowledgement, reply) => {
                 let accepted = reply == StoreReply::Put { accepted: true };
@@ -273,9 +274,9 @@ impl Node {
                 });
                 let values = held.iter().map(|held| &held.value);
                 if encode_values(&mut answer, asker.rpc, values, self.settings.dialect) == 0 {
-                    self.answer_nodes(asker.address, asker.rpc, key);
+                    self.answer_nodes(now, asker.address, asker.rpc, key);
                 } else {
-                    self.send(asker.address, answer);
+                    self.send_long(now, asker.address, answer);
                 }
             }
             // Nothing is known of the key: an answer would read as a miss.
@@ -283,7 +284,7 @@ impl Node {
         }
     }
 
-    fn answer_nodes(&mut self, asker: SocketAddrV4, rpc: RpcId, target: &Key) {
+    fn answer_nodes(&mut self, now: Timestamp, asker: SocketAddrV4, rpc: RpcId, target: &Key) {
         let local_asker = asker.ip().is_loopback();
         let may_be_named = |contact: &Contact| {
             contact.failures == 0
@@ -296,7 +297,7 @@ impl Node {
             nearest.iter().map(|c| NodeEntry { id: c.id, address: c.address }).collect();
         let mut answer = Vec::with_capacity(USUAL_ANSWER_BYTES);
         encode_nodes(&mut answer, rpc, &nodes);
-        self.send(asker, answer);
+        self.send_long(now, asker, answer);
     }
 
     fn acknowledge(&mut self, to: SocketAddrV4, rpc: RpcId, accepted: bool) {
@@ -305,7 +306,7 @@ impl Node {
         self.send(to, answer);
     }
 
-    fn send(&mut self, to: SocketAddrV4, datagram: Vec<u8>) {
+    pub(super) fn send(&mut self, to: SocketAddrV4, datagram: Vec<u8>) {
         self.outputs.push_back(Output::Send { to, datagram });
     }
 

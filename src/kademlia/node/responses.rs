@@ -13,7 +13,7 @@ use crate::kademlia::rpc::{Asked, Owner, Pending};
 use crate::kademlia::table::Inserted;
 use crate::kademlia::wire::{
     FindValueAnswer, NodeEntry, RpcId, decode_find_value, decode_nodes, decode_pong,
-    decode_store_answer, decode_stun,
+    decode_reach_answer, decode_store_answer, decode_stun,
 };
 use crate::kademlia::{Contact, NodeId, Timestamp};
 
@@ -46,7 +46,9 @@ impl Node {
         let Some((pending, sample)) = self.inflight.answered(now, rpc, from) else {
             return;
         };
-        self.table.answered(from, now, Some(sample));
+        // How long connecting took says nothing of the way to the peer.
+        let connected = pending.asked == Asked::Reach;
+        self.table.answered(from, now, (!connected).then_some(sample));
         if pending.owner == Owner::Push {
             self.push_ended(now);
         }
@@ -64,6 +66,9 @@ impl Node {
             self.give_up(pending.owner);
             return;
         };
+        if let OpEvent::Reached { .. } = event {
+            self.speaks_of_reach(from);
+        }
         self.events.push_back((op, event));
         // Whoever was useful may become a contact, once its id is proven.
         if !self.is_verified(now, from, &peer)
@@ -90,6 +95,10 @@ impl Node {
             Asked::Stun => {
                 let as_ip = *decode_stun(body).ok()?.ip();
                 Some(OpEvent::Seen { from, as_ip })
+            }
+            Asked::Reach => {
+                let reachable = decode_reach_answer(body).ok()?;
+                Some(OpEvent::Reached { from, reachable })
             }
             Asked::Store => {
                 let accepted = decode_store_answer(body).ok()?;
@@ -161,6 +170,10 @@ impl Node {
     }
 
     pub(super) fn expired(&mut self, now: Timestamp, pending: &Pending) {
+        // Silence is how peers answer a question that they don't know.
+        if pending.asked == Asked::Reach {
+            return;
+        }
         if pending.owner == Owner::Push {
             self.push_ended(now);
         }

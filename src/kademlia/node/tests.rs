@@ -1,7 +1,10 @@
 //! A node against hand-made datagrams: who is believed, who is answered, who is kept waiting.
 
+mod limits;
 mod operations;
+mod reach;
 mod strangers;
+mod traces;
 mod upkeep;
 
 use std::net::Ipv4Addr;
@@ -27,6 +30,7 @@ struct Subject {
     now: Timestamp,
     sent: Vec<(SocketAddrV4, Vec<u8>)>,
     done: Vec<Outcome>,
+    probed: Vec<(u64, SocketAddrV4)>,
 }
 
 impl Subject {
@@ -37,7 +41,8 @@ impl Subject {
     fn with(settings: Settings, id: NodeId) -> Self {
         let node = Node::new(settings, id, [3; 32], NOW);
         let store = MultiStore::new(1_000_000, false);
-        Self { node, store, now: NOW, sent: Vec::new(), done: Vec::new() }
+        let (sent, done, probed) = Default::default();
+        Self { node, store, now: NOW, sent, done, probed }
     }
 
     fn settle(&mut self) {
@@ -48,6 +53,7 @@ impl Subject {
                     let reply = self.store.handle(self.now, request);
                     self.node.handle_store_reply(self.now, ticket, reply);
                 }
+                Output::Reach(ticket, address) => self.probed.push((ticket, address)),
                 Output::Done(_, outcome) => self.done.push(outcome),
             }
         }

@@ -13,7 +13,7 @@ use crate::kademlia::{Dialect, Value};
 
 /// Distinct values that a get collects: thirty-two of the longest answers, so that liars fill
 /// neither the memory nor the place of what honest holders say.
-const MAX_FOUND: usize = 32 * MAX_VALUES;
+pub(super) const MAX_FOUND: usize = 32 * MAX_VALUES;
 /// Values that are cached on the nearest peer that lacked them; the rest follows by replication.
 const MAX_CACHED: usize = 16;
 

@@ -104,7 +104,10 @@ pub enum StoreReply {
         accepted: bool,
     },
     /// To `Forget`.
-    Forgotten,
+    Forgotten {
+        /// Whether there was such an own publication.
+        found: bool,
+    },
     /// To `Get`: the values, oldest first; none when the key is not held.
     Values(Vec<Held>),
     /// To `Keys`: in key order.
@@ -113,11 +116,20 @@ pub enum StoreReply {
     Unavailable,
 }
 
+/// Where a value stands among all that are held: by key, and within one by the value itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The key.
+    pub key: Key,
+    /// What no other value has.
+    pub digest: [u8; 20],
+}
+
 /// A value with everything that is known of it, for people to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldDetail {
-    /// The key.
-    pub key: Key,
+    /// Its key, and where it stands.
+    pub place: Place,
     /// The value.
     pub value: Value,
     /// The address that brought it; none for an own publication.

@@ -58,6 +58,43 @@ fn several_values_live_side_by_side_and_equal_ones_merge() {
 }
 
 #[test]
+fn pages_show_each_value_once_whatever_comes_and_goes_meanwhile() {
+    let mut store = store();
+    let kept: Vec<(String, String)> =
+        (0..40).map(|n| (format!("k{}", n % 7), format!("v{n}"))).collect();
+    for (key, value) in &kept {
+        assert!(put(&mut store, START, key, value, Source::Own));
+    }
+    for limit in [1, 2, 5, 39, 40, 1_000] {
+        let (mut seen, mut after, mut round) = (Vec::new(), None, 0);
+        loop {
+            let page = store.details(START, None, after, limit);
+            assert!(page.len() <= limit && round < 1_000, "pages without an end");
+            let Some(last) = page.last() else { break };
+            after = Some(last.place);
+            seen.extend(page.into_iter().map(|detail| detail.value));
+            let (old, new) = (format!("passing {limit} {round}"), round + 1);
+            let forget = StoreRequest::Forget { key: Key::of_name("k3"), value: text(&old) };
+            store.handle(START, forget);
+            round = new;
+            put(&mut store, START, "k3", &format!("passing {limit} {round}"), Source::Own);
+        }
+        for (_, value) in &kept {
+            let times = seen.iter().filter(|seen| **seen == text(value)).count();
+            assert_eq!(times, 1, "{value} in pages of {limit}");
+        }
+    }
+    let of_one: Vec<Value> = store
+        .details(START, Some(Key::of_name("k1")), None, 100)
+        .into_iter()
+        .map(|detail| detail.value)
+        .collect();
+    assert_eq!(of_one.len(), 6);
+    let place = store.details(START, Some(Key::of_name("k1")), None, 1)[0].place;
+    assert_eq!(store.details(START, Some(Key::of_name("k1")), Some(place), 100).len(), 5);
+}
+
+#[test]
 fn each_value_expires_by_its_own_age() {
     let mut store = store();
     put(&mut store, START, "k", "old", peer(1));

@@ -32,6 +32,12 @@ pub fn decode(datagram: &[u8]) -> Result<Datagram<'_>> {
     }
 }
 
+/// Which request a datagram answers, if it is a response.
+pub fn answers(datagram: &[u8]) -> Option<RpcId> {
+    let [direction, id @ ..] = *datagram.first_chunk::<HEADER_BYTES>()?;
+    (direction == RESPONSE).then(|| RpcId::new(id))
+}
+
 fn decode_request(body: &[u8]) -> Result<Request<'_>> {
     let mut cursor = Cursor::new(body.get(..MAX_REQUEST_BODY).unwrap_or(body));
     if cursor.expect_array()? != 2 {
@@ -55,6 +61,12 @@ fn decode_request(body: &[u8]) -> Result<Request<'_>> {
                 sender: NodeId::new(cursor.expect_id()?),
                 key: Key::new(cursor.expect_id()?),
             })
+        }
+        "kad.reach" => {
+            arity(2, "a node id and a port")?;
+            let sender = NodeId::new(cursor.expect_id()?);
+            let port = usable_port(cursor.expect_uint()?).ok_or(DecodeError::Expected("a port"))?;
+            Ok(Request::Reach { sender, port })
         }
         "ping" => {
             arity(1, "a node id")?;
@@ -82,6 +94,14 @@ pub fn decode_pong(body: &[u8]) -> Result<NodeId> {
 pub fn decode_store_answer(body: &[u8]) -> Result<bool> {
     Cursor::new(body).skip()?;
     Ok(Cursor::new(body).head()? == Head::Bool(true))
+}
+
+/// The answer to `kad.reach`; anything but a bool says nothing.
+pub fn decode_reach_answer(body: &[u8]) -> Result<bool> {
+    match Cursor::new(body).head()? {
+        Head::Bool(reachable) => Ok(reachable),
+        _ => Err(DecodeError::Expected("a bool")),
+    }
 }
 
 /// The answer to `find_node`: at most the first [`MAX_NODES`] that can be used, as ordered.
@@ -124,8 +144,11 @@ fn read_node(cursor: &mut Cursor<'_>) -> Result<Option<NodeEntry>> {
 
 fn socket_address(ip: &str, port: u64) -> Option<SocketAddrV4> {
     let ip: Ipv4Addr = ip.parse().ok()?;
-    let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
-    Some(SocketAddrV4::new(ip, port))
+    Some(SocketAddrV4::new(ip, usable_port(port)?))
+}
+
+fn usable_port(port: u64) -> Option<u16> {
+    u16::try_from(port).ok().filter(|port| *port != 0)
 }
 
 /// The answer to `find_value`: a map with the key `value` (others beside it are ignored), else as

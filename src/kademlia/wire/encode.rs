@@ -59,6 +59,10 @@ fn write_request(out: &mut Vec<u8>, request: &Request<'_>) {
             call("find_value", &[sender.as_bytes(), key.as_bytes()], 0);
         }
         Request::Stun => call("stun", &[], 0),
+        Request::Reach { sender, port } => {
+            call("kad.reach", &[sender.as_bytes()], 1);
+            write_u16(out, *port);
+        }
         Request::Store { sender, key, value } => {
             call("store", &[sender.as_bytes(), key.as_bytes()], 1);
             if value.in_list() {
@@ -77,8 +81,17 @@ pub fn encode_pong(out: &mut Vec<u8>, id: RpcId, node: NodeId) {
 
 /// Appends the answer to `store`. Python peers take any answer for a yes.
 pub fn encode_store_answer(out: &mut Vec<u8>, id: RpcId, accepted: bool) {
+    answer_bool(out, id, accepted);
+}
+
+/// Appends the answer to `kad.reach`: whether the port could be connected to.
+pub fn encode_reach_answer(out: &mut Vec<u8>, id: RpcId, reachable: bool) {
+    answer_bool(out, id, reachable);
+}
+
+fn answer_bool(out: &mut Vec<u8>, id: RpcId, yes: bool) {
     header(out, 1, id);
-    let answer = if accepted { Marker::True } else { Marker::False };
+    let answer = if yes { Marker::True } else { Marker::False };
     out.push(answer.to_u8());
 }
 

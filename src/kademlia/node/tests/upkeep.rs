@@ -144,6 +144,7 @@ fn an_old_value_is_not_published_again_over_a_newer_one_in_the_scalar_dialect() 
                 let Ok(Datagram::Request { id: rpc, request }) = decode(&bytes) else { continue };
                 let mut answer = Vec::new();
                 match request {
+                    Request::Reach { .. } => panic!("nobody has published anything"),
                     Request::Ping { .. } => encode_pong(&mut answer, rpc, id(1)),
                     Request::FindNode { .. } => encode_nodes(&mut answer, rpc, &[]),
                     Request::FindValue { .. } => {

@@ -86,6 +86,7 @@ proptest! {
         key: [u8; 20],
         value in any_value(),
         dialect in any_dialect(),
+        port in 1_u16..,
     ) {
         let (sender, key) = (NodeId::new(sender), Key::new(key));
         let stored = StoredValue::one(&value, dialect);
@@ -95,6 +96,7 @@ proptest! {
             Request::FindNode { sender, target: key },
             Request::FindValue { sender, key },
             Request::Store { sender, key, value: stored },
+            Request::Reach { sender, port },
         ] {
             let mut out = Vec::new();
             encode_request(&mut out, RpcId::new(id), &request).unwrap();

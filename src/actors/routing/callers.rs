@@ -1,0 +1,76 @@
+//! Who waits for what the node does, and what they hear.
+//!
+//! Always holds: each is answered once, or hears that the actor is gone. Never: keeps a caller
+//! waiting for an operation that could not begin.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use tokio::sync::oneshot;
+
+use crate::actors::messages::{Acknowledged, Found, FoundValue, Put, Traced};
+use crate::command::{CommandError, ErrorCode};
+use crate::kademlia::{Held, Key, Value};
+
+/// Who waits for an operation.
+#[derive(Debug)]
+pub(super) enum Caller {
+    Get(oneshot::Sender<Result<Found, CommandError>>),
+    Put(oneshot::Sender<Result<Acknowledged, CommandError>>),
+    Trace(oneshot::Sender<Result<Traced, CommandError>>),
+    Join(oneshot::Sender<usize>),
+    Observe(oneshot::Sender<Option<Ipv4Addr>>),
+    Reach(oneshot::Sender<Option<bool>>),
+}
+
+/// What waits for the first bootstrap.
+#[derive(Debug)]
+pub(super) enum Deferred {
+    Get(Key, Caller),
+    Put(Put, Caller),
+    Trace(Key, Caller),
+    Observe(Caller),
+    Reach(SocketAddrV4, Caller),
+}
+
+impl Deferred {
+    pub(super) fn into_caller(self) -> Caller {
+        match self {
+            Self::Get(_, caller)
+            | Self::Put(_, caller)
+            | Self::Trace(_, caller)
+            | Self::Observe(caller)
+            | Self::Reach(_, caller) => caller,
+        }
+    }
+}
+
+/// What is held here with what is known of it, newest first, and then what only others hold.
+pub(super) fn unite(mut held: Vec<Held>, found: Vec<Value>, peers_asked: usize) -> Found {
+    held.sort_by_key(|held| held.refreshed);
+    let others: Vec<Value> =
+        found.into_iter().filter(|value| held.iter().all(|own| own.value != *value)).collect();
+    let own =
+        held.into_iter().map(|held| FoundValue { value: held.value.clone(), held: Some(held) });
+    let others = others.into_iter().map(|value| FoundValue { value, held: None });
+    Found { values: own.chain(others).collect(), peers_asked }
+}
+
+pub(super) fn refuse(caller: Caller, error: &CommandError) {
+    match caller {
+        Caller::Get(caller) => drop(caller.send(Err(error.clone()))),
+        Caller::Put(caller) => drop(caller.send(Err(error.clone()))),
+        Caller::Trace(caller) => drop(caller.send(Err(error.clone()))),
+        Caller::Join(caller) => drop(caller.send(0)),
+        Caller::Observe(caller) => drop(caller.send(None)),
+        // A verdict that was not reached is not remembered.
+        Caller::Reach(caller) => drop(caller),
+    }
+}
+
+pub(super) fn busy() -> CommandError {
+    CommandError::new(ErrorCode::Failed, "the node has too many operations under way: try again")
+}
+
+pub(super) fn restarted() -> CommandError {
+    CommandError::failed("the routing table was restarted meanwhile: try again")
+}

@@ -1,0 +1,107 @@
+//! Files, their sources and their downloads, as people read them.
+//!
+//! Always holds: a list that was cut short ends with `…`. Never: prints anything itself.
+
+use super::{Width, rate, size, span, table};
+use crate::command::{
+    Downloaded, NameVariants, ProviderEntry, ShareList, SourceReport, Transfer, Transfers,
+    VariantEntry,
+};
+
+/// What is worth telling of a finished download, besides its path.
+pub(in crate::cli) fn downloaded(done: &Downloaded) -> String {
+    // An empty file comes in no bytes at all, and still from somebody.
+    let gave = |source: &&SourceReport| source.bytes > 0 || source.state == "done";
+    let used = done.sources.iter().filter(gave).count();
+    let stored = match done.url {
+        Some(_) => format!("; stored {}/{}", done.stored, done.of),
+        None => String::new(),
+    };
+    format!(
+        "{} in {} ({}) from {used} of {} sources{stored}",
+        size(done.size),
+        span(done.seconds),
+        rate(done.size, done.seconds),
+        done.sources.len(),
+    )
+}
+
+/// A line a provider; variants stand in the order in which a download would choose.
+pub(in crate::cli) fn variants(found: &NameVariants, width: Width) -> String {
+    let rows = found.variants.iter().zip(1..).flat_map(|(variant, number)| {
+        variant.providers.iter().map(move |provider| provider_row(number, variant, provider))
+    });
+    table(width, ["VARIANT", "SIZE", "ANSWERS", "URL", "HASH"], rows)
+}
+
+fn provider_row(number: usize, variant: &VariantEntry, provider: &ProviderEntry) -> [String; 5] {
+    [
+        number.to_string(),
+        variant.size.map_or_else(unknown, size),
+        yes_or_no(provider.alive),
+        provider.url.clone(),
+        variant.hash.clone().unwrap_or_else(unknown),
+    ]
+}
+
+/// The shares.
+pub(in crate::cli) fn shares(list: &ShareList, width: Width) -> String {
+    let rows = list.shares.iter().map(|share| {
+        [
+            share.name.clone(),
+            size(share.size),
+            share.state.clone(),
+            yes_or_no(share.copy),
+            share.path.display().to_string(),
+            share.hash.clone(),
+        ]
+    });
+    table(width, ["NAME", "SIZE", "STATE", "COPY", "PATH", "HASH"], rows)
+}
+
+/// The downloads.
+pub(in crate::cli) fn transfers(all: &Transfers, width: Width) -> String {
+    let rows = all.transfers.iter().map(transfer_row);
+    table(width, ["ID", "NAME", "STATE", "DONE", "RATE", "TIME", "SAVED AS"], rows)
+}
+
+fn transfer_row(transfer: &Transfer) -> [String; 7] {
+    let done = match transfer.size {
+        Some(whole) => format!("{} of {}", size(transfer.bytes), size(whole)),
+        None => size(transfer.bytes),
+    };
+    let why = transfer.error.as_ref().map(|error| error.message.clone());
+    let path = transfer.path.as_ref().map(|path| path.display().to_string());
+    [
+        transfer.id.to_string(),
+        transfer.name.clone(),
+        transfer.state.clone(),
+        done,
+        rate(transfer.bytes_per_s, 1.0),
+        span(transfer.seconds),
+        path.or(why).unwrap_or_else(unknown),
+    ]
+}
+
+/// One download with its sources.
+pub(in crate::cli) fn transfer(found: &Transfers, width: Width) -> String {
+    let mut text = transfers(found, width);
+    let sources: Vec<&SourceReport> =
+        found.transfers.iter().flat_map(|transfer| &transfer.sources).collect();
+    if !sources.is_empty() {
+        let rows = sources
+            .into_iter()
+            .map(|source| [source.state.clone(), size(source.bytes), source.url.clone()]);
+        text.push_str("\n\n");
+        text.push_str(&table(width, ["SOURCE", "GAVE", "URL"], rows));
+    }
+    text
+}
+
+pub(super) fn unknown() -> String {
+    "-".to_owned()
+}
+
+fn yes_or_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}

@@ -1,0 +1,47 @@
+//! What goes on inside a node, as people read it.
+//!
+//! Always holds: times have units. Never: prints anything itself.
+
+use super::files::unknown;
+use super::{Width, seconds, span, table};
+use crate::command::{Actors, LookupTrace};
+
+/// The actors.
+pub(in crate::cli) fn actors(all: &Actors, width: Width) -> String {
+    let rows = all.actors.iter().map(|actor| {
+        let failure = match (&actor.last_failure, actor.last_failure_s) {
+            (Some(failure), Some(ago)) => format!("{} ago: {failure}", seconds(ago)),
+            (Some(failure), None) => failure.clone(),
+            (None, _) => unknown(),
+        };
+        [
+            actor.name.clone(),
+            actor.state.clone(),
+            actor.restarts.to_string(),
+            actor.queue.to_string(),
+            failure,
+        ]
+    });
+    table(width, ["ACTOR", "STATE", "RESTARTS", "QUEUE", "LAST FAILURE"], rows)
+}
+
+/// A lookup: whom it asked, in that order, and a line of what came of it.
+pub(in crate::cli) fn trace(trace: &LookupTrace, width: Width) -> String {
+    let rows = trace.hops.iter().map(|hop| {
+        [
+            hop.hop.to_string(),
+            span(hop.asked_ms / 1e3),
+            hop.answered_ms.map_or_else(unknown, |time| span(time / 1e3)),
+            hop.shared_bits.to_string(),
+            format!("{} {}", hop.count, hop.answer),
+            hop.address.clone(),
+            hop.id.clone(),
+        ]
+    });
+    let header = ["HOP", "ASKED AT", "TOOK", "BITS", "ANSWER", "ADDRESS", "ID"];
+    let hops = table(width, header, rows);
+    let LookupTrace { target, took_ms, values, .. } = trace;
+    let asked = trace.hops.len();
+    let took = span(took_ms / 1e3);
+    format!("{hops}\n\n{target}: {values} values, {asked} peers asked in {took}")
+}
