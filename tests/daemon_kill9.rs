@@ -1,5 +1,5 @@
 //! Kills a node again and again, at random moments under load, and looks for what is missing: the
-//! real binary, its own user's sets, and what a second node stores on it.
+//! real binary, its own user's sets and uploads, and what a second node stores on it.
 //!
 //! Always holds: a round ends by what is awaited, and a failure prints its seed. Never: kills
 //! anything but its own nodes. `scripts/kill9 N` runs it with N rounds on a release build.
@@ -11,7 +11,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -30,7 +30,7 @@ const MAX_LIFE: Duration = Duration::from_millis(1_200);
 const CLIENTS: usize = 4;
 /// What the node holds for others may be lost when it came this shortly before the kill: the last
 /// second, and what a busy machine adds to it.
-const LAST_MOMENTS: Duration = Duration::from_millis(1_000);
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
 /// A restarted node answers within this.
 const RESTART_WITHIN: Duration = Duration::from_secs(2);
 /// Earlier keys that are looked at again in each round, besides all new ones.
@@ -110,6 +110,25 @@ fn holds(connection: &mut (BufReader<UnixStream>, UnixStream), key: &str) -> boo
     values.iter().any(|entry| entry["value"] == *key)
 }
 
+/// Files that exist, to be uploaded; each under a name that is its own.
+fn upload(socket: &Path, folder: &Path, prefix: &str, told: &Mutex<Vec<String>>) {
+    let Some(mut connection) = connect(socket) else {
+        return;
+    };
+    for number in 0.. {
+        let name = format!("{prefix}-{number}.bin");
+        let path: PathBuf = folder.join(&name);
+        std::fs::write(&path, &name).unwrap();
+        let request = json!({"op": "upload", "path": path});
+        match ask(&mut connection, &request) {
+            Some(reply) if reply.get("ok").is_some() => told.lock().unwrap().push(name),
+            Some(reply) => panic!("{reply}"),
+            None => return,
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn nothing_is_lost_that_was_promised_however_often_the_node_is_killed() {
     let rounds: u32 =
@@ -118,7 +137,7 @@ fn nothing_is_lost_that_was_promised_however_often_the_node_is_killed() {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let home = tempfile::tempdir().unwrap();
     let other = Node::start(&[]);
-    let told = Mutex::<Told>::default();
+    let (told, files) = (Mutex::<Told>::default(), Mutex::<Vec<String>>::default());
     let clock = Clock::start();
     let mut restarts = Vec::new();
     let (mut looked_at, mut of_last_moments) = (0, 0);
@@ -151,6 +170,7 @@ fn nothing_is_lost_that_was_promised_however_often_the_node_is_killed() {
                 assert!(holds(&mut look, key), "seed {seed}, round {round}: {key} of others");
             }
         }
+        check_files(&node, &files.lock().unwrap(), last_round);
 
         let until = clock.now() + rng.random_range(Duration::ZERO..MAX_LIFE);
         let socket = node.ready.socket.clone();
@@ -159,6 +179,7 @@ fn nothing_is_lost_that_was_promised_however_often_the_node_is_killed() {
                 let (told, socket) = (&told, &socket);
                 scope.spawn(move || publish(socket, &format!("r{round}-{client}"), told));
             }
+            scope.spawn(|| upload(&socket, home.path(), &format!("r{round}"), &files));
             scope.spawn(|| store_from_afar(&other, &format!("r{round}"), &told, clock, until));
             thread::sleep(until.since(clock.now()));
             node.process.kill().unwrap();
@@ -172,12 +193,23 @@ fn nothing_is_lost_that_was_promised_however_often_the_node_is_killed() {
     }
     let slowest = restarts.iter().max().unwrap();
     println!(
-        "{rounds} kills; {} own values and {} values of others promised, {looked_at} looked \
+        "{rounds} kills; {} own values, {} files and {} values of others promised, {looked_at} looked \
          at, none lost; {of_last_moments} of the last moments not judged; restart p50 {:?}, slowest \
          {slowest:?}",
         told.lock().unwrap().own.len(),
+        files.lock().unwrap().len(),
         told.lock().unwrap().theirs.len(),
         percentile(&restarts, 0.5),
     );
     assert!(percentile(&restarts, 0.95) < RESTART_WITHIN, "{restarts:?}");
+}
+
+/// Whether the files that the user was told are shared are served.
+fn check_files(node: &Node, names: &[String], all: bool) {
+    let from = if all { 0 } else { names.len().saturating_sub(20) };
+    for name in &names[from..] {
+        let request = format!("GET /files/{name} HTTP/1.1");
+        let (status, _, body) = support::http::request(&node.ready.files, &request);
+        assert_eq!((status, body), (200, name.clone().into_bytes()), "{name} is no longer served");
+    }
 }

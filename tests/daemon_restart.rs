@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use redb::ReadableTable as _;
 use serde_json::json;
+use support::http::{SlowServer, request};
 use support::node::{Node, node_command, texts};
-use support::{finish, run, wait_until};
+use support::{finish, make_file, run, wait_until};
 
 const TEN_YEARS: Duration = Duration::from_hours(10 * 365 * 24);
 
@@ -173,4 +174,49 @@ fn a_state_that_is_damaged_is_named_and_left_as_it_is() {
     assert_eq!((failed.code, failed.error_code().as_str()), (Some(1), "failed"));
     assert!(failed.stderr.contains(state.to_str().unwrap()), "{}", failed.stderr);
     assert_eq!(std::fs::read(&state).unwrap(), b"not a database");
+}
+
+#[test]
+fn shares_are_served_after_a_kill_and_published_anew_under_another_port() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, content) = make_file(home.path(), "kept.bin", 100_000);
+    let (given_up, _) = make_file(home.path(), "given up.bin", 1_000);
+    let node = Node::start_in(home.path(), &[]);
+    let before = node.cli(&["upload", path.to_str().unwrap()]).json();
+    node.cli(&["upload", given_up.to_str().unwrap()]).json();
+    node.cli(&["unshare", "given up.bin"]).json();
+    let old = node.ready.dht.clone();
+    kill(node);
+
+    let _place = std::net::UdpSocket::bind(&old).unwrap();
+    let node = Node::start_in(home.path(), &[]);
+    let (status, _, body) = request(&node.ready.files, "GET /files/kept.bin HTTP/1.1");
+    assert!(status == 200 && body == content);
+    let (status, ..) = request(&node.ready.files, "GET /files/given%20up.bin HTTP/1.1");
+    assert_eq!(status, 404, "what was given up stays so");
+    let renewed = before[0]["url"].as_str().or(before["url"].as_str()).unwrap();
+    let renewed = renewed.replace(&old, &node.ready.dht);
+    wait_until("the new URL has taken the place of the old one", || {
+        held(&node, "kept.bin") == [renewed.clone()]
+    });
+}
+
+#[test]
+fn a_download_that_is_cut_off_by_a_kill_is_gone_on_with() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, content) = make_file(home.path(), "source", 3 << 20);
+    let server = SlowServer::start(content.clone());
+    let node = Node::start_in(home.path(), &[]);
+    let url = format!("{}#blake3={}", server.url, blake3::hash(&content));
+    node.cli(&["set", "slow.bin", &url]).json();
+    let target = home.path().join("slow.bin");
+    let target = target.to_str().unwrap();
+    node.cli(&["download", "slow.bin", "-o", target, "--detach"]).json();
+    wait_until("it has begun", || server.requests() > 0);
+    kill(node);
+    assert!(!std::path::Path::new(target).exists());
+
+    let node = Node::start_in(home.path(), &[]);
+    wait_until("it is whole", || std::fs::read(target).is_ok_and(|read| read == content));
+    wait_until("and done", || node.cli(&["status"]).json()["downloads"] == 0);
 }

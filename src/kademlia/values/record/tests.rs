@@ -41,10 +41,10 @@ type Shown = (String, bool, Option<Duration>);
 
 fn held(store: &MultiStore, now: Timestamp) -> BTreeMap<Key, Vec<Shown>> {
     let mut keys: BTreeMap<Key, Vec<_>> = BTreeMap::new();
-    for detail in store.details(now, None, usize::MAX) {
+    for detail in store.details(now, None, None, usize::MAX) {
         let text = detail.value.as_text().unwrap().to_owned();
         let entry = (text, detail.publisher.is_none(), detail.expires_in);
-        keys.entry(detail.key).or_default().push(entry);
+        keys.entry(detail.place.key).or_default().push(entry);
     }
     for values in keys.values_mut() {
         values.sort();
