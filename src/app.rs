@@ -4,6 +4,7 @@
 //! the `ready` line; two nodes never share a data dir. Never: contains rules of its own.
 
 mod bind;
+mod identity;
 mod notify;
 mod shutdown;
 mod token;
@@ -30,16 +31,18 @@ use crate::actors::links::{Links, NodeInfo};
 use crate::actors::messages::Execute;
 use crate::actors::panics::Panics;
 use crate::actors::supervisor::{Parts, Supervisor};
-use crate::clock::Clock;
 use crate::command::Ready;
 use crate::config::Config;
 use crate::content::Copies;
+use crate::database::{CommitError, Database, DatabaseError};
 use crate::http::{self, Token};
-use crate::kademlia::{NodeId, Settings};
+use crate::kademlia::Settings;
 use crate::transfer::{Limits, UrlPolicy};
 
 /// The file whose lock says that a data dir is taken.
 const LOCK_FILE: &str = "lock";
+/// What outlives the process, beneath the data dir.
+const STATE: &str = "state.redb";
 /// Where downloads without an output land, beneath the data dir.
 const DOWNLOADS: &str = "downloads";
 /// Where a download lies until it is passed on to the one who asked, beneath the data dir.
@@ -79,6 +82,12 @@ pub enum StartError {
     /// The Unix socket can't be made.
     #[error(transparent)]
     Socket(#[from] IpcError),
+    /// The node's state can't be read.
+    #[error(transparent)]
+    State(#[from] DatabaseError),
+    /// Nor written.
+    #[error(transparent)]
+    Unwritable(#[from] CommitError),
     /// The operating system gives no random bytes, or no signals.
     #[error("the operating system refuses {what}: {error}")]
     System {
@@ -147,7 +156,8 @@ fn allow_descriptors() {
 
 async fn serve(config: Config) -> Result<(), StartError> {
     let signals = shutdown::Signals::listen()?;
-    let clock = Clock::start();
+    let database = Database::open(&config.data_dir.join(STATE))?;
+    let clock = database.clock();
     let panics = Panics::new(clock);
     panics.watch();
     let mut rng = seeded_rng()?;
@@ -164,7 +174,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         on_loopback,
         ..Settings::default()
     };
-    let id = NodeId::random(&mut rng);
+    let id = identity::of(&database, &mut rng)?;
     let shutdown = CancellationToken::new();
     let admin = admin_address.map(|address| format!("http://{address}"));
     let info = NodeInfo {
@@ -189,7 +199,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let panics_too = panics.clone();
     let parts =
         Parts { clock, id, rng, udp, quota_bytes, copies, fetcher, ipc, panics: panics_too };
-    let (supervisor, links) = Supervisor::start(parts, info, shutdown.clone());
+    let (supervisor, links) = Supervisor::start(parts, info, database.clone(), shutdown.clone());
     let admin_listener = admin_listener.zip(token);
     let listeners = Listeners { files: files_listener, admin: admin_listener };
     let servers = serve_http(listeners, &supervisor, &links, &panics)?;
@@ -205,7 +215,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     };
     shutdown.cancel();
     notify::stopping();
-    shutdown::finish(&supervisor, servers, ruin.is_none()).await;
+    shutdown::finish(&supervisor, servers, database, ruin.is_none()).await;
     ruin.map_or(Ok(()), |why| Err(StartError::Ruined(why)))
 }
 

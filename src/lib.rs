@@ -19,6 +19,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod content;
+pub mod database;
 pub mod faults;
 pub mod http;
 pub mod kademlia;

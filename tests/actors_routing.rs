@@ -15,6 +15,7 @@ use kad_actor::actors::routing::RoutingActor;
 use kad_actor::actors::storage::StorageActor;
 use kad_actor::clock::Clock;
 use kad_actor::command::ErrorCode;
+use kad_actor::database::Database;
 use kad_actor::kademlia::wire::{
     Datagram, Request, RpcId, StoredValue, decode, decode_store_answer, encode_pong, encode_request,
 };
@@ -42,6 +43,12 @@ impl Handler<StoreBatch> for BrokenStore {
     }
 }
 
+/// Its file has no name any more, and goes with the test.
+fn database() -> Database {
+    let folder = tempfile::tempdir().unwrap();
+    Database::open(&folder.path().join("state.redb")).unwrap()
+}
+
 fn address(socket: &UdpSocket) -> SocketAddrV4 {
     match socket.local_addr().unwrap() {
         std::net::SocketAddr::V4(address) => address,
@@ -59,7 +66,7 @@ where
 }
 
 async fn start(seed: u8, bootstrap: bool) -> (Addr<RoutingActor>, SocketAddrV4) {
-    let store = StorageActor::new(Clock::start(), QUOTA_BYTES, true).start();
+    let store = StorageActor::new(database(), QUOTA_BYTES, true).start();
     start_with(seed, bootstrap, link_to(&store)).await
 }
 

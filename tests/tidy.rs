@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["command", "config", "clock"]),
     ("faults", &[]),
     // Bytes under names: what they mean is their owner's business.
-    ("database", &["clock"]),
+    ("database", &["clock", "kademlia::Timestamp"]),
     (
         "actors",
         &["kademlia", "content", "transfer", "command", "clock", "config", "database", "faults"],

@@ -4,11 +4,12 @@
 //! or is a copy of the node's own, which is deleted with the last share that needs it. Never:
 //! touches a file on its own thread.
 //!
-//! Shares are kept in memory only: durable ones are loaded in `started()`, before what copies are
-//! needed is told there, and committed in the handlers of `Register`, `Withdraw` and `Unshare`.
+//! Shares are loaded when the actor is built, before it tells which copies are needed, and made
+//! durable in the handlers of `Register` and `Unshare`, before these are answered.
 
 mod job;
 mod keeper;
+mod rows;
 
 use std::sync::Arc;
 
@@ -20,11 +21,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::job::{Job, Prepared, name_of, quoted, receive, refused};
 use self::keeper::Keeper;
 use super::messages::{
-    CountShares, FindShare, ListShares, Share, ShareStream, Shared, Unshare, Withdraw,
+    CountShares, FindShare, ListShares, Rebase, Share, ShareStream, Shared, Unshare, Withdraw,
 };
 use super::vitals::Vitals;
 use crate::command::CommandError;
 use crate::content::{ContentHash, Copies, Listed, ShareEntry, Shares, SharesFull};
+use crate::database::Database;
 use crate::faults;
 
 /// Files hashed at once. One thread hashes faster than most disks read, and more than two only
@@ -36,6 +38,7 @@ const MAX_HASHING: usize = 2;
 pub struct FilesActor {
     shares: Shares,
     copies: Copies,
+    database: Database,
     /// There from `started()` on.
     keeper: Option<Keeper>,
     hashing: Arc<Semaphore>,
@@ -47,12 +50,13 @@ pub struct FilesActor {
 }
 
 impl FilesActor {
-    /// Serves nothing yet.
-    pub fn new(copies: Copies) -> Self {
+    /// Serves what the database says.
+    pub fn new(database: Database, copies: Copies) -> Self {
         let stopping = CancellationToken::new();
         Self {
-            shares: Shares::new(),
+            shares: rows::load(&database),
             copies,
+            database,
             keeper: None,
             hashing: Arc::new(Semaphore::new(MAX_HASHING)),
             _stop_with_actor: stopping.clone().drop_guard(),
@@ -68,7 +72,8 @@ impl Actor for FilesActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         let needed = self.shares.copies().map(|listed| listed.entry.verified.hash()).collect();
         let actor = ctx.address().downgrade();
-        self.keeper = Some(Keeper::start(self.copies.clone(), needed, actor));
+        self.keeper =
+            Some(Keeper::start(self.copies.clone(), needed, actor, self.database.clone()));
     }
 }
 
@@ -124,18 +129,27 @@ impl Handler<ShareStream> for FilesActor {
 }
 
 impl Handler<Unshare> for FilesActor {
-    type Result = ResponseFuture<Option<ShareEntry>>;
+    type Result = ResponseFuture<Result<Option<ShareEntry>, CommandError>>;
 
     fn handle(&mut self, unshare: Unshare, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "Unshare");
         let removed = self.shares.remove(unshare.name.as_str());
         let keeper = self.keeper.clone();
+        let committed = rows::commit(&self.database, unshare.name.as_str(), None);
         Box::pin(async move {
-            let gone = removed?.entry;
+            let Some(gone) = removed.map(|listed| listed.entry) else {
+                return Ok(None);
+            };
+            if let Err(error) = committed.await {
+                let name = unshare.name.as_str();
+                let message =
+                    format!("{name:?} is shared no longer, but may be again later: {error}");
+                return Err(CommandError::failed(message));
+            }
             if let Some(keeper) = keeper {
                 keeper.clear_away(&gone).await;
             }
-            Some(gone)
+            Ok(Some(gone))
         })
     }
 }
@@ -146,6 +160,21 @@ impl Handler<ListShares> for FilesActor {
     fn handle(&mut self, list: ListShares, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "ListShares");
         self.shares.page(list.after.as_ref(), list.limit)
+    }
+}
+
+impl Handler<Rebase> for FilesActor {
+    type Result = Vec<Shared>;
+
+    fn handle(&mut self, Rebase { base }: Rebase, _: &mut Self::Context) -> Self::Result {
+        faults::point("files", "Rebase");
+        let moved = self.shares.rebase(&base);
+        let shared = moved.into_iter().map(|(entry, earlier)| {
+            let ShareEntry { name, verified, url, .. } = entry;
+            rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
+            Shared { name, verified, url, replaced_url: Some(earlier) }
+        });
+        shared.collect()
     }
 }
 
@@ -169,6 +198,7 @@ impl Handler<Withdraw> for FilesActor {
             let path = quoted(path);
             let what = withdraw.loss.word();
             log::warn!("{name} is no longer shared: {path} has {what}");
+            rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
         }
         withdrawn
     }
@@ -202,6 +232,8 @@ impl Handler<Register> for FilesActor {
         faults::point("files", "Register");
         let (name, verified, url) = (entry.name.clone(), entry.verified, entry.url.clone());
         let replaced = self.shares.insert(entry)?.map(|listed| listed.entry);
+        // Once more as it stands now, whatever came since it was committed.
+        rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
         let earlier = replaced.as_ref().map(|entry| entry.url.clone());
         let replaced_url = earlier.filter(|earlier| *earlier != url);
         Ok(Registered { shared: Shared { name, verified, url, replaced_url }, replaced })

@@ -7,7 +7,10 @@ mod address;
 mod downloads;
 mod join;
 mod lookup;
+mod memory;
 mod reach;
+mod renew;
+mod resume;
 mod shares;
 
 use super::link::{Link, LinkError};
@@ -25,6 +28,9 @@ use crate::content::FileName;
 use crate::kademlia::{Key, Value, wire::MAX_VALUE_BYTES};
 
 pub(super) use join::stay_joined;
+pub(super) use memory::remembered;
+pub(super) use renew::renew;
+pub(super) use resume::resume;
 pub(super) use shares::withdraw;
 
 /// Carries out one command.

@@ -12,20 +12,21 @@ use tokio_util::sync::CancellationToken;
 use super::link::{Link, Load};
 use super::messages::{
     Bootstrap, CancelTransfer, CountDownloads, CountShares, Enlist, Fetch, FindShare, Get,
-    ListShares, ListTransfers, ObservedAddress, Probe, Put, Reachable, Settle, Share, ShareStream,
-    StoreBatch, TraceLookup, Unshare, ViewRouting, ViewStorage, Withdraw,
+    ListShares, ListTransfers, ObservedAddress, Probe, Put, Reachable, Rebase, Settle, Share,
+    ShareStream, StoreBatch, TraceLookup, Unshare, ViewRouting, ViewStorage, Withdraw,
 };
 use super::vitals::{Child, Health};
 use crate::clock::Clock;
 use crate::command::Actors;
 use crate::config::{Advertise, BootstrapAddr};
+use crate::database::Database;
 use crate::kademlia::Settings;
 
 /// Commands under way at once: 64 clients of the socket and 64 of the admin API have one each, and
 /// scripts that have left theirs.
 const MAX_COMMANDS: usize = 256;
 /// Messages that may wait for the store: routing's own batches, and people who look.
-const MAX_STORAGE_MESSAGES: usize = 256;
+const MAX_STORAGE_MESSAGES: usize = 512;
 /// Messages that may wait for the routing table: it carries out 256 operations at once and has as
 /// many wait for the first bootstrap.
 const MAX_ROUTING_MESSAGES: usize = 1_024;
@@ -50,6 +51,7 @@ pub struct Links {
     pub share: Link<Share>,
     pub share_stream: Link<ShareStream>,
     pub unshare: Link<Unshare>,
+    pub rebase: Link<Rebase>,
     pub list_shares: Link<ListShares>,
     pub count_shares: Link<CountShares>,
     pub find_share: Link<FindShare>,
@@ -62,6 +64,8 @@ pub struct Links {
     pub probe: Link<Probe>,
     pub count_downloads: Link<CountDownloads>,
     pub info: Arc<NodeInfo>,
+    /// What outlives the actors, and the process.
+    pub database: Database,
     pub shutdown: CancellationToken,
     /// Says that the routing table may be empty: join the network again.
     pub rejoin: Arc<Notify>,
@@ -138,7 +142,12 @@ impl Default for Loads {
 
 impl Links {
     /// Links that lead nowhere yet.
-    pub fn new(loads: &Loads, info: NodeInfo, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        loads: &Loads,
+        info: NodeInfo,
+        database: Database,
+        shutdown: CancellationToken,
+    ) -> Self {
         let Loads { storage, routing, files, fetcher, .. } = loads;
         Self {
             get: Link::new(routing),
@@ -153,6 +162,7 @@ impl Links {
             share: Link::new(files),
             share_stream: Link::new(files),
             unshare: Link::new(files),
+            rebase: Link::new(files),
             list_shares: Link::new(files),
             count_shares: Link::new(files),
             find_share: Link::new(files),
@@ -168,6 +178,7 @@ impl Links {
             healths: Healths::new(info.clock).into(),
             loads: loads.clone(),
             info: info.into(),
+            database,
             shutdown,
         }
     }

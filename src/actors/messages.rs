@@ -325,10 +325,18 @@ pub struct Withdraw {
 /// Stop serving a name, and take it off the list; a copy that nothing else needs is deleted. The
 /// share that it was; none if there is none of this name.
 #[derive(Debug, Message)]
-#[rtype(result = "Option<ShareEntry>")]
+#[rtype(result = "Result<Option<ShareEntry>, CommandError>")]
 pub struct Unshare {
     /// The name.
     pub name: FileName,
+}
+
+/// Give every share that is served the URL that it has under this base; those that had another.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Shared>")]
+pub struct Rebase {
+    /// Base URL under which peers reach the file service now.
+    pub base: String,
 }
 
 /// A page of the shares, by name, those that were withdrawn included.

@@ -37,8 +37,9 @@ use crate::kademlia::{Key, Node, OpId, Outcome, Output, StoreReply, StoreRequest
 use callers::{Caller, Deferred, busy, refuse, restarted, unite};
 use reach::Verdict;
 
-/// Store batches without a reply; more means that the store is stuck, and peers hear `false`.
-const MAX_STORE_BATCHES: usize = 64;
+/// Store batches without a reply: one for each operation of the own user, which waits for the disk,
+/// and 64 of peers. More means that the store is stuck, and peers hear `false`.
+const MAX_STORE_BATCHES: usize = 320;
 /// Commands that wait for the first bootstrap.
 const MAX_DEFERRED: usize = 256;
 /// Commands wait for the first peer until the node is this old, and are then tried with what is
@@ -58,7 +59,7 @@ pub struct RoutingActor {
     callers: BTreeMap<OpId, Caller>,
     deferred: Vec<Deferred>,
     /// Whether bootstrap addresses were given, none has answered yet, and the node is still young.
-    joining: bool,
+    pub(super) joining: bool,
     has_bootstrap: bool,
     store_batches: usize,
     verdict: Option<Verdict>,
@@ -96,17 +97,21 @@ impl RoutingActor {
     /// Carries out what the node wants done, and sees to the one timer.
     fn settle(&mut self, ctx: &mut Context<Self>) {
         let mut datagrams = Vec::new();
-        let mut requests = Vec::new();
+        let (mut requests, mut own) = (Vec::new(), Vec::new());
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Send { to, datagram } => datagrams.push((to, datagram)),
+                Output::Store(ticket, request) if request.own_key().is_some() => {
+                    own.push((ticket, request));
+                }
                 Output::Store(ticket, request) => requests.push((ticket, request)),
                 Output::Reach(ticket, address) => self.probe(ticket, address, ctx),
                 Output::Done(op, outcome) => self.done(op, outcome, ctx),
             }
         }
         self.outlet.send_all(&self.socket, &datagrams, self.clock.now(), self.vitals.health());
-        if !requests.is_empty() {
+        // Own ones wait for the disk: what peers asked must not wait with them.
+        for requests in [own, requests].into_iter().filter(|requests| !requests.is_empty()) {
             self.ask_store(requests, ctx);
         }
         self.arm(ctx);

@@ -30,6 +30,7 @@ use super::vitals::{Child, Ended};
 use crate::clock::Clock;
 use crate::command::{CommandError, Reply};
 use crate::content::Copies;
+use crate::database::Database;
 use crate::faults;
 use crate::kademlia::NodeId;
 
@@ -74,9 +75,14 @@ pub struct Supervisor {
 impl Supervisor {
     /// Starts every actor, the one that lets users in last; `shutdown` is cancelled when the node
     /// shall stop.
-    pub fn start(parts: Parts, info: NodeInfo, shutdown: CancellationToken) -> (Addr<Self>, Links) {
+    pub fn start(
+        parts: Parts,
+        info: NodeInfo,
+        database: Database,
+        shutdown: CancellationToken,
+    ) -> (Addr<Self>, Links) {
         let loads = Loads::default();
-        let links = Links::new(&loads, info, shutdown);
+        let links = Links::new(&loads, info, database, shutdown);
         let known = links.clone();
         let supervisor = Self::create(|ctx| {
             let (ends, reports) = unbounded_channel();
@@ -100,6 +106,8 @@ impl Actor for Supervisor {
 
     fn started(&mut self, _: &mut Self::Context) {
         actix_rt::spawn(flows::stay_joined(self.links.clone()));
+        actix_rt::spawn(flows::renew(self.links.clone()));
+        actix_rt::spawn(flows::resume(self.links.clone()));
     }
 }
 

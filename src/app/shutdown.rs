@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::StartError;
 use crate::actors::messages::Finish;
 use crate::actors::supervisor::Supervisor;
+use crate::database::Database;
 
 /// What blocks a thread, such as asking a name server that is gone, gets this much longer.
 const LET_GO_WITHIN: Duration = Duration::from_secs(1);
@@ -65,6 +66,7 @@ impl Signals {
 pub(super) async fn finish(
     supervisor: &Addr<Supervisor>,
     servers: Vec<ServerHandle>,
+    database: Database,
     in_order: bool,
 ) {
     let all = async {
@@ -75,6 +77,13 @@ pub(super) async fn finish(
     };
     if tokio::time::timeout(FINISH_WITHIN, all).await.is_err() {
         log::warn!("stopping took over {FINISH_WITHIN:?}: whoever still waits is cut off");
+    }
+    // Last of all: until now there was something to write.
+    let closing = tokio::task::spawn_blocking(move || database.close());
+    if tokio::time::timeout(FINISH_WITHIN, closing).await.is_err() {
+        log::warn!(
+            "the node's state is not written within {FINISH_WITHIN:?}: what peers have stored last may be lost"
+        );
     }
     // The runtime waits for blocking calls when it is dropped, and some can't be cancelled.
     std::thread::spawn(move || {

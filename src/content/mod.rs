@@ -7,12 +7,14 @@
 mod copies;
 mod hash;
 mod name;
+mod record;
 mod shares;
 mod stamp;
 
 pub use copies::{Copies, CopyError, NewCopy, copy_file};
 pub use hash::{ContentHash, ContentHasher, HASH_BYTES, HashError, Verified, hash_file};
 pub use name::{FileName, MAX_NAME_BYTES, NameError};
+pub use record::ShareRecord;
 pub use shares::{
     Listed, Loss, MAX_SHARES, OpenError, ShareEntry, Shares, SharesFull, hash_in_place,
     open_regular,

@@ -197,6 +197,30 @@ impl Shares {
         Ok(self.by_name.insert(entry.name.clone(), Listed { entry, loss: None }))
     }
 
+    /// Takes back a share of an earlier run, served or not.
+    pub fn restore(&mut self, listed: Listed) {
+        if self.by_name.len() < MAX_SHARES {
+            self.by_name.insert(listed.entry.name.clone(), listed);
+        }
+    }
+
+    /// Gives every share that is served the URL that it has under this base; those that had
+    /// another, with that.
+    pub fn rebase(&mut self, base: &str) -> Vec<(ShareEntry, String)> {
+        let served = self.by_name.values_mut().filter(|listed| listed.loss.is_none());
+        let moved = served.filter_map(|Listed { entry, .. }| {
+            let url = ShareEntry::url_of(base, &entry.name, &entry.verified);
+            let earlier = (url != entry.url).then(|| std::mem::replace(&mut entry.url, url))?;
+            Some((entry.clone(), earlier))
+        });
+        moved.collect()
+    }
+
+    /// The share of this name, served or not.
+    pub fn listed(&self, name: &str) -> Option<&Listed> {
+        self.by_name.get(name)
+    }
+
     /// The share of this name, if it is served.
     pub fn find(&self, name: &str) -> Option<&ShareEntry> {
         self.by_name.get(name).filter(|listed| listed.loss.is_none()).map(|listed| &listed.entry)

@@ -3,10 +3,12 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
+use serde::{Deserialize, Serialize};
+
 /// Size, time of writing and inode of a file at one moment; equal stamps mean the same content,
 /// unless somebody set the time back: receivers check the hash anyway. The time at which the inode
 /// changed is no part of it: another mode or name makes no other content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStamp {
     /// Bytes.
     pub size: u64,

@@ -32,5 +32,5 @@ pub use time::Timestamp;
 pub use value::Value;
 pub use values::{
     DEFAULT_QUOTA_BYTES, Held, HeldDetail, HeldKey, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY,
-    MultiStore, Place, Source, StoreReply, StoreRequest,
+    MultiStore, Place, Record, RecordName, Source, StoreReply, StoreRequest, expiry_after_downtime,
 };

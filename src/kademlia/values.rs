@@ -6,6 +6,8 @@
 
 mod details;
 mod exchange;
+mod record;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -14,7 +16,10 @@ use std::time::Duration;
 use super::bounded::BoundedMap;
 use super::{Key, Timestamp, Value};
 
+use self::record::Journal;
+
 pub use exchange::{Held, HeldDetail, HeldKey, Place, Source, StoreReply, StoreRequest};
+pub use record::{Record, RecordName, expiry_after_downtime};
 
 /// Values of one key: as many providers as a downloader could use, and they fit a few datagrams.
 pub const MAX_VALUES_PER_KEY: usize = 64;
@@ -22,15 +27,6 @@ pub const MAX_VALUES_PER_KEY: usize = 64;
 const MAX_BYTES_PER_KEY: usize = 64 * 1024;
 /// Packed bytes of one value: the longest string that a Python caller can send, and its header.
 pub const MAX_PACKED_VALUE: usize = 8_137 + 3;
-/// Values of one key that one IP may bring by plain stores, so that ten of them can't fill it.
-const MAX_VALUES_PER_KEY_AND_IP: usize = 16;
-/// Of those, how many count as a publisher's own word, which nothing else displaces: a machine has
-/// few providers of a name, and ten hostile ones leave room for others.
-const MAX_FIRST_PARTY_PER_KEY_AND_IP: usize = 4;
-/// And how long they may be: the longest file name, percent-encoded, with a hash fits.
-const MAX_FIRST_PARTY_BYTES: usize = 1_024;
-/// One IP may bring this part of the quota.
-const QUOTA_SHARE_PER_IP: usize = 10;
 /// Bytes of `--store-quota` when it isn't given.
 pub const DEFAULT_QUOTA_BYTES: usize = 64 * 1024 * 1024;
 /// A plain store lives a week, as with the Python peers.
@@ -76,6 +72,8 @@ pub struct MultiStore {
     /// For each key with something that expires: no later than its first expiry.
     expiries: BTreeSet<(Timestamp, Key)>,
     expired: BoundedMap<(Key, [u8; 20]), Timestamp>,
+    /// Which records have changed, if anybody wants to know.
+    journal: Option<Journal>,
 }
 
 impl MultiStore {
@@ -90,6 +88,7 @@ impl MultiStore {
             bytes_by_ip: BTreeMap::new(),
             expiries: BTreeSet::new(),
             expired: BoundedMap::new(MAX_EXPIRED),
+            journal: None,
         }
     }
 
@@ -186,6 +185,7 @@ impl MultiStore {
                 known.expires = Some(now + LIFETIME);
                 known.first_party = true;
             }
+            self.note(&key, &value);
             return true;
         }
         if source != Source::Own && !first_party && self.is_expired(now, &key, &value) {
@@ -198,23 +198,10 @@ impl MultiStore {
             return false;
         }
         self.account(&stored, true);
+        self.note(&key, &stored.value);
         self.keys.entry(key).or_default().push(stored);
         self.index_expiry(key);
         true
-    }
-
-    /// Whether the value is a publisher's own word, of which each has only a few on a key.
-    fn is_first_party(&self, key: &Key, value: &Value, source: Source) -> bool {
-        let Source::Peer { address, .. } = source else {
-            return false;
-        };
-        let ip = *address.ip();
-        let of_key = self.keys.get(key).map(Vec::as_slice).unwrap_or_default();
-        let others = of_key
-            .iter()
-            .filter(|known| known.first_party && known.value != *value && brought_by(known, ip));
-        first_party(value, source)
-            && (self.is_exempt(ip) || others.count() < MAX_FIRST_PARTY_PER_KEY_AND_IP)
     }
 
     fn known(&mut self, key: &Key, value: &Value) -> Option<&mut Stored> {
@@ -249,57 +236,6 @@ impl MultiStore {
         }
     }
 
-    /// Whether the newcomer may be held, after displacing what ranks below it: all that is needed
-    /// for it to fit, or nothing.
-    fn make_room(&mut self, key: &Key, newcomer: &Stored, replaces: bool) -> bool {
-        let of_key = self.keys.get(key).map(Vec::as_slice).unwrap_or_default();
-        let mut gives_way: Vec<&Stored> = of_key
-            .iter()
-            .filter(|stored| rank(stored) < rank(newcomer) + u8::from(replaces && !stored.is_own()))
-            .collect();
-        gives_way.sort_by_key(|stored| (rank(stored), stored.refreshed));
-        let mut displaced = Vec::new();
-        if let Source::Peer { address, holder } = newcomer.source {
-            let (ip, cost) = (*address.ip(), newcomer.cost());
-            if self.bytes + cost > self.quota_bytes {
-                return false;
-            }
-            if !self.is_exempt(ip) {
-                let from_ip = self.bytes_by_ip.get(&ip).copied().unwrap_or(0);
-                if from_ip + cost > self.quota_bytes / QUOTA_SHARE_PER_IP {
-                    return false;
-                }
-                let of_ip = of_key.iter().filter(|stored| brought_by(stored, ip)).count();
-                if !holder && of_ip >= MAX_VALUES_PER_KEY_AND_IP {
-                    let earlier = gives_way.iter().position(|stored| brought_by(stored, ip));
-                    let Some(earlier) = earlier.filter(|_| replaces) else {
-                        return false;
-                    };
-                    displaced.push(gives_way.remove(earlier));
-                }
-            }
-        }
-        let bytes = |stored: &&Stored| stored.value.packed_len();
-        let all: usize = of_key.iter().map(|stored| bytes(&stored)).sum();
-        let mut gives_way = gives_way.into_iter();
-        while of_key.len() - displaced.len() >= MAX_VALUES_PER_KEY
-            || all - displaced.iter().map(bytes).sum::<usize>() + newcomer.value.packed_len()
-                > MAX_BYTES_PER_KEY
-        {
-            let Some(next) = gives_way.next() else {
-                return false;
-            };
-            displaced.push(next);
-        }
-        let displaced: Vec<Value> = displaced.iter().map(|stored| stored.value.clone()).collect();
-        self.remove(key, |stored| displaced.contains(&stored.value));
-        true
-    }
-
-    const fn is_exempt(&self, ip: Ipv4Addr) -> bool {
-        ip.is_loopback() && self.on_loopback
-    }
-
     fn remove(&mut self, key: &Key, goes: impl Fn(&Stored) -> bool) -> Vec<Stored> {
         let Some(values) = self.keys.get_mut(key) else {
             return Vec::new();
@@ -310,6 +246,7 @@ impl MultiStore {
         }
         for stored in &gone {
             self.account(stored, false);
+            self.note(key, &stored.value);
         }
         gone
     }
@@ -338,35 +275,6 @@ impl MultiStore {
             self.expiries.insert((first, key));
         }
     }
-}
-
-/// Who may displace whom in a full key: own before first-party before the rest.
-fn rank(stored: &Stored) -> u8 {
-    match (stored.is_own(), stored.first_party) {
-        (true, _) => 2,
-        (false, true) => 1,
-        (false, false) => 0,
-    }
-}
-
-fn brought_by(stored: &Stored, ip: Ipv4Addr) -> bool {
-    matches!(stored.source, Source::Peer { address, .. } if *address.ip() == ip)
-}
-
-/// Whether the value is a URL on the very host that sent it.
-fn first_party(value: &Value, source: Source) -> bool {
-    let (Some(text), Source::Peer { address, .. }) = (value.as_text(), source) else {
-        return false;
-    };
-    if text.len() > MAX_FIRST_PARTY_BYTES {
-        return false;
-    }
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let Some(authority) = rest.and_then(|rest| rest.split(['/', '?', '#', '\\']).next()) else {
-        return false;
-    };
-    let host = authority.split(':').next().unwrap_or_default();
-    host.parse::<Ipv4Addr>().is_ok_and(|ip| ip == *address.ip())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use kad_actor::actors::messages::{EventSink, Keeping, Share, Shared};
 use kad_actor::actors::vitals::Health;
 use kad_actor::clock::Clock;
 use kad_actor::content::{Copies, FileName};
+use kad_actor::database::Database;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +44,8 @@ impl Service {
         let settings = listener.try_clone().unwrap();
         let temporary = TempDir::new().unwrap();
         let copies = Copies::new(temporary.path().join("copies"), None);
-        let files = FilesActor::new(copies).start();
+        let database = Database::open(&temporary.path().join("state.redb")).unwrap();
+        let files = FilesActor::new(database, copies).start();
         let find = Link::new(&Load::new(64));
         find.lead_to(&files);
         let withdraw = files.clone().recipient();

@@ -11,10 +11,11 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
 
 use super::job::{Prepared, refused, uncopied};
-use super::{FilesActor, FindCopy, RESTARTING, Register, Registered};
+use super::{FilesActor, FindCopy, RESTARTING, Register, Registered, rows};
 use crate::actors::messages::Shared;
-use crate::command::CommandError;
+use crate::command::{CommandError, ErrorCode};
 use crate::content::{ContentHash, Copies, CopyError, FileName, Listed, NewCopy, ShareEntry};
+use crate::database::Database;
 
 /// The copies, and whose turn it is with them.
 #[derive(Debug, Clone)]
@@ -22,6 +23,7 @@ pub(super) struct Keeper {
     copies: Copies,
     turn: Arc<Mutex<()>>,
     actor: WeakAddr<FilesActor>,
+    database: Database,
 }
 
 impl Keeper {
@@ -30,6 +32,7 @@ impl Keeper {
         copies: Copies,
         needed: BTreeSet<ContentHash>,
         actor: WeakAddr<FilesActor>,
+        database: Database,
     ) -> Self {
         let turn = Arc::new(Mutex::new(()));
         if let Ok(cleaning) = Arc::clone(&turn).try_lock_owned() {
@@ -41,7 +44,7 @@ impl Keeper {
                 }
             }));
         }
-        Self { copies, turn, actor }
+        Self { copies, turn, actor, database }
     }
 
     /// The copies, once they are cleaned up.
@@ -97,6 +100,12 @@ impl Keeper {
 
     async fn register(&self, entry: ShareEntry) -> Result<Registered, CommandError> {
         let name = format!("{:?}", entry.name.as_str());
+        let listed = Listed { entry: entry.clone(), loss: None };
+        let committed = rows::commit(&self.database, entry.name.as_str(), Some(&listed)).await;
+        committed.map_err(|error| CommandError {
+            code: if error.full { ErrorCode::NoSpace } else { ErrorCode::Failed },
+            ..refused(&name, error)
+        })?;
         let actor = self.actor.upgrade().ok_or_else(restarting)?;
         let registered = actor.send(Register(entry)).await.map_err(|_| restarting())?;
         registered.map_err(|full| refused(&name, full))

@@ -11,13 +11,20 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::database::Database;
+
+/// Its file has no name any more, and goes with the test.
+fn database() -> Database {
+    let folder = tempfile::tempdir().unwrap();
+    Database::open(&folder.path().join("state.redb")).unwrap()
+}
 use crate::actors::messages::{CONTENT_QUEUE, Content, EVENT_QUEUE, EventSink, Keeping};
 use crate::command::{ErrorCode, Event};
 use crate::content::{FileName, Loss, OpenError};
 
 fn start() -> Addr<FilesActor> {
     // Where nothing can be written: what these tests share lies elsewhere.
-    FilesActor::new(Copies::new("/proc/none".into(), None)).start()
+    FilesActor::new(database(), Copies::new("/proc/none".into(), None)).start()
 }
 
 fn share(path: impl Into<PathBuf>) -> Share {
@@ -230,7 +237,7 @@ async fn one_that_waits_for_its_turn_can_be_cancelled_too() {
 fn with_copies(quota: u64) -> (TempDir, Copies, Addr<FilesActor>) {
     let dir = TempDir::new().unwrap();
     let copies = Copies::new(dir.path().join("copies"), Some(quota));
-    let files = FilesActor::new(copies.clone()).start();
+    let files = FilesActor::new(database(), copies.clone()).start();
     (dir, copies, files)
 }
 
@@ -240,7 +247,7 @@ fn kept(dir: &TempDir) -> usize {
 
 async fn unshare(files: &Addr<FilesActor>, name: &str) -> bool {
     let name = FileName::parse(name).unwrap();
-    files.send(Unshare { name }).await.unwrap().is_some()
+    files.send(Unshare { name }).await.unwrap().unwrap().is_some()
 }
 
 #[actix::test]

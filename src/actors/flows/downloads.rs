@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::resume::Noted;
 use super::shares::{publish, untaken};
 use super::{address, ask, file_name, nothing_found};
 use crate::actors::links::Links;
@@ -43,7 +44,36 @@ struct Order {
     cancel: CancellationToken,
 }
 
+/// As a user asks for it.
 pub(super) async fn download(links: &Links, execute: Execute) -> Result<Reply, CommandError> {
+    let command = execute.command.clone();
+    let detach = matches!(command, Command::Download { detach: true, .. });
+    let (order, id) = enlist(links, execute).await?;
+    let name = order.name.to_string();
+    let noted = Noted::begin(links, &command, id).await;
+    let owned = links.clone();
+    let all = async move {
+        let result = carry_out(&owned, order, id).await;
+        if let Some(noted) = noted {
+            noted.end(&owned);
+        }
+        result
+    };
+    if detach {
+        actix_rt::spawn(all);
+        return Ok(Reply::Detached(Detached { id, name }));
+    }
+    all.await.map(Reply::Downloaded)
+}
+
+/// Once more, for somebody who has noted it down already.
+pub(super) async fn once(links: &Links, execute: Execute) -> Result<Downloaded, CommandError> {
+    let (order, id) = enlist(links, execute).await?;
+    carry_out(links, order, id).await
+}
+
+/// Checks what is asked, and puts it on the list of transfers.
+async fn enlist(links: &Links, execute: Execute) -> Result<(Order, u64), CommandError> {
     let Command::Download { name, output, hash, newest, strict, on_conflict, no_share, .. } =
         &execute.command
     else {
@@ -84,13 +114,8 @@ pub(super) async fn download(links: &Links, execute: Execute) -> Result<Reply, C
         events,
         cancel: cancel.clone(),
     };
-    let id = ask(&links.enlist, Enlist { name: name.clone(), cancel }).await??;
-    if detach {
-        let links = links.clone();
-        actix_rt::spawn(async move { carry_out(&links, order, id).await });
-        return Ok(Reply::Detached(Detached { id, name: name.to_string() }));
-    }
-    carry_out(links, order, id).await.map(Reply::Downloaded)
+    let id = ask(&links.enlist, Enlist { name, cancel }).await??;
+    Ok((order, id))
 }
 
 /// Does all of it, and settles it.

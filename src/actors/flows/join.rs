@@ -9,6 +9,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 
 use super::ask;
+use super::memory::{self, remembered};
 use crate::actors::links::Links;
 use crate::actors::messages::Bootstrap;
 use crate::actors::panics;
@@ -24,12 +25,12 @@ const LAST_RETRY: Duration = Duration::from_secs(8);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Addresses taken of one name.
 const MAX_PER_NAME: usize = 8;
+/// Remembered peers that are asked at one try, beside as many bootstrap addresses; the next try
+/// asks others.
+const REMEMBERED_AT_ONCE: usize = 8;
 
 /// Runs as long as the node does, whatever becomes of a try.
 pub(in crate::actors) async fn stay_joined(links: Links) {
-    if links.info.bootstrap.is_empty() {
-        return;
-    }
     while actix_rt::spawn(rounds(links.clone())).await.is_err() && !links.shutdown.is_cancelled() {
         links.healths.supervisor.failed(panics::last());
         tokio::time::sleep(FIRST_RETRY).await;
@@ -43,10 +44,13 @@ async fn rounds(links: Links) {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let mut retry = FIRST_RETRY;
     let mut told = false;
+    let mut turn = 0;
     loop {
         faults::point("supervisor", "join");
         let known = ask(&links.bootstrap, Bootstrap { addresses: Vec::new() }).await.unwrap_or(0);
-        let outcome = if known > 0 { Ok(known) } else { join(&links).await };
+        let outcome = if known > 0 { Ok(known) } else { join(&links, turn).await };
+        turn = if known > 0 { 0 } else { turn + 1 };
+        memory::remember(&links).await;
         let wait = match outcome {
             Ok(known) => {
                 if std::mem::take(&mut told) {
@@ -74,20 +78,40 @@ async fn rounds(links: Links) {
     }
 }
 
-/// One try; the contacts it found, or why there are none.
-async fn join(links: &Links) -> Result<usize, String> {
-    let (addresses, unresolved) = resolve(&links.info.bootstrap).await;
+/// One try with the bootstrap addresses and with those whom the node knew before, all at once; the
+/// contacts it found, or why there are none. Whoever is told of nobody and knew nobody has no try
+/// to make.
+async fn join(links: &Links, turn: usize) -> Result<usize, String> {
+    let (mut addresses, unresolved) = resolve(&links.info.bootstrap).await;
+    let known_before = remembered(&links.database);
+    if links.info.bootstrap.is_empty() && known_before.is_empty() {
+        return Ok(0);
+    }
+    if !known_before.is_empty() {
+        addresses.truncate(REMEMBERED_AT_ONCE);
+        let from = turn * REMEMBERED_AT_ONCE % known_before.len();
+        let all_around = known_before.iter().cycle().skip(from);
+        addresses.extend(all_around.take(known_before.len().min(REMEMBERED_AT_ONCE)));
+    }
     match ask(&links.bootstrap, Bootstrap { addresses }).await.unwrap_or(0) {
-        0 if unresolved.is_empty() => {
-            Err(format!("no bootstrap address answers: {}", listed(&links.info.bootstrap)))
-        }
-        0 => Err(format!(
-            "no bootstrap address answers: {} ({})",
-            listed(&links.info.bootstrap),
-            unresolved.join(", ")
-        )),
+        0 => Err(nobody(&links.info.bootstrap, &unresolved, known_before.len())),
         known => Ok(known),
     }
+}
+
+fn nobody(bootstrap: &[BootstrapAddr], unresolved: &[String], known_before: usize) -> String {
+    let mut who = Vec::new();
+    if !bootstrap.is_empty() {
+        let unresolved = match unresolved {
+            [] => String::new(),
+            names => format!(" ({})", names.join(", ")),
+        };
+        who.push(format!("no bootstrap address answers: {}{unresolved}", listed(bootstrap)));
+    }
+    if known_before > 0 {
+        who.push(format!("none of the peers known before answers ({known_before} remembered)"));
+    }
+    who.join("; ")
 }
 
 /// Bootstrap addresses as a person reads them.

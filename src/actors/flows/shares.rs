@@ -104,7 +104,12 @@ pub(super) fn untaken(acknowledged: &Acknowledged) -> String {
 async fn forget(links: &Links, key: &str, value: String) -> Result<bool, CommandError> {
     let request = StoreRequest::Forget { key: Key::of_name(key), value: Value::Text(value) };
     let replies = ask(&links.store, StoreBatch(vec![(0, request)])).await?;
-    Ok(matches!(replies.first(), Some((_, StoreReply::Forgotten { found: true }))))
+    match replies.first() {
+        Some((_, StoreReply::Forgotten { found })) => Ok(*found),
+        _ => Err(CommandError::failed(
+            "the node's state cannot be written, so this would not last: `actors` shows why",
+        )),
+    }
 }
 
 /// Stops serving what has changed or gone away, and telling peers of it. Says whether it was served
@@ -171,7 +176,7 @@ fn report(Listed { entry, loss }: Listed) -> ShareReport {
 
 pub(super) async fn unshare(links: &Links, name: &str) -> Result<Reply, CommandError> {
     let name = file_name(name)?;
-    let gone = ask(&links.unshare, Unshare { name: name.clone() }).await?.ok_or_else(|| {
+    let gone = ask(&links.unshare, Unshare { name: name.clone() }).await??.ok_or_else(|| {
         let message = format!("{:?} is not shared here: `ls` shows what is", name.as_str());
         CommandError::new(ErrorCode::NotFound, message)
     })?;

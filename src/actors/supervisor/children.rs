@@ -9,6 +9,7 @@ use rand::Rng;
 use super::Supervisor;
 use crate::actors::fetcher::{FetcherActor, FetcherConfig};
 use crate::actors::files::FilesActor;
+use crate::actors::flows;
 use crate::actors::ipc::IpcActor;
 use crate::actors::routing::RoutingActor;
 use crate::actors::storage::StorageActor;
@@ -32,7 +33,8 @@ impl Supervisor {
 
     fn build_storage(&self, vitals: Vitals) {
         let on_loopback = self.links.info.settings.on_loopback;
-        let mut storage = StorageActor::new(self.parts.clock, self.parts.quota_bytes, on_loopback);
+        let mut storage =
+            StorageActor::new(self.links.database.clone(), self.parts.quota_bytes, on_loopback);
         storage.vitals = vitals;
         let storage = storage.start();
         self.links.store.lead_to(&storage);
@@ -48,6 +50,8 @@ impl Supervisor {
         let has_bootstrap = !links.info.bootstrap.is_empty();
         let (udp, store) = (parts.udp.clone(), links.store.clone());
         let mut routing = RoutingActor::new(parts.clock, node, udp, store, has_bootstrap);
+        // Whoever knew somebody may soon know them again.
+        routing.joining |= !flows::remembered(&links.database).is_empty();
         routing.vitals = vitals;
         let routing = routing.start();
         links.get.lead_to(&routing);
@@ -60,12 +64,13 @@ impl Supervisor {
     }
 
     fn build_files(&self, vitals: Vitals) {
-        let mut files = FilesActor::new(self.parts.copies.clone());
+        let mut files = FilesActor::new(self.links.database.clone(), self.parts.copies.clone());
         files.vitals = vitals;
         let files = files.start();
         self.links.share.lead_to(&files);
         self.links.share_stream.lead_to(&files);
         self.links.unshare.lead_to(&files);
+        self.links.rebase.lead_to(&files);
         self.links.list_shares.lead_to(&files);
         self.links.count_shares.lead_to(&files);
         self.links.find_share.lead_to(&files);

@@ -59,6 +59,16 @@ pub enum StoreRequest {
     },
 }
 
+impl StoreRequest {
+    /// The key of what the node's own user publishes or takes back; none of anything else.
+    pub const fn own_key(&self) -> Option<Key> {
+        match self {
+            Self::Put { key, source: Source::Own, .. } | Self::Forget { key, .. } => Some(*key),
+            _ => None,
+        }
+    }
+}
+
 /// A value that is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {

@@ -4,6 +4,7 @@ use std::net::SocketAddrV4;
 
 use proptest::prelude::*;
 
+use super::room::{MAX_VALUES_PER_KEY_AND_IP, first_party};
 use super::*;
 
 const START: Timestamp = Timestamp::from_micros(1_000_000_000_000);

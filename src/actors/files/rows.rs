@@ -1,0 +1,95 @@
+//! How shares stand in the database: one row a name.
+//!
+//! Always holds: decoding is total. Never: changes what a version means: another layout gets
+//! another version.
+
+use std::future::Future;
+
+use crate::content::{Listed, ShareRecord, Shares};
+use crate::database::{Change, CommitError, Database, Table};
+
+const VERSION: u8 = 1;
+
+fn encode(listed: &Listed) -> Option<Vec<u8>> {
+    postcard::to_extend(&ShareRecord::of(listed), vec![VERSION]).ok()
+}
+
+fn decode(row: &[u8]) -> Option<Listed> {
+    let (version, row) = row.split_first()?;
+    let record: ShareRecord = (*version == VERSION).then(|| postcard::from_bytes(row).ok())??;
+    record.listed()
+}
+
+/// Every share of an earlier run.
+pub(super) fn load(database: &Database) -> Shares {
+    let (mut shares, mut bad) = (Shares::new(), 0);
+    let read = database.each(Table::Shares, b"", |_, row| match decode(row) {
+        Some(listed) => shares.restore(listed),
+        None => bad += 1,
+    });
+    if bad > 0 {
+        log::warn!("{bad} shares of the node's state are unreadable and left out");
+    }
+    if let Err(error) = read {
+        log::error!("{error}; shares that it could not read are left out");
+    }
+    shares
+}
+
+/// Makes a share durable as it stands on the list now, or that it no longer does.
+pub(super) fn commit(
+    database: &Database,
+    name: &str,
+    listed: Option<&Listed>,
+) -> impl Future<Output = Result<(), CommitError>> + Send + 'static + use<> {
+    database.commit(vec![change(name, listed)])
+}
+
+/// The same, for what nobody waits for.
+pub(super) fn write_behind(database: &Database, name: &str, listed: Option<&Listed>) {
+    // Without it, the next run finds out again.
+    let _ = database.write_behind(vec![change(name, listed)]);
+}
+
+fn change(name: &str, listed: Option<&Listed>) -> Change {
+    match listed.and_then(encode) {
+        Some(row) => Change::put(Table::Shares, name.as_bytes(), row),
+        None => Change::remove(Table::Shares, name.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::content::{FileName, Loss, ShareEntry, hash_in_place};
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_share_or_none(row in any::<Vec<u8>>()) {
+            let _ = decode(&row);
+        }
+    }
+
+    #[test]
+    fn a_share_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("a file");
+        fs::write(&path, "content").unwrap();
+        let (verified, stamp) =
+            hash_in_place(&path, |_, _| std::ops::ControlFlow::Continue(())).unwrap().unwrap();
+        let name = FileName::parse("name").unwrap();
+        let url = ShareEntry::url_of("http://10.0.0.1:1", &name, &verified);
+        let entry = ShareEntry { name, path, verified, stamp, url, copy: false };
+        for loss in [None, Some(Loss::Changed), Some(Loss::Gone)] {
+            let listed = Listed { entry: entry.clone(), loss };
+            let row = encode(&listed).unwrap();
+            assert_eq!(decode(&row), Some(listed));
+            assert_eq!(decode(&row[..row.len() - 1]), None);
+        }
+        entry.open().unwrap();
+    }
+}

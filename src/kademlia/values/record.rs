@@ -1,0 +1,185 @@
+//! What outlives the process of what a node holds: each value as a record, and which of them have
+//! changed.
+//!
+//! Always holds: a store that was loaded with all records of another holds what that one held, with
+//! the same quotas and counters; downtime brings no value to its end within the first hour. Never:
+//! keeps a journal for whoever has no use for one, such as the simulator.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{MAX_BYTES_PER_KEY, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY, MultiStore, Source, Stored};
+use crate::kademlia::{Key, Timestamp, Value};
+
+/// A value's last hour counts only while the node runs: its publisher has that long to renew it.
+const GRACE: Duration = Duration::from_hours(1);
+/// Bytes of a record's name.
+const NAME_BYTES: usize = 40;
+
+/// The name of a record: its key, and a digest of its value. All of a key's begin with the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordName([u8; NAME_BYTES]);
+
+impl RecordName {
+    fn of(key: &Key, value: &Value) -> Self {
+        let mut name = [0; NAME_BYTES];
+        name[..20].copy_from_slice(key.as_bytes());
+        name[20..].copy_from_slice(&value.digest());
+        Self(name)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; NAME_BYTES] {
+        &self.0
+    }
+
+    fn key(&self) -> Key {
+        let mut key = [0; 20];
+        key.copy_from_slice(&self.0[..20]);
+        Key::new(key)
+    }
+}
+
+/// One value that is held, with all that is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The key.
+    pub key: Key,
+    /// The value.
+    pub value: Value,
+    /// Who brought it.
+    pub source: Source,
+    /// Whether its URL names the host that brought it.
+    pub first_party: bool,
+    /// When it was first stored here.
+    pub first_seen: Timestamp,
+    /// When it was last stored here.
+    pub refreshed: Timestamp,
+    /// When it is dropped; never, for an own publication.
+    pub expires: Option<Timestamp>,
+}
+
+impl Record {
+    /// Its name.
+    pub fn name(&self) -> RecordName {
+        RecordName::of(&self.key, &self.value)
+    }
+}
+
+/// When a value that would expire at `expires` does so after the node was down; none if that was
+/// before it went down.
+pub fn expiry_after_downtime(
+    expires: Timestamp,
+    ended: Timestamp,
+    began: Timestamp,
+) -> Option<Timestamp> {
+    let left = expires.since(ended);
+    (!left.is_zero()).then(|| expires.max(began + left.min(GRACE)))
+}
+
+impl MultiStore {
+    /// From now on changes are noted for [`Self::changed`].
+    pub fn keep_journal(&mut self) {
+        self.journal.get_or_insert_default();
+    }
+
+    /// Takes up to so many of the names of records that have changed or gone since they were last
+    /// taken.
+    pub fn changed(&mut self, limit: usize) -> Vec<RecordName> {
+        let Some(journal) = &mut self.journal else {
+            return Vec::new();
+        };
+        std::iter::from_fn(|| journal.pop_first()).take(limit).collect()
+    }
+
+    /// Whether [`Self::changed`] has something to give.
+    pub fn has_changes(&self) -> bool {
+        self.journal.as_ref().is_some_and(|names| !names.is_empty())
+    }
+
+    /// Has them given once more: they could not be written.
+    pub fn note_again(&mut self, names: impl IntoIterator<Item = RecordName>) {
+        if let Some(journal) = &mut self.journal {
+            journal.extend(names);
+        }
+    }
+
+    /// The record as it is now; none if its value is no longer held.
+    pub fn record(&self, name: &RecordName) -> Option<Record> {
+        let key = name.key();
+        let mut of_key = self.keys.get(&key)?.iter();
+        let stored = of_key.find(|stored| RecordName::of(&key, &stored.value) == *name)?;
+        Some(Record {
+            key,
+            value: stored.value.clone(),
+            source: stored.source,
+            first_party: stored.first_party,
+            first_seen: stored.first_seen,
+            refreshed: stored.refreshed,
+            expires: stored.expires,
+        })
+    }
+
+    /// Takes back a record of the run before, which ended and began at these times. What has
+    /// expired, makes no sense or doesn't fit any more is not taken, and noted as gone.
+    pub fn load(&mut self, record: Record, ended: Timestamp, began: Timestamp) {
+        let name = record.name();
+        let Record { key, value, source, first_party, first_seen, refreshed, expires } = record;
+        let left = match (source, expires) {
+            (Source::Own, _) => Some(None),
+            (_, Some(at)) => expiry_after_downtime(at, ended, began).map(Some),
+            (_, None) => None,
+        };
+        let moved = left != Some(expires);
+        let stored = left.map(|expires| Stored {
+            value,
+            source,
+            first_party,
+            first_seen,
+            refreshed,
+            expires,
+        });
+        let taken = stored.is_some_and(|stored| self.take_back(key, stored));
+        if moved || !taken {
+            self.note_again([name]);
+        }
+    }
+
+    /// Drops all that is held under a key, without noting it: whoever does so loads it anew.
+    pub fn unload(&mut self, key: &Key) {
+        let journal = self.journal.take();
+        self.remove(key, |_| true);
+        self.journal = journal;
+    }
+
+    fn take_back(&mut self, key: Key, stored: Stored) -> bool {
+        let of_key = self.keys.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let bytes: usize = of_key.iter().map(|known| known.value.packed_len()).sum();
+        let fits = stored.value.packed_len() <= MAX_PACKED_VALUE
+            && of_key.len() < MAX_VALUES_PER_KEY
+            && bytes + stored.value.packed_len() <= MAX_BYTES_PER_KEY
+            && (stored.is_own() || self.bytes + stored.cost() <= self.quota_bytes);
+        if !fits || of_key.iter().any(|known| known.value == stored.value) {
+            return false;
+        }
+        self.account(&stored, true);
+        let of_key = self.keys.entry(key).or_default();
+        // The oldest is first, as they came.
+        let at = of_key.partition_point(|known| known.first_seen <= stored.first_seen);
+        of_key.insert(at, stored);
+        self.index_expiry(key);
+        true
+    }
+
+    pub(super) fn note(&mut self, key: &Key, value: &Value) {
+        if let Some(journal) = &mut self.journal {
+            journal.insert(RecordName::of(key, value));
+        }
+    }
+}
+
+/// Names of records that have changed.
+pub(super) type Journal = BTreeSet<RecordName>;
+
+#[cfg(test)]
+mod tests;
