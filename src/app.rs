@@ -174,7 +174,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         on_loopback,
         ..Settings::default()
     };
-    let id = identity::of(&database, &mut rng)?;
+    let id = identity::of(&database, &mut rng).await?;
     let shutdown = CancellationToken::new();
     let admin = admin_address.map(|address| format!("http://{address}"));
     let info = NodeInfo {

@@ -196,8 +196,9 @@ impl Database {
         async move { asked.await.unwrap_or_else(|_| Err(closed())) }
     }
 
-    /// The same, for who has a thread to wait on: before the actors are started.
-    pub fn commit_now(&self, changes: Vec<Change>) -> Result<(), CommitError> {
+    /// The same, for tests, which have a thread to wait on.
+    #[cfg(test)]
+    fn commit_now(&self, changes: Vec<Change>) -> Result<(), CommitError> {
         self.0.committer.commit(changes).blocking_recv().unwrap_or_else(|_| Err(closed()))
     }
 

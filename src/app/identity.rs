@@ -13,7 +13,7 @@ use crate::kademlia::NodeId;
 const ROW: &[u8] = b"id";
 
 /// The node's id; at the first start, a new one.
-pub(super) fn of(database: &Database, rng: &mut impl Rng) -> Result<NodeId, StartError> {
+pub(super) async fn of(database: &Database, rng: &mut impl Rng) -> Result<NodeId, StartError> {
     if let Some(row) = database.row(Table::Node, ROW)? {
         return NodeId::from_slice(&row).map_err(|error| StartError::System {
             what: "the node's own id, which its state holds",
@@ -21,6 +21,6 @@ pub(super) fn of(database: &Database, rng: &mut impl Rng) -> Result<NodeId, Star
         });
     }
     let id = NodeId::random(rng);
-    database.commit_now(vec![Change::put(Table::Node, ROW, id.as_bytes().to_vec())])?;
+    database.commit(vec![Change::put(Table::Node, ROW, id.as_bytes().to_vec())]).await?;
     Ok(id)
 }

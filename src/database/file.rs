@@ -7,7 +7,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,18 +72,30 @@ pub(super) struct Opened {
 
 impl StateFile {
     pub(super) fn open(path: &Path) -> Result<Opened, DatabaseError> {
+        let unusable = |error| DatabaseError::Io { path: path.to_owned(), error };
+        if !path.try_exists().map_err(unusable)? {
+            // Under another name until it is whole: one that is half made would pass for damaged.
+            let new = path.with_extension("new");
+            if let Err(error) = fs::remove_file(&new)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(unusable(error));
+            }
+            Self::at(&new)?.file.close();
+            fs::rename(&new, path).map_err(unusable)?;
+            // That the file is there must survive as well.
+            let folder = path.parent().unwrap_or(Path::new("."));
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(unusable)?;
+        }
+        Self::at(path)
+    }
+
+    fn at(path: &Path) -> Result<Opened, DatabaseError> {
         let of = path.to_owned();
         Self::on(path, move || {
             let mut options = OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
             Ok(FileBackend::new(file.open(&of)?)?)
-        })
-        .and_then(|opened| {
-            // That the file is there must survive as well.
-            let folder = path.parent().unwrap_or(Path::new("."));
-            let synced = File::open(folder).and_then(|folder| folder.sync_all());
-            synced.map_err(|error| DatabaseError::Io { path: path.to_owned(), error })?;
-            Ok(opened)
         })
     }
 

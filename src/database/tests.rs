@@ -183,7 +183,9 @@ fn what_was_promised_is_there_after_the_power_was_cut() {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut drive = Drive::default();
         let mut promised = BTreeMap::new();
-        // Several cuts one after the other, of which some come while the file is made or repaired.
+        // A file gets its name when it is whole.
+        drop(drive.open().unwrap());
+        // Several cuts one after the other, of which some come while it is repaired.
         for _ in 0..3 {
             drive.disk().left = Some(rng.random_range(0..150));
             let mut last = BTreeMap::new();
@@ -408,7 +410,11 @@ fn a_damaged_file_is_named_and_not_touched() {
         fs::write(&path, &bytes).unwrap();
         match Database::open(&path) {
             // Not every byte matters, and then all rows can be shown.
-            Ok(database) => assert!(number >= 3 && rows(&database).len() > 1_000, "{number}"),
+            Ok(database) => {
+                let mut shown = 0;
+                database.each(Table::Values, b"", |_, _| shown += 1).unwrap();
+                assert!(number >= 3 && shown > 1_000, "{number}: {shown}");
+            }
             Err(error) => {
                 assert!(matches!(error, DatabaseError::Damaged { .. }), "{number}: {error}");
                 assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
