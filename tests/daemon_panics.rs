@@ -88,6 +88,19 @@ const GROUPS: &[(&str, &[Case])] = &[
         ("files", "FindShare", Told::Status(503), request),
         ("files", "CountShares", Told::Error, status),
     ]),
+    ("shares", &[
+        ("files", "ShareStream", Told::Error, upload_stream),
+        ("files", "FindCopy", Told::Error, upload_copy),
+        ("files", "ListShares", Told::Error, ls),
+        ("files", "Unshare", Told::Error, unshare),
+    ]),
+    ("transfers", &[
+        ("fetcher", "Enlist", Told::Error, download),
+        ("fetcher", "Settle", Told::Error, download),
+        ("fetcher", "ListTransfers", Told::Error, transfers),
+        ("fetcher", "CancelTransfer", Told::Error, cancel),
+        ("fetcher", "Probe", Told::Error, find),
+    ]),
     ("downloads", &[
         ("fetcher", "Fetch", Told::Error, download),
         ("fetcher", "Run", Told::Error, download),
@@ -143,6 +156,37 @@ fn status(scene: &Scene) -> Heard {
 
 fn upload(scene: &Scene) -> Heard {
     scene.ask(&json!({"op": "upload", "path": scene.file("mine.bin")}))
+}
+
+/// A content that comes in one part.
+fn upload_stream(scene: &Scene) -> Heard {
+    let request = r#"{"op":"upload_stream","name":"streamed.bin"}"#;
+    ask_in(&scene.node.ready.socket, &format!("{request}\n{{\"content\":3}}\nabc{{\"content\":0}}"))
+}
+
+fn upload_copy(scene: &Scene) -> Heard {
+    let path = scene.file("theirs.bin");
+    scene.ask(&json!({"op": "upload", "path": path, "name": "copied.bin", "copy": true}))
+}
+
+fn ls(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "ls"}))
+}
+
+fn unshare(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "unshare", "name": "spare.bin"}))
+}
+
+fn transfers(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "transfers"}))
+}
+
+fn cancel(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "cancel", "id": 1}))
+}
+
+fn find(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "find", "name": "theirs.bin"}))
 }
 
 fn download(scene: &Scene) -> Heard {
@@ -208,11 +252,14 @@ impl Scene {
         let neighbour = Node::start(&[]);
         let node = Node::join(&neighbour.ready.dht, &[]);
         make_file(home.path(), "mine.bin", 100_000);
+        make_file(home.path(), "spare.bin", 1);
         let (theirs, _) = make_file(home.path(), "theirs.bin", 100_000);
         neighbour.connect().ask(&json!({"op": "upload", "path": theirs})).unwrap();
         let scene = Self { node, _neighbour: neighbour, home };
         scene.ok(&json!({"op": "set", "key": "kept", "value": "acknowledged"}));
-        scene.ok(&json!({"op": "upload", "path": scene.file("mine.bin")}));
+        for name in ["mine.bin", "spare.bin"] {
+            scene.ok(&json!({"op": "upload", "path": scene.file(name)}));
+        }
         scene
     }
 
@@ -240,6 +287,15 @@ impl Scene {
 
     /// Whether everything works: what is missing otherwise.
     fn works(&self) -> Result<(), String> {
+        // What it has told its user is done is not for others to keep.
+        match request(self) {
+            Heard::Status(200) => {}
+            other => return Err(format!("the file that was shared: {other:?}")),
+        }
+        let own = self.ask(&json!({"op": "values", "key": "kept"}));
+        if !matches!(&own, Heard::Answer(Ok(own)) if own["values"][0]["publisher"] == "own") {
+            return Err(format!("the value that was set: {own:?}"));
+        }
         for trigger in [set, get, peers, values, status, upload, download] {
             match trigger(self) {
                 Heard::Answer(Ok(_)) => {}
@@ -250,13 +306,10 @@ impl Scene {
         if texts(&kept) != ["acknowledged"] {
             return Err(format!("lost: {kept}"));
         }
-        for (what, heard) in [("file", request(self)), ("admin", look(self))] {
-            match heard {
-                Heard::Status(200) => {}
-                other => return Err(format!("{what}: {other:?}")),
-            }
+        match look(self) {
+            Heard::Status(200) => Ok(()),
+            other => Err(format!("the admin API: {other:?}")),
         }
-        Ok(())
     }
 
     /// One panic, and all that is promised of it; how long it took until everything worked again.
@@ -298,6 +351,10 @@ impl Scene {
 }
 
 fn ask(socket: &Path, request: &Value) -> Heard {
+    ask_in(socket, &request.to_string())
+}
+
+fn ask_in(socket: &Path, request: &str) -> Heard {
     let Ok(mut stream) = UnixStream::connect(socket) else { return Heard::Cut };
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     if writeln!(stream, "{request}").is_err() {
@@ -351,6 +408,16 @@ fn storage_and_commands_serve_again() {
 #[test]
 fn files_serve_again() {
     group("files");
+}
+
+#[test]
+fn shares_serve_again() {
+    group("shares");
+}
+
+#[test]
+fn transfers_serve_again() {
+    group("transfers");
 }
 
 #[test]

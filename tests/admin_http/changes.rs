@@ -65,15 +65,7 @@ async fn each_change_is_one_command_and_its_reply() {
         // Decoded once only, and a slash stays inside the name: the node refuses such names.
         ("DELETE", "/api/v1/files/%2541", "", 200, unshare("%41"), "/name", json!("%41")),
         ("DELETE", "/api/v1/files/..%2Fa", "", 200, unshare("../a"), "/name", json!("../a")),
-        (
-            "DELETE",
-            "/api/v1/transfers/9",
-            "",
-            200,
-            Command::Cancel { id: 9 },
-            "/transfers/0/id",
-            json!(9),
-        ),
+        ("DELETE", "/api/v1/transfers/9", "", 200, Command::Cancel { id: 9 }, "/id", json!(9)),
     ] {
         let answer = admin.json(method, target, body).await;
         let context = format!("{method} {target} {}", answer.text());

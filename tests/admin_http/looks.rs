@@ -32,7 +32,7 @@ async fn each_path_is_one_command_and_its_reply() {
         ("/api/v1/values?limit=5&after=x", values(None, Some(5), Some("x")), "/next", json!(null)),
         ("/api/v1/lookup?key=a+%C3%B1", lookup, "/took_ms", json!(1.0)),
         ("/api/v1/actors", Command::Actors {}, "/actors", json!([])),
-        ("/api/v1/files", Command::Ls { limit: None, after: None }, "/shares/0/name", json!("b")),
+        ("/api/v1/files", Command::Ls { limit: None, after: None }, "/shares/0/name", json!("a")),
         ("/api/v1/transfers", transfers(None), "/transfers/0/id", json!(10)),
         ("/api/v1/transfers/9", transfers(Some(9)), "/size", json!(2)),
     ] {

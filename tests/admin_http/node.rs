@@ -13,7 +13,7 @@ use kad_actor::clock::Clock;
 use kad_actor::command::{
     Actors, BucketEntry, Buckets, Cancelled, Command, CommandError, Detached, ErrorCode,
     HeldValues, LookupTrace, PeerEntry, Peers, Reply, ShareList, ShareReport, Status, Stored,
-    Transfer, Transfers, Unset, Unshared, Uploaded,
+    Transfer, Transfers, Unset, Unshared, Uploaded, page_size,
 };
 use kad_actor::http::Token;
 use tokio::sync::Notify;
@@ -80,6 +80,9 @@ impl Handler<Execute> for Node {
                 }
                 node.uploads.lock().unwrap().push(Upload::Whole(bytes));
             }
+            if let Command::Ls { limit, after } = &request.command {
+                return shares(page_size(*limit)?, after.as_deref());
+            }
             Ok(reply(&request.command, node.ready))
         })
     }
@@ -106,6 +109,16 @@ fn share(name: &str) -> ShareReport {
         state: "shared".to_owned(),
         copy: false,
     }
+}
+
+/// In pages, as a node does it.
+fn shares(limit: usize, after: Option<&str>) -> Result<Reply, CommandError> {
+    let rest = ["a", "b", "ñ"].into_iter().filter(|name| after < Some(*name));
+    let mut shares: Vec<ShareReport> = rest.map(share).collect();
+    let truncated = shares.len() > limit;
+    shares.truncate(limit);
+    let next = shares.last().map(|share| share.name.clone()).filter(|_| truncated);
+    Ok(Reply::Shares(ShareList { shares, truncated, next }))
 }
 
 fn transfer(id: u64) -> Transfer {
@@ -165,10 +178,6 @@ fn reply(command: &Command, ready: bool) -> Reply {
         Command::Lookup { key } => {
             let target = "ab".repeat(20);
             Reply::Trace(LookupTrace { key, target, took_ms: 1.0, hops: Vec::new(), values: 0 })
-        }
-        Command::Ls { .. } => {
-            let shares = ["b", "a", "ñ"].map(share).into();
-            Reply::Shares(ShareList { shares, truncated: false, next: None })
         }
         Command::Transfers { id } => {
             let mut transfers: Vec<Transfer> = [9, 10, 1].map(transfer).into();
