@@ -6,19 +6,21 @@
 #![cfg(feature = "faults")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../support/mod.rs"]
 mod support;
+mod triggers;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use kad_actor::clock::Clock;
 use serde_json::{Value, json};
 use support::node::{Node, texts};
-use support::{PATIENCE, http, make_file, wait_or_kill, wait_until};
+use support::{make_file, wait_or_kill, wait_until};
+use triggers::{
+    ask, cancel, connect, download, find, get, look, lookup, ls, peers, request, request_changed,
+    script, set, status, transfers, unshare, upload, upload_copy, upload_stream, values, wait,
+};
 
 /// A node serves again within this, and on a machine that is busy with other tests mostly.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(2);
@@ -60,7 +62,6 @@ const GROUPS: &[(&str, &[Case])] = &[
         ("routing", "Get", Told::Error, get),
         ("routing", "Put", Told::Error, set),
         ("routing", "ViewRouting", Told::Error, peers),
-        ("routing", "Forget", Told::Status(410), request_changed),
         ("routing", "StoreReplies", Told::Error, get),
     ]),
     ("what comes to routing by itself", &[
@@ -128,115 +129,6 @@ impl Heard {
         let Self::Answer(Err(error)) = self else { return false };
         error["message"].as_str().is_some_and(|text| text.contains("try again"))
     }
-}
-
-fn get(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "get", "key": "kept"}))
-}
-
-fn set(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "set", "key": "k", "value": "v"}))
-}
-
-fn peers(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "peers"}))
-}
-
-fn lookup(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "lookup", "key": "kept"}))
-}
-
-fn values(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "values"}))
-}
-
-fn status(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "status"}))
-}
-
-fn upload(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "upload", "path": scene.file("mine.bin")}))
-}
-
-/// A content that comes in one part.
-fn upload_stream(scene: &Scene) -> Heard {
-    let request = r#"{"op":"upload_stream","name":"streamed.bin"}"#;
-    ask_in(&scene.node.ready.socket, &format!("{request}\n{{\"content\":3}}\nabc{{\"content\":0}}"))
-}
-
-fn upload_copy(scene: &Scene) -> Heard {
-    let path = scene.file("theirs.bin");
-    scene.ask(&json!({"op": "upload", "path": path, "name": "copied.bin", "copy": true}))
-}
-
-fn ls(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "ls"}))
-}
-
-fn unshare(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "unshare", "name": "spare.bin"}))
-}
-
-fn transfers(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "transfers"}))
-}
-
-fn cancel(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "cancel", "id": 1}))
-}
-
-fn find(scene: &Scene) -> Heard {
-    scene.ask(&json!({"op": "find", "name": "theirs.bin"}))
-}
-
-fn download(scene: &Scene) -> Heard {
-    let output = scene.file("fetched.bin");
-    let mut download = json!({"op": "download", "name": "theirs.bin", "output": output});
-    download["on_conflict"] = json!("overwrite");
-    download["no_share"] = json!(true);
-    scene.ask(&download)
-}
-
-fn request(scene: &Scene) -> Heard {
-    Heard::Status(http::request(&scene.node.ready.files, "GET /files/mine.bin HTTP/1.1").0)
-}
-
-fn look(scene: &Scene) -> Heard {
-    let admin = scene.node.ready.admin.as_ref().unwrap();
-    Heard::Status(http::request(admin, "GET /api/v1/peers HTTP/1.1").0)
-}
-
-/// Asks for a file that has changed since it was shared.
-fn request_changed(scene: &Scene) -> Heard {
-    make_file(scene.home.path(), "changed.bin", 10);
-    let path = scene.file("changed.bin");
-    scene.ok(&json!({"op": "upload", "path": path}));
-    make_file(scene.home.path(), "changed.bin", 11);
-    Heard::Status(http::request(&scene.node.ready.files, "GET /files/changed.bin HTTP/1.1").0)
-}
-
-fn connect(scene: &Scene) -> Heard {
-    let address = scene.node.ready.files.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let _ = write!(stream, "GET /files/mine.bin HTTP/1.1\r\nHost: node\r\n\r\n");
-    match stream.read(&mut [0; 1]) {
-        Ok(0) | Err(_) => Heard::Cut,
-        Ok(_) => Heard::Nothing,
-    }
-}
-
-fn script(scene: &Scene) -> Heard {
-    let mut stream = UnixStream::connect(&scene.node.ready.socket).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(b"get kept").unwrap();
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    if answer.is_empty() { Heard::Cut } else { Heard::Nothing }
-}
-
-fn wait(_: &Scene) -> Heard {
-    Heard::Nothing
 }
 
 /// A node with a neighbour that holds what it publishes and offers a file.
@@ -348,29 +240,6 @@ impl Scene {
         assert_eq!(entry["restarts"], before + u64::from(rebuilt), "{what}: {entry}");
         took
     }
-}
-
-fn ask(socket: &Path, request: &Value) -> Heard {
-    ask_in(socket, &request.to_string())
-}
-
-fn ask_in(socket: &Path, request: &str) -> Heard {
-    let Ok(mut stream) = UnixStream::connect(socket) else { return Heard::Cut };
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    if writeln!(stream, "{request}").is_err() {
-        return Heard::Cut;
-    }
-    for line in BufReader::new(stream).lines() {
-        let Ok(line) = line else { return Heard::Cut };
-        let mut reply: Value = serde_json::from_str(&line).unwrap();
-        if reply.get("ok").is_some() {
-            return Heard::Answer(Ok(reply["ok"].take()));
-        }
-        if reply.get("error").is_some() {
-            return Heard::Answer(Err(reply["error"].take()));
-        }
-    }
-    Heard::Cut
 }
 
 fn group(name: &str) {
