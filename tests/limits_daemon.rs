@@ -12,17 +12,22 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kad_actor::clock::Clock;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 use serde_json::json;
+use support::disk::Disk;
 use support::node::Node;
 use support::{load, make_file, resident_bytes, wait_until};
 
 const MIB: u64 = 1024 * 1024;
+/// A user who owns nothing.
+const NOBODY: u32 = 65_534;
 /// What must never be seen by anybody.
 const CANARY: &str = "canary-77ab";
 
@@ -63,6 +68,31 @@ fn lines_without_end_and_half_open_clients_cost_little_and_lock_nobody_out() {
     );
     assert!(grown <= 4 * MIB, "{grown} bytes");
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn another_user_is_refused_a_hundred_times_of_a_hundred() {
+    if !getuid().is_root() {
+        support::skip("a connection by another user takes root");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let socket = home.path().join("open.sock");
+    let node = Node::start_in(home.path(), &["--socket", socket.to_str().unwrap()]);
+    // Somebody has opened all doors: who knocks is still looked at.
+    for (path, mode) in [(home.path(), 0o777), (&socket, 0o777)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut refused = 0;
+    for _ in 0..100 {
+        let mut command = support::node::clean_command(home.path());
+        command.arg("--socket").arg(&socket).args(["set", "theirs", "v"]);
+        let attempt = support::run(command.uid(NOBODY).gid(NOBODY).current_dir("/"));
+        refused += usize::from(attempt.code == Some(24));
+    }
+    println!("{refused} of 100 connections of another user were refused");
+    assert_eq!(refused, 100);
+    assert!(node.connect().ask(&json!({"op": "get", "key": "theirs"})).is_err());
 }
 
 /// What stands at the heart of a hostile name.
@@ -288,33 +318,4 @@ fn visible(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.map(|name| name.into_string().unwrap());
     names.filter(|name| !name.starts_with('.')).collect()
-}
-
-/// A small file system; unmounted when dropped.
-struct Disk {
-    path: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Disk {
-    fn mount(bytes: u64) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().canonicalize().unwrap();
-        let mounted = support::run(
-            std::process::Command::new("mount")
-                .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "kad-actor-test"])
-                .arg(&path),
-        );
-        if mounted.code == Some(0) {
-            return Some(Self { path, _folder: folder });
-        }
-        support::skip(&format!("no small file system can be mounted: {}", mounted.stderr.trim()));
-        None
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = support::run(std::process::Command::new("umount").args(["-l"]).arg(&self.path));
-    }
 }

@@ -81,8 +81,9 @@ fn every_handler_and_timer_has_its_fault_point() {
 
 #[test]
 fn a_test_orders_a_panic_at_every_fault_point() {
-    let tests =
-        ["panics/main", "ends"].map(|name| read(&format!("tests/daemon_{name}.rs"))).concat();
+    let tests = ["panics/main", "ends", "full_disk"]
+        .map(|name| read(&format!("tests/daemon_{name}.rs")))
+        .concat();
     let mut count = 0;
     for (path, code) in sources() {
         for (at, start) in code.match_indices("faults::point(") {

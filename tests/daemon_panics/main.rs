@@ -16,7 +16,7 @@ use std::time::Duration;
 use kad_actor::clock::Clock;
 use serde_json::{Value, json};
 use support::node::{Node, texts};
-use support::{make_file, wait_or_kill, wait_until};
+use support::{http, make_file, wait_or_kill, wait_until};
 use triggers::{
     ask, cancel, connect, download, find, get, look, lookup, ls, peers, request, request_changed,
     script, set, status, transfers, unshare, upload, upload_copy, upload_stream, values, wait,
@@ -302,6 +302,26 @@ fn the_socket_serves_again() {
 #[test]
 fn http_serves_again() {
     group("HTTP");
+}
+
+/// Only a node that is bound to no address, and has just met the first who can tell it its own,
+/// looks whether its shares are published under another.
+#[test]
+fn files_serve_again_when_the_node_learns_its_address() {
+    let node = Node::start(&["--listen", "0.0.0.0:0"]);
+    let (path, _) = make_file(&node.data_dir, "mine.bin", 1);
+    node.connect().ask(&json!({"op": "upload", "path": path})).unwrap();
+    let (actor, message) = ("files", "Rebase");
+    node.order_panic(actor, message);
+    let port = node.ready.dht.rsplit_once(':').unwrap().1;
+    let _neighbour = Node::join(&format!("127.0.0.1:{port}"), &[]);
+    wait_until("it fails, and serves what it was told to before", || {
+        let actors = node.connect().ask(&json!({"op": "actors"})).unwrap();
+        let mut actors = actors["actors"].as_array().unwrap().iter();
+        let files = actors.find(|entry| entry["name"] == "files").unwrap();
+        let served = http::request(&node.ready.files, "GET /files/mine.bin HTTP/1.1").0;
+        files["restarts"] == 1 && served == 200
+    });
 }
 
 /// Only a node that is bound to no address asks how others see it.

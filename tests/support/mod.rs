@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use kad_actor::clock::Clock;
 
+pub mod disk;
 pub mod http;
 pub mod netns;
 pub mod network;

@@ -1,0 +1,113 @@
+//! A data dir whose disk is full: what the user is told, what is kept, and how it goes on.
+//!
+//! Always holds: what was told done before is there after; the node lives, says what is wrong, and
+//! works again once there is room. Never: fills a disk but its own small one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::disk::Disk;
+use support::node::{Client, Node, texts};
+use support::{wait_or_kill, wait_until};
+
+/// Room for an empty database, and little more.
+const DISK_BYTES: u64 = 6 * 1024 * 1024;
+
+/// Takes all the room that is left.
+fn fill(disk: &Path) {
+    let mut size = 1 << 20;
+    for number in 0.. {
+        match fs::write(disk.join(format!("ballast {number}")), vec![0; size]) {
+            Ok(()) => {}
+            Err(_) if size > 512 => size /= 2,
+            Err(_) => return,
+        }
+    }
+}
+
+fn make_room(disk: &Path) {
+    for entry in fs::read_dir(disk).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("ballast") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+fn set(client: &mut Client, number: usize) -> Result<Value, Value> {
+    let value = number.to_string().repeat(2_000);
+    client.ask(&json!({"op": "set", "key": format!("key {number}"), "value": value}))
+}
+
+fn storage(client: &mut Client) -> Value {
+    let actors = client.ask(&json!({"op": "actors"})).unwrap();
+    let mut actors = actors["actors"].as_array().unwrap().iter();
+    actors.find(|actor| actor["name"] == "storage").unwrap().clone()
+}
+
+/// Sets until the disk is full; how many worked, and what the next one was told.
+fn set_until_full(client: &mut Client) -> (usize, Value) {
+    for number in 0..10_000 {
+        if let Err(error) = set(client, number) {
+            return (number, error);
+        }
+    }
+    panic!("the disk is never full");
+}
+
+fn all_are_there(client: &mut Client, count: usize) {
+    for number in 0..count {
+        let got = client.ask(&json!({"op": "get", "key": format!("key {number}")})).unwrap();
+        assert_eq!(texts(&got).len(), 1, "key {number}");
+    }
+}
+
+#[test]
+fn what_was_told_done_is_kept_and_the_rest_is_refused_until_there_is_room() {
+    let Some(disk) = Disk::mount(DISK_BYTES) else { return };
+    let mut node = Node::start_in(&disk.path, &[]);
+    let mut client = node.connect();
+    fill(&disk.path);
+    let (count, error) = set_until_full(&mut client);
+    println!("{count} values, and then: {error}");
+    assert!(error["message"].as_str().unwrap().contains("store"), "{error}");
+    let refused = client.ask(&json!({"op": "get", "key": format!("key {count}")}));
+    assert!(refused.is_err(), "what was refused is not held: {refused:?}");
+    all_are_there(&mut client, count);
+    assert_eq!(storage(&mut client)["state"], "degraded");
+
+    make_room(&disk.path);
+    wait_until("it works again", || set(&mut client, count).is_ok());
+    wait_until("and says so", || storage(&mut client)["state"] == "running");
+    assert_eq!(storage(&mut client)["restarts"], 0);
+
+    // Killed, it has all of that.
+    node.process.kill().unwrap();
+    wait_or_kill(&mut node.process).unwrap();
+    let node = Node::start_in(&disk.path, &[]);
+    all_are_there(&mut node.connect(), count + 1);
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn a_store_that_fails_over_a_full_disk_is_built_anew_from_what_is_durable() {
+    let Some(disk) = Disk::mount(DISK_BYTES) else { return };
+    let node = Node::start_in(&disk.path, &[]);
+    let mut client = node.connect();
+    fill(&disk.path);
+    let (actor, message) = ("storage", "Reload");
+    node.order_panic(actor, message);
+    let (count, _) = set_until_full(&mut client);
+    wait_until("it is built anew", || {
+        let entry = storage(&mut client);
+        entry["restarts"] == 1 && entry["last_failure"].as_str().unwrap().contains("Reload")
+    });
+    all_are_there(&mut client, count);
+    make_room(&disk.path);
+    wait_until("it works again", || set(&mut client, count).is_ok());
+}
