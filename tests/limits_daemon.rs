@@ -67,7 +67,8 @@ fn lines_without_end_and_half_open_clients_cost_little_and_lock_nobody_out() {
         grown / 1024
     );
     assert!(grown <= 4 * MIB, "{grown} bytes");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    let in_time = load(Duration::from_secs(2), Duration::from_millis(100));
+    assert!(took < in_time, "{took:?}");
 }
 
 #[test]

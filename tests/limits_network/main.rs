@@ -142,12 +142,17 @@ fn one_address_fills_a_tenth_of_the_store_and_all_together_no_more_than_the_quot
     assert!(held > quota / 10 / 1_200, "and it may use its part: {held}");
     // The node's own user is not turned away by what others do.
     siege.node.run(&["set", "mine", "mine"]).json();
+    let each = load(more_than_all / 8, 10_000_000 / 12);
     for number in 2..=13 {
-        siege.known_peer(number).store((0..more_than_all / 8).map(|n| value(n, number)));
+        siege.known_peer(number).store((0..each).map(|n| value(n, number)));
     }
     let held = siege.status("values");
     let resident = siege.resident_bytes();
-    println!("13 addresses: {held} values are held, {} MiB resident", resident / MIB);
+    println!(
+        "{} stores from 13 addresses: {held} values are held, {} MiB resident",
+        more_than_all + 12 * each,
+        resident / MIB
+    );
     assert!(held <= quota / 1_000, "{held} values in all");
     assert!(held > quota / 1_300, "and the store may be used: {held}");
     assert!(resident <= load(96, 128) * MIB, "{} MiB", resident / MIB);
