@@ -283,7 +283,9 @@ fn a_full_disk_leaves_no_half_file_and_a_living_node() {
         assert_eq!(error["code"], "no_space", "{number}: {error}");
         assert_eq!(visible(&disk.path), [""; 0], "{number}");
     }
-    println!("{tries} downloads to a full disk: nothing visible");
+    let hidden = fs::read_dir(&disk.path).unwrap().count();
+    println!("{tries} downloads to a full disk: nothing visible, {hidden} hidden files left");
+    assert_eq!(hidden, 0, "what is of no use to a later try is not kept");
     // What fits still does, and nothing was used up by what did not.
     let download = json!({"op": "download", "name": "small.bin", "output": disk.path});
     client.ask(&download).unwrap();
