@@ -50,7 +50,7 @@ pub enum OnConflict {
     Error,
     /// Replace it, once the download is whole and verified.
     Overwrite,
-    /// Save beside it, as `NAME (1)`, `NAME (2)` and so on.
+    /// Save beside it, as `a (1).txt`, `a (2).txt` and so on.
     Rename,
 }
 

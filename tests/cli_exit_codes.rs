@@ -264,6 +264,14 @@ fn a_missing_node_is_69() {
         fails(&failed, 69, "no_daemon", "kad-actor node");
     }
     assert!(!dir.exists(), "asking creates nothing");
+
+    // What the message says starts the node that was meant.
+    let config = home.path().join("other.toml");
+    fs::write(&config, "listen = \"127.0.0.1:0\"\n").unwrap();
+    let mut command = clean_command(home.path());
+    let asked = run(command.arg("--data-dir").arg(&dir).arg("--config").arg(&config).arg("ls"));
+    let start = format!("node --data-dir {dir:?} --config {}", config.display());
+    assert!(asked.stderr.contains(&start), "{}", asked.stderr);
 }
 
 #[test]

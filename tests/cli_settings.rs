@@ -183,6 +183,11 @@ fn what_is_wrong_with_the_file_is_named_by_its_line() {
         .env("KAD_ACTOR_LISTN", "x"));
     assert_eq!(stray.code, Some(0), "a warning: {}", stray.stderr);
     assert!(stray.stderr.contains("did you mean 'KAD_ACTOR_LISTEN'?"), "{}", stray.stderr);
+    let other = run(clean_command(&home.path())
+        .args(["node", "--print-config", "--config", "/dev/null"])
+        .env("KAD_ACTOR_TIMEOUT", "1s"));
+    assert!(other.stderr.contains("KAD_ACTOR_TIMEOUT is no setting"), "{}", other.stderr);
+    assert!(!other.stderr.contains("did you mean"), "it is like none: {}", other.stderr);
 }
 
 #[test]

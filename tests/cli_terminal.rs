@@ -138,6 +138,23 @@ fn shells_and_man_read_what_they_are_given() {
     let script = String::from_utf8(bench.run(&["completions", "bash"]).stdout).unwrap();
     let check = Command::new("bash").args(["-n", "-c", &script]).status().unwrap();
     assert!(check.success(), "bash reads it");
+    for (typed, offered) in [
+        ("kad-actor downl", "download"),
+        ("kad-actor transfers --can", "--cancel"),
+        ("kad-actor download x --on-conflict ren", "rename"),
+        ("kad-actor --json node --print", "--print-config"),
+    ] {
+        let words: Vec<&str> = typed.split(' ').collect();
+        let [.., before, last] = words[..] else { unreachable!("two words or more") };
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({typed}); COMP_CWORD={}\n\
+             $(complete -p kad-actor | grep -o -- '-F [^ ]*' | cut -c4-) kad-actor {last} {before}\n\
+             echo \"${{COMPREPLY[*]}}\"",
+            words.len() - 1
+        );
+        let shown = Command::new("bash").args(["--norc", "-c", &ask]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&shown.stdout).trim(), offered, "{typed}: {shown:?}");
+    }
 
     let manual = String::from_utf8(bench.run(&["man"]).stdout).unwrap();
     for part in ["Exit codes", "no_daemon", "kad\\-actor\\-unshare", "KAD_ACTOR_LISTEN"] {

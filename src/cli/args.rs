@@ -103,7 +103,8 @@ far.")]
 Example:
   kad-actor find results.csv
 
-What 'download' would choose comes first; 'download --hash HEX' takes another.")]
+What 'download' would choose comes first; 'download --hash HEX' takes another.
+A narrow terminal cuts long hashes, a pipe does not: 'find NAME | cat'.")]
     Find {
         /// The published name
         name: String,

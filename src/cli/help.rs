@@ -97,7 +97,13 @@ pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
     // Into memory first: a closed pipe would be a panic in there.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "kad-actor", &mut script);
-    output::result(&String::from_utf8_lossy(&script).trim_end())
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    if shell == Shell::Bash {
+        // clap_complete 4.6 takes the hyphen of our name for the place where a verb begins, in one
+        // of the two places that must agree: no verb would be completed.
+        script = script.replace("kad__subcmd__actor", "kad__actor");
+    }
+    output::result(&script.trim_end())
 }
 
 /// The manual to stdout, page after page, or as files of a folder.

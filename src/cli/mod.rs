@@ -43,7 +43,7 @@ pub fn main(
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, early.json),
+        Err(error) => return usage(&error, &args, early.json),
     };
     init_logging(&cli.globals);
     let console = Console::new(&cli.globals);
@@ -115,7 +115,7 @@ impl Color {
 }
 
 /// Help and version are results; everything else is one line of what is wrong.
-fn usage(error: &clap::Error, json: bool) -> ExitCode {
+fn usage(error: &clap::Error, args: &[OsString], json: bool) -> ExitCode {
     let shown = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let bare = matches!(
         error.kind(),
@@ -131,15 +131,18 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
             ExitCode::from(ErrorCode::Usage.exit_code())
         };
     }
-    let message =
-        if bare { "no verb was given; see 'kad-actor --help'".to_owned() } else { one_line(error) };
+    let message = if bare {
+        "no verb was given; see 'kad-actor --help'".to_owned()
+    } else {
+        one_line(error, args)
+    };
     let failure = CommandError::new(ErrorCode::Usage, message);
     Console::bare(json).failure(&failure);
     ExitCode::from(failure.code.exit_code())
 }
 
 /// Clap explains itself in paragraphs; the first says what is wrong, a tip what was meant.
-fn one_line(error: &clap::Error) -> String {
+fn one_line(error: &clap::Error, args: &[OsString]) -> String {
     let text = error.render().to_string();
     let paragraphs: Vec<String> = text
         .split("\n\n")
@@ -154,6 +157,12 @@ fn one_line(error: &clap::Error) -> String {
         .split_whitespace()
         .nth(2)
         .filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+    // A value that is wrong comes without a usage: the first word that is a verb tells.
+    let verb = verb.map(ToOwned::to_owned).or_else(|| {
+        let command = help::command();
+        let typed = args.iter().skip(1).find_map(|arg| command.find_subcommand(arg));
+        typed.filter(|_| usage.is_empty()).map(|verb| verb.get_name().to_owned())
+    });
     match verb {
         Some(verb) => format!("{message}; see 'kad-actor {verb} --help'"),
         None => format!("{message}; see 'kad-actor --help'"),

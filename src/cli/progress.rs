@@ -6,6 +6,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{self, Console, Failure, printable};
+use super::render;
 use crate::command::Event;
 
 /// Shows events as the flags ask.
@@ -41,11 +42,12 @@ impl Progress {
                 Some(bar) => bar.suspend(|| self.console.note(&message)),
                 None => self.console.note(&message),
             },
-            Event::Progress { name, bytes, size, .. } if self.console.watched() => {
+            Event::Progress { name, bytes, size, bytes_per_s, .. } if self.console.watched() => {
                 let bar = self.bar.get_or_insert_with(|| new_bar(&name));
                 if let Some(size) = size {
                     bar.set_length(size);
                 }
+                bar.set_prefix(pace(bytes, size, bytes_per_s));
                 bar.set_position(bytes);
             }
             Event::Progress { .. } => {}
@@ -62,12 +64,34 @@ impl Drop for Progress {
     }
 }
 
+/// How fast it comes, and how long that will take: as the node says, since what a download goes on
+/// from has not come just now.
+fn pace(bytes: u64, size: Option<u64>, bytes_per_s: u64) -> String {
+    let rate = render::rate(bytes_per_s, 1.0);
+    match size.and_then(|size| size.saturating_sub(bytes).checked_div(bytes_per_s)) {
+        Some(left) => format!("{rate} {}", render::seconds(left)),
+        None => rate,
+    }
+}
+
 fn new_bar(name: &str) -> ProgressBar {
-    let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {prefix}";
     // Draws on stderr, and nowhere if that is no terminal.
     let bar = ProgressBar::new(0).with_message(printable(name).into_owned());
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style.progress_chars("=> ")),
         Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_before_does_not_count_as_speed() {
+        assert_eq!(pace(900, Some(60_000_900), 2_000_000), "2.0 MB/s 30s");
+        assert_eq!(pace(900, Some(1_000), 0), "0.0 MB/s");
+        assert_eq!(pace(900, None, 2_000_000), "2.0 MB/s");
     }
 }

@@ -102,12 +102,16 @@ fn impossible_lines_are_refused_in_one_line() {
         ("kad-actor demo --nodes 2", "3..=50"),
         ("kad-actor demo --nodes 51", "3..=50"),
         ("kad-actor download x --on-conflict ask", "overwrite"),
+        ("kad-actor download x --on-conflict ask", "see 'kad-actor download --help'"),
+        ("kad-actor get a b", "see 'kad-actor get --help'"),
+        ("kad-actor --timeout soon fly", "see 'kad-actor --help'"),
         ("kad-actor download x --newst", "--newest"),
         ("kad-actor --timeout soon status", "--timeout"),
     ] {
         let error = parse(line).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");
-        let message = one_line(&error);
+        let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let message = one_line(&error, &args);
         assert!(message.contains(part), "{message}");
         assert!(!message.contains('\n') && !message.starts_with("error"), "{message}");
     }

@@ -23,7 +23,7 @@ use crate::command::{
     Cancelled, Command, CommandError, ErrorCode, KeyValues, MAX_PAGE, Status, Stored, Unset,
     Unshared,
 };
-use crate::config::Locations;
+use crate::config::{LocationFlags, Locations};
 
 /// How often `status --wait` looks.
 const STATUS_EVERY: Duration = Duration::from_millis(200);
@@ -255,11 +255,13 @@ fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
 /// What starts the node that these flags mean.
 fn start_command(globals: &Globals) -> String {
     let mut words = vec!["kad-actor node".to_owned()];
-    let flags =
-        [("--data-dir", &globals.locations.data_dir), ("--socket", &globals.locations.socket)];
-    for (flag, path) in flags {
+    let LocationFlags { data_dir, socket, config } = &globals.locations;
+    for (flag, path) in [("--data-dir", data_dir), ("--socket", socket), ("--config", config)] {
         if let Some(path) = path {
-            words.push(format!("{flag} {}", path.display()));
+            let path = path.display().to_string();
+            let quoted =
+                if path.contains(char::is_whitespace) { format!("{path:?}") } else { path };
+            words.push(format!("{flag} {quoted}"));
         }
     }
     words.join(" ")

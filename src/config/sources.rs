@@ -219,7 +219,11 @@ fn words(setting: Setting, texts: &[OsString], origin: &Origin) -> (Vec<Word>, O
 
 /// The setting somebody may have meant, or all of them, as the end of a sentence.
 pub(super) fn suggestion(unknown: &str, known: &[String]) -> String {
-    let alike = |name: &String| strsim::jaro_winkler(unknown, name);
+    nearest(unknown, known, strsim::jaro_winkler)
+}
+
+fn nearest(unknown: &str, known: &[String], likeness: fn(&str, &str) -> f64) -> String {
+    let alike = |name: &String| likeness(unknown, name);
     let nearest = known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
     match nearest {
         Some(name) if alike(name) > ALIKE => format!("did you mean '{name}'?"),
@@ -230,11 +234,15 @@ pub(super) fn suggestion(unknown: &str, known: &[String]) -> String {
 /// Variables that look like settings and are none, each with what may have been meant.
 pub(super) fn strays(names: impl Iterator<Item = OsString>) -> Vec<String> {
     let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
+    let alike = |name: &str, known: &str| {
+        // What all of them begin with makes none of them alike.
+        strsim::jaro_winkler(&name[PREFIX.len()..], &known[PREFIX.len()..])
+    };
     let mut strays = Vec::new();
     for name in names.filter_map(|name| name.into_string().ok()) {
         if name.starts_with(PREFIX) && name != FILE_VARIABLE && !known.contains(&name) {
-            strays
-                .push(format!("the variable {name} is no setting: {}", suggestion(&name, &known)));
+            let meant = nearest(&name, &known, alike);
+            strays.push(format!("the variable {name} is no setting: {meant}"));
         }
     }
     strays

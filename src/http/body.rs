@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use actix_web::error::QueryPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, web};
@@ -32,7 +33,8 @@ pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Fai
     percent_decode_str(text).decode_utf8().map_err(|_| usage("the query is not UTF-8"))?;
     match web::Query::<T>::from_query(text) {
         Ok(query) => Ok(query.into_inner()),
-        Err(error) => Err(usage(error.to_string())),
+        Err(QueryPayloadError::Deserialize(error)) => Err(usage(format!("bad query: {error}"))),
+        Err(error) => Err(usage(format!("bad query: {error}"))),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::content::ContentHash;
 pub enum VariantError {
     /// Strict, and there are so many.
     #[error(
-        "there are {0} variants: name one by the hash that `get` shows at the end of its URL, or drop --strict"
+        "there are {0} variants: `find` shows their hashes, --hash takes one; or drop --strict"
     )]
     Ambiguous(usize),
     /// None has the hash that was asked for.

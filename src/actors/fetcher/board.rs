@@ -71,13 +71,24 @@ impl Entry {
             bytes: standing.bytes,
             size: standing.size,
             bytes_per_s: if self.ended.is_some() { 0 } else { standing.bytes_per_s },
-            sources: standing.sources.clone(),
+            sources: self.sources(&standing.sources),
             seconds: self
                 .ended
                 .as_ref()
                 .map_or_else(|| self.enlisted.elapsed().as_secs_f64(), |(seconds, _)| *seconds),
             error: outcome.and_then(|outcome| outcome.as_ref().err().cloned()),
         }
+    }
+
+    /// How each source fares; once a download has ended, none is asked any more.
+    fn sources(&self, standing: &[SourceReport]) -> Vec<SourceReport> {
+        let mut sources = standing.to_vec();
+        if self.ended.is_some() {
+            for source in sources.iter_mut().filter(|source| source.state == "active") {
+                "stopped".clone_into(&mut source.state);
+            }
+        }
+        sources
     }
 }
 
@@ -181,7 +192,12 @@ mod tests {
         let id = board.enlist(name(), cancel.clone()).unwrap();
         let state = |board: &Board| board.list()[0].state.clone();
         assert_eq!(state(&board), "waiting");
-        board.standing(Some(id)).send_modify(|it| (it.active, it.bytes) = (true, 7));
+        let (url, active) = ("http://10.0.0.1:8468/files/x".to_owned(), "active".to_owned());
+        let source = SourceReport { url, state: active, bytes: 7 };
+        board.standing(Some(id)).send_modify(|it| {
+            (it.active, it.bytes, it.sources) = (true, 7, vec![source]);
+        });
+        assert_eq!(board.list()[0].sources[0].state, "active");
         assert_eq!((state(&board).as_str(), board.list()[0].bytes), ("active", 7));
         assert_eq!(board.cancel(id).unwrap().state, "active");
         assert!(cancel.is_cancelled());
@@ -189,5 +205,6 @@ mod tests {
         let error = CommandError::new(ErrorCode::Interrupted, "interrupted");
         board.settle(id, Err(error.clone()));
         assert_eq!((state(&board).as_str(), &board.list()[0].error), ("failed", &Some(error)));
+        assert_eq!(board.list()[0].sources[0].state, "stopped", "nobody is asked any more");
     }
 }

@@ -14,7 +14,10 @@ use rustix::io::Errno;
 use crate::command::{CommandError, ErrorCode, OnConflict};
 use crate::content::FileName;
 
-/// Highest number tried in `NAME (n)`.
+/// Longest ending of a name that stays behind the number, in bytes: `.torrent` does, what follows
+/// the full stop of a sentence does not.
+const MAX_ENDING_BYTES: usize = 16;
+/// Highest number tried in `a (n).txt`.
 const MAX_RENAMES: u32 = 9_999;
 /// Longest file name on the file systems in use, in bytes.
 pub(super) const MAX_NAME_BYTES: usize = 255;
@@ -128,13 +131,23 @@ fn is_dir(path: &Path) -> Result<bool, CommandError> {
     }
 }
 
-/// `NAME`, `NAME (1)`, `NAME (2)` and so on, cut to what a file system takes.
+/// `a.txt`, `a (1).txt`, `a (2).txt` and so on, cut to what a file system takes: the ending stays,
+/// since it tells what opens the file.
 fn numbered(name: &OsStr, number: u32) -> OsString {
     if number == 0 {
         return name.to_owned();
     }
-    let suffix = format!(" ({number})");
-    let mut numbered = cut(name, MAX_NAME_BYTES - suffix.len());
+    let path = Path::new(name);
+    let mut suffix = OsString::from(format!(" ({number})"));
+    let stem = match (path.file_stem(), path.extension()) {
+        (Some(stem), Some(ending)) if ending.len() <= MAX_ENDING_BYTES => {
+            suffix.push(".");
+            suffix.push(ending);
+            stem
+        }
+        _ => name,
+    };
+    let mut numbered = cut(stem, MAX_NAME_BYTES - suffix.len());
     numbered.push(suffix);
     numbered
 }
@@ -212,7 +225,14 @@ mod tests {
     #[test]
     fn numbered_names_fit_a_file_system() {
         assert_eq!(numbered(OsStr::new("a.txt"), 0), "a.txt");
-        assert_eq!(numbered(OsStr::new("a.txt"), 2), "a.txt (2)");
+        assert_eq!(numbered(OsStr::new("a.txt"), 2), "a (2).txt");
+        assert_eq!(numbered(OsStr::new(".profile"), 2), ".profile (2)");
+        assert_eq!(numbered(OsStr::new("a"), 2), "a (2)");
+        let sentence = format!("v1.{}", "x".repeat(40));
+        assert_eq!(numbered(OsStr::new(&sentence), 2), *format!("{sentence} (2)"), "no ending");
+        let long = format!("{}.txt", "ä".repeat(125));
+        let name = numbered(OsStr::new(&long), 12);
+        assert!(name.len() <= MAX_NAME_BYTES && name.to_str().unwrap().ends_with("ä (12).txt"));
         let long = "ä".repeat(127);
         let name = numbered(OsStr::new(&long), 12);
         assert!(name.len() <= MAX_NAME_BYTES, "{}", name.len());

@@ -77,7 +77,7 @@ fn transfer_row(transfer: &Transfer) -> [String; 7] {
         transfer.name.clone(),
         transfer.state.clone(),
         done,
-        rate(transfer.bytes_per_s, 1.0),
+        if transfer.state == "active" { rate(transfer.bytes_per_s, 1.0) } else { unknown() },
         span(transfer.seconds),
         path.or(why).unwrap_or_else(unknown),
     ]

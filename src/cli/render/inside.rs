@@ -2,6 +2,8 @@
 //!
 //! Always holds: times have units. Never: prints anything itself.
 
+use std::collections::BTreeSet;
+
 use super::files::unknown;
 use super::{Width, seconds, span, table};
 use crate::command::{Actors, LookupTrace};
@@ -31,7 +33,7 @@ pub(in crate::cli) fn trace(trace: &LookupTrace, width: Width) -> String {
         [
             hop.hop.to_string(),
             span(hop.asked_ms / 1e3),
-            hop.answered_ms.map_or_else(unknown, |time| span(time / 1e3)),
+            hop.answered_ms.map_or_else(unknown, |time| span((time - hop.asked_ms) / 1e3)),
             hop.shared_bits.to_string(),
             format!("{} {}", hop.count, hop.answer),
             hop.address.clone(),
@@ -41,7 +43,8 @@ pub(in crate::cli) fn trace(trace: &LookupTrace, width: Width) -> String {
     let header = ["HOP", "ASKED AT", "TOOK", "BITS", "ANSWER", "ADDRESS", "ID"];
     let hops = table(width, header, rows);
     let LookupTrace { target, took_ms, values, .. } = trace;
-    let asked = trace.hops.len();
+    // A holder may be asked twice, and is one peer all the same.
+    let asked = trace.hops.iter().map(|hop| &hop.id).collect::<BTreeSet<_>>().len();
     let took = span(took_ms / 1e3);
     format!("{hops}\n\n{target}: {values} values, {asked} peers asked in {took}")
 }

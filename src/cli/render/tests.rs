@@ -1,7 +1,10 @@
 //! What people read, from made-up answers.
 
 use super::*;
-use crate::command::{NameVariants, ProviderEntry, ValueEntry, VariantEntry};
+use crate::command::{
+    HopEntry, LookupTrace, NameVariants, ProviderEntry, Transfer, Transfers, ValueEntry,
+    VariantEntry,
+};
 
 #[test]
 fn values_of_peers_cannot_command_the_terminal_or_forge_a_line() {
@@ -66,4 +69,44 @@ fn names_of_peers_stay_in_their_cell() {
     let text = variants(&NameVariants { name: "x".to_owned(), variants: vec![variant] }, None);
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(text.contains("http://h/\\u{1b}[2J\\n x"), "{text}");
+}
+
+#[test]
+fn a_lookup_tells_how_long_each_took_and_counts_peers_once() {
+    let hop = |asked_ms, answered_ms| HopEntry {
+        id: "ab".repeat(20),
+        address: "10.0.0.1:8468".to_owned(),
+        hop: 1,
+        shared_bits: 12,
+        asked_ms,
+        answered_ms: Some(answered_ms),
+        answer: "values".to_owned(),
+        count: 3,
+    };
+    let hops = vec![hop(0.0, 40.0), hop(40.0, 47.0)];
+    let (key, target) = ("k".to_owned(), "cd".repeat(20));
+    let text = trace(&LookupTrace { key, target, took_ms: 47.0, hops, values: 3 }, None);
+    let second: Vec<&str> = text.lines().nth(2).unwrap().split_whitespace().collect();
+    assert_eq!(second[1..5], ["40", "ms", "7", "ms"], "{text}");
+    assert!(text.ends_with("3 values, 1 peers asked in 47 ms"), "{text}");
+}
+
+#[test]
+fn a_download_that_has_ended_has_no_rate() {
+    let transfer = |state: &str| Transfer {
+        id: 7,
+        name: "x".to_owned(),
+        state: state.to_owned(),
+        path: None,
+        bytes: 1024,
+        size: Some(2048),
+        bytes_per_s: 3_000_000,
+        sources: Vec::new(),
+        seconds: 1.0,
+        error: None,
+    };
+    let all = Transfers { transfers: vec![transfer("active"), transfer("failed")] };
+    let text = transfers(&all, None);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[1].contains("3.0 MB/s") && !lines[2].contains("MB/s"), "{text}");
 }
