@@ -24,7 +24,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::actors::fetcher::FetcherConfig;
+use crate::actors::fetcher::{FetcherConfig, Numbers};
 use crate::actors::file_service;
 use crate::actors::ipc::{IpcError, IpcSocket};
 use crate::actors::links::{Links, NodeInfo};
@@ -187,6 +187,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         settings,
     };
     let fetcher = FetcherConfig {
+        numbers: Numbers::default(),
         downloads: config.data_dir.join(DOWNLOADS),
         passing: config.data_dir.join(PASSING),
         policy: UrlPolicy::new(on_loopback, admin_address, bind::own_addresses()),

@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::board::Numbers;
 use self::board::{Board, busy};
 use self::download::{Job, interrupted};
 use self::http::{DEAD, Http};
@@ -54,6 +55,8 @@ const MAX_FINDS: usize = 4;
 /// What downloads need to know of their node.
 #[derive(Debug, Clone)]
 pub struct FetcherConfig {
+    /// Numbers of transfers, for this life of the actor and later ones.
+    pub numbers: Numbers,
     /// Where a download without an output lands; made when it is first needed.
     pub downloads: PathBuf,
     /// Where a download lies until it is passed on to the one who asked; made when first needed.
@@ -88,12 +91,12 @@ impl FetcherActor {
         let closing = CancellationToken::new();
         Self {
             rng: ChaCha8Rng::seed_from_u64(config.seed),
+            board: Board::new(config.numbers.clone()),
             config: Arc::new(config),
             places: Arc::new(Semaphore::new(MAX_WORKERS + MAX_WAITING)),
             workers: Arc::new(Semaphore::new(MAX_WORKERS)),
             finds: Arc::new(Semaphore::new(MAX_FINDS)),
             joint: Rc::default(),
-            board: Board::default(),
             _close_with_actor: closing.clone().drop_guard(),
             closing,
             vitals: Vitals::default(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix::{Actor, Addr};
-use kad_actor::actors::fetcher::{FetcherActor, FetcherConfig};
+use kad_actor::actors::fetcher::{FetcherActor, FetcherConfig, Numbers};
 use kad_actor::actors::messages::{EventSink, Fetch, Fetched, Target};
 use kad_actor::command::{CommandError, OnConflict};
 use kad_actor::content::FileName;
@@ -71,6 +71,7 @@ impl Bench {
         let admin = Server::start(Kind::Honest, b"secret");
         let in_order = |seed: &u64| ChaCha8Rng::seed_from_u64(*seed).next_u64() % 60 == 0;
         let config = FetcherConfig {
+            numbers: Numbers::default(),
             downloads: folder.path().to_owned(),
             passing: folder.path().join("passing"),
             policy: UrlPolicy::new(true, Some(admin.address()), Vec::new()),

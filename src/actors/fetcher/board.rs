@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -96,10 +98,27 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Board {
     entries: VecDeque<Entry>,
-    last: u64,
+    numbers: Numbers,
+}
+
+/// Numbers of transfers, shared by all lives of the actor: what one before it enlisted may still be
+/// settled, and must not be taken for another.
+#[derive(Debug, Clone, Default)]
+pub struct Numbers(Arc<AtomicU64>);
+
+impl Numbers {
+    /// One that nobody has, from 1 on.
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 impl Board {
+    /// With nothing on it.
+    pub(super) fn new(numbers: Numbers) -> Self {
+        Self { entries: VecDeque::new(), numbers }
+    }
+
     /// A download begins.
     pub(super) fn enlist(
         &mut self,
@@ -109,9 +128,8 @@ impl Board {
         if self.entries.iter().filter(|entry| entry.ended.is_none()).count() >= MAX_ENLISTED {
             return Err(busy(&name));
         }
-        self.last += 1;
         let (standing, enlisted) = (watch::Sender::default(), Instant::now());
-        let id = self.last;
+        let id = self.numbers.next();
         self.entries.push_back(Entry { id, name, enlisted, cancel, standing, ended: None });
         Ok(id)
     }
@@ -183,6 +201,20 @@ mod tests {
             board.enlist(name(), CancellationToken::new()).unwrap();
         }
         assert!(board.enlist(name(), CancellationToken::new()).is_err());
+    }
+
+    #[test]
+    fn what_an_earlier_life_enlisted_is_settled_for_nobody_else() {
+        let numbers = Numbers::default();
+        let enlist = |board: &mut Board| {
+            board.enlist(FileName::parse("a").unwrap(), CancellationToken::new()).unwrap()
+        };
+        let before = enlist(&mut Board::new(numbers.clone()));
+        let mut board = Board::new(numbers);
+        let now = enlist(&mut board);
+        board.settle(before, Ok(PathBuf::from("/a")));
+        let states: Vec<_> = board.list().into_iter().map(|it| (it.id, it.state)).collect();
+        assert_eq!(states, [(now, "waiting".to_owned())]);
     }
 
     #[test]
