@@ -25,7 +25,7 @@ use support::node::Node;
 use support::{PATIENCE, percentile};
 
 /// What a round may take until it is killed.
-const MAX_LIFE: Duration = Duration::from_millis(1_200);
+const MAX_LIFE: Duration = Duration::from_millis(2_500);
 /// Clients that ask the node at once.
 const CLIENTS: usize = 4;
 /// What the node holds for others may be lost when it came this shortly before the kill: the last
@@ -198,15 +198,17 @@ fn nothing_is_lost_that_was_promised_however_often_the_node_is_killed() {
         of_last_moments += before - told.theirs.len();
     }
     let slowest = restarts.iter().max().unwrap();
+    let told = told.into_inner().unwrap();
     println!(
         "{rounds} kills; {} own values, {} files and {} values of others promised, {looked_at} looked \
          at, none lost; {of_last_moments} of the last moments not judged; restart p50 {:?}, slowest \
          {slowest:?}",
-        told.lock().unwrap().own.len(),
+        told.own.len(),
         files.lock().unwrap().len(),
-        told.lock().unwrap().theirs.len(),
+        told.theirs.len(),
         percentile(&restarts, 0.5),
     );
+    assert!(rounds < 20 || !told.theirs.is_empty(), "nothing of others was looked at");
     assert!(percentile(&restarts, 0.95) < RESTART_WITHIN, "{restarts:?}");
 }
 

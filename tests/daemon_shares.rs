@@ -130,3 +130,34 @@ fn a_copy_is_the_nodes_own_and_counts_against_its_quota() {
     support::wait_until("leftovers are gone", || leftovers.iter().all(|it| !it.exists()));
     drop(node);
 }
+
+/// Whoever replaces a file wants it to be had, and not what others still keep of the one before.
+#[test]
+fn a_file_that_its_publisher_replaced_is_had_in_its_new_form() {
+    let home = tempfile::tempdir().unwrap();
+    let publisher = Node::start(&[]);
+    let (path, _) = make_file(home.path(), "file.bin", 1_000);
+    upload(&publisher, &path, "file.bin", false).unwrap();
+    let follower = Node::join(&publisher.ready.dht, &[]);
+    let saved = home.path().join("of the follower");
+    let download = json!({"op": "download", "name": "file.bin", "output": saved});
+    follower.connect().ask(&download).unwrap();
+
+    fs::write(&path, "the new form").unwrap();
+    upload(&publisher, &path, "file.bin", false).unwrap();
+    let newcomer = Node::join(&publisher.ready.dht, &[]);
+    let found = newcomer.connect().ask(&json!({"op": "find", "name": "file.bin"})).unwrap();
+    let alive = |variant: &Value| {
+        let providers = variant["providers"].as_array().unwrap().iter();
+        providers.filter(|it| it["alive"] == true).count()
+    };
+    let variants = found["variants"].as_array().unwrap();
+    assert_eq!(variants.iter().map(alive).collect::<Vec<_>>(), [1, 1], "{found}");
+
+    // The follower gives it up: what is left of the earlier form are URLs.
+    follower.connect().ask(&json!({"op": "unshare", "name": "file.bin"})).unwrap();
+    let saved = home.path().join("of the newcomer");
+    let download = json!({"op": "download", "name": "file.bin", "output": saved});
+    newcomer.connect().ask(&download).unwrap();
+    assert_eq!(fs::read_to_string(saved).unwrap(), "the new form");
+}

@@ -144,6 +144,34 @@ async fn one_address_cannot_take_all_connections() {
     service.stop().await;
 }
 
+/// A request may bring a body, which nobody wants; one that never ends must not be read for ever.
+#[actix::test]
+async fn a_body_without_end_ends_the_connection() {
+    let service = Service::start();
+    service.share("a", b"content").await;
+    for further in ["Transfer-Encoding: chunked", "Content-Length: 100000000000"] {
+        let stream = TcpStream::connect(service.address).await.unwrap();
+        let (mut reader, mut writer) = stream.into_split();
+        let head = format!("GET /files/a HTTP/1.1\r\nHost: x\r\n{further}\r\n\r\n");
+        writer.write_all(head.as_bytes()).await.unwrap();
+        let dripping = actix::spawn(async move {
+            while writer.write_all(b"5\r\naaaaa\r\n").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            // Dropped, it would say that no more comes.
+            writer
+        });
+        let mut answer = Vec::new();
+        let limit = Duration::from_secs(20);
+        let closed = tokio::time::timeout(limit, reader.read_to_end(&mut answer)).await;
+        assert!(closed.is_ok(), "{further} is read for ever");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("content"), "{answer}");
+        dripping.abort();
+    }
+    service.stop().await;
+}
+
 /// Ways to write the step out of a folder, and what stands between steps.
 const STEPS: [&str; 10] = [
     "..",

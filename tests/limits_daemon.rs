@@ -23,7 +23,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 use serde_json::json;
 use support::disk::Disk;
 use support::node::Node;
-use support::{load, make_file, resident_bytes, wait_until};
+use support::{load, make_file, peak_bytes, wait_until};
 
 const MIB: u64 = 1024 * 1024;
 /// A user who owns nothing.
@@ -37,7 +37,7 @@ fn lines_without_end_and_half_open_clients_cost_little_and_lock_nobody_out() {
     setrlimit(Resource::Nofile, Rlimit { current: all, maximum: all }).unwrap();
     let node = Node::start(&[]);
     node.connect().ask(&json!({"op": "status"})).unwrap();
-    let before = resident_bytes(&node.process);
+    let before = peak_bytes(&node.process);
 
     let wanted = load(64 * MIB, 1024 * MIB);
     let chunk = vec![b'{'; MIB as usize];
@@ -60,14 +60,16 @@ fn lines_without_end_and_half_open_clients_cost_little_and_lock_nobody_out() {
     let clock = Clock::start();
     node.connect().ask(&json!({"op": "status"})).unwrap();
     let took = clock.now().since(clock.started());
-    let grown = resident_bytes(&node.process).saturating_sub(before);
+    // At its peak: what was taken and given back was taken.
+    let grown = peak_bytes(&node.process).saturating_sub(before);
     println!(
         "{} MiB without a newline, 1000 half-open: {} KiB more memory, a new client after {took:.1?}",
         wanted / MIB,
         grown / 1024
     );
     assert!(grown <= 4 * MIB, "{grown} bytes");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    let in_time = load(Duration::from_secs(2), Duration::from_millis(100));
+    assert!(took < in_time, "{took:?}");
 }
 
 #[test]
@@ -281,7 +283,9 @@ fn a_full_disk_leaves_no_half_file_and_a_living_node() {
         assert_eq!(error["code"], "no_space", "{number}: {error}");
         assert_eq!(visible(&disk.path), [""; 0], "{number}");
     }
-    println!("{tries} downloads to a full disk: nothing visible");
+    let hidden = fs::read_dir(&disk.path).unwrap().count();
+    println!("{tries} downloads to a full disk: nothing visible, {hidden} hidden files left");
+    assert_eq!(hidden, 0, "what is of no use to a later try is not kept");
     // What fits still does, and nothing was used up by what did not.
     let download = json!({"op": "download", "name": "small.bin", "output": disk.path});
     client.ask(&download).unwrap();

@@ -33,7 +33,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         "actors",
         &["kademlia", "content", "transfer", "command", "clock", "config", "database", "faults"],
     ),
-    ("http", &["command", "clock", "config", "faults", "actors::messages", "actors::vitals"]),
+    (
+        "http",
+        &[
+            "command",
+            "clock",
+            "config",
+            "faults",
+            "actors::messages",
+            "actors::unread",
+            "actors::vitals",
+        ],
+    ),
     (
         "app",
         &[
@@ -76,7 +87,7 @@ const WORLD: &[&str] = &[
 /// The one actor file that names them all.
 const SUPERVISOR: &str = "supervisor";
 /// What every actor file may use of `actors`.
-const SHARED_BY_ACTORS: &[&str] = &["messages", "link", "links", "panics", "vitals"];
+const SHARED_BY_ACTORS: &[&str] = &["messages", "link", "links", "panics", "unread", "vitals"];
 
 /// A file of the program: its path under `src/` and its text.
 struct File {

@@ -219,7 +219,7 @@ impl Handler<Probe> for FetcherActor {
             })?;
             let http = Http::new(config.policy.clone(), config.limits);
             let probes = providers.iter().map(async |provider| {
-                let probe = http.probe(provider.request_url());
+                let probe = http.probe(provider);
                 timeout(config.limits.probe, probe).await.unwrap_or(DEAD)
             });
             Ok(futures_util::stream::iter(probes).buffered(MAX_PROBES).collect().await)

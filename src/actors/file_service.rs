@@ -23,12 +23,14 @@ use actix_web::http::header::{
     self, EntityTag, Header, HeaderValue, IfMatch, IfNoneMatch, IfRange,
 };
 use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use self::connections::{Connections, cut_stalled};
 use super::link::Link;
 use super::messages::{FindShare, Withdraw};
 use super::panics;
+use super::unread;
 use super::vitals::Health;
 use crate::content::{FileName, OpenError, ShareEntry};
 use crate::faults;
@@ -75,13 +77,15 @@ pub fn serve(
     let factory = move || {
         let (links, health) = (links.clone(), health.clone());
         // One service for every path, and the path as it came: a router would decode it first.
-        App::new().default_service(fn_service(move |request: ServiceRequest| {
-            let (links, health) = (links.clone(), health.clone());
-            async move {
-                let answer = health.catch(answer(&links, request)).await;
-                answer.ok_or_else(|| ErrorInternalServerError("this made the node fail"))
-            }
-        }))
+        App::new().wrap(from_fn(unread::close)).default_service(fn_service(
+            move |request: ServiceRequest| {
+                let (links, health) = (links.clone(), health.clone());
+                async move {
+                    let answer = health.catch(answer(&links, request)).await;
+                    answer.ok_or_else(|| ErrorInternalServerError("this made the node fail"))
+                }
+            },
+        ))
     };
     cut_stalled(&listener)?;
     let connections = Connections::new(listener.local_addr()?.ip().is_loopback());

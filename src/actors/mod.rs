@@ -18,4 +18,5 @@ pub mod routing;
 pub mod storage;
 pub mod supervisor;
 mod udp;
+pub mod unread;
 pub mod vitals;

@@ -34,7 +34,7 @@ use crate::clock::Clock;
 use crate::command::CommandError;
 use crate::faults;
 use crate::kademlia::{Key, Node, OpId, Outcome, Output, StoreReply, StoreRequest, Timestamp};
-use callers::{Caller, Deferred, busy, refuse, restarted, unite};
+use callers::{Caller, Deferred, busy, no_space, refuse, restarted, unite};
 use reach::Verdict;
 
 /// Store batches without a reply: one for each operation of the own user, which waits for the disk,
@@ -172,6 +172,9 @@ impl RoutingActor {
                 let _ = caller.send(Err(CommandError::failed(
                     "this key holds as many of this node's own values as a key may",
                 )));
+            }
+            (Some(Caller::Put(caller)), Outcome::PutNoSpace) => {
+                let _ = caller.send(Err(no_space()));
             }
             (Some(Caller::Put(caller)), _) => {
                 let _ = caller.send(Err(CommandError::failed(

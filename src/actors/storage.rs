@@ -155,11 +155,12 @@ impl Handler<StoreBatch> for StorageActor {
         let health = self.vitals.health().clone();
         Response::fut(async move {
             if let Err(error) = committed.await {
-                health.trouble(WRITING, error.why);
+                health.trouble(WRITING, &error.why);
                 reload(&actor, own.keys).await;
                 for (ticket, reply) in &mut replies {
                     if own.tickets.contains(ticket) {
-                        *reply = StoreReply::Unavailable;
+                        *reply =
+                            if error.full { StoreReply::NoSpace } else { StoreReply::Unavailable };
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! What a file is, whatever it is called: the BLAKE3 hash of its bytes.
 //!
-//! Always holds: a [`Verified`] is only built by reading the content. Never: trusts a hash that
+//! Always holds: a [`Verified`] is built by reading the content, now or in an earlier run of this
+//! node, whose record the stamp of the file backs. Never: trusts a hash that
 //! somebody told.
 
 use std::fmt;

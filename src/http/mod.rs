@@ -15,7 +15,6 @@ mod guard;
 mod page;
 mod panics;
 mod token;
-mod unread;
 mod upload;
 
 use std::io;
@@ -29,6 +28,7 @@ use actix_web::{App, HttpServer, web};
 use rustix::net::sockopt;
 
 use crate::actors::messages::Execute;
+use crate::actors::unread;
 use crate::actors::vitals::Health;
 
 pub use token::{TOKEN_BYTES, Token};

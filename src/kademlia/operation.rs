@@ -52,6 +52,8 @@ pub enum Outcome {
     PutRefused,
     /// The own store could not be asked, so the value isn't kept here.
     PutUnkept,
+    /// The disk is full, so the value isn't kept here, and not published either.
+    PutNoSpace,
     /// Of a bootstrap.
     Joined {
         /// Addresses that answered.

@@ -112,7 +112,7 @@ impl Variants {
             .collect()
     }
 
-    /// Picks one. `alive` are the request URLs of probed providers that answered.
+    /// Picks one. `alive` are the URLs, as published, of probed providers that offer what they say.
     pub fn choose(
         &self,
         wanted: &Wanted,
@@ -151,7 +151,7 @@ impl Variants {
     /// are published for; then the newest.
     fn most_alive(&self, alive: &BTreeSet<String>) -> usize {
         let merit = |variant: &Variant| {
-            let answer = |it: &&ProviderUrl| alive.contains(it.request_url().as_str());
+            let answer = |it: &&ProviderUrl| alive.contains(it.published());
             let answering = variant.providers.iter().filter(answer).count();
             (answering, variant.hash.is_some(), variant.providers.len())
         };
@@ -202,8 +202,12 @@ mod tests {
     }
 
     fn choose(list: &str, wanted: Wanted, alive: &str) -> Result<Choice, VariantError> {
-        let alive = alive.chars().map(|host| format!("http://{host}/x"));
-        Variants::group(&providers(list)).choose(&wanted, &alive.collect())
+        let all = providers(list);
+        let answers = |it: &&ProviderUrl| {
+            it.request_url().host_str().is_some_and(|host| alive.contains(host))
+        };
+        let alive = all.iter().filter(answers).map(|it| it.published().to_owned()).collect();
+        Variants::group(&all).choose(&wanted, &alive)
     }
 
     #[test]

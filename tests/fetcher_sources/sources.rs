@@ -200,7 +200,9 @@ async fn variants_are_picked_by_hash_by_life_or_by_age() {
     assert_eq!(bench.run(strict).await.unwrap_err().code, ErrorCode::Ambiguous);
     let mut newest = Bench::fetch(&urls);
     newest.newest = true;
-    assert_eq!(bench.run(newest).await.unwrap_err().code, ErrorCode::SourcesFailed);
+    let error = bench.run(newest).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::SourcesFailed);
+    assert!(error.message.contains("other variants"), "{error}");
     let mut named = Bench::fetch(&urls);
     named.hash = Some(hash_of(b"neither"));
     assert_eq!(bench.run(named).await.unwrap_err().code, ErrorCode::NotFound);

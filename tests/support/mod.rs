@@ -162,8 +162,17 @@ pub fn make_file(dir: &Path, name: &str, size: usize) -> (PathBuf, Vec<u8>) {
 
 /// Memory of a running process that is in RAM, in bytes.
 pub fn resident_bytes(process: &std::process::Child) -> u64 {
+    memory_bytes(process, "VmRSS:")
+}
+
+/// The most of it that there ever was.
+pub fn peak_bytes(process: &std::process::Child) -> u64 {
+    memory_bytes(process, "VmHWM:")
+}
+
+fn memory_bytes(process: &std::process::Child, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib * 1024
 }

@@ -26,7 +26,7 @@ use super::progress::{Progress, reports};
 use crate::actors::messages::{Fetch, Fetched, Target};
 use crate::command::{CommandError, ErrorCode, OnConflict};
 use crate::content::{ContentHash, Verified};
-use crate::transfer::{Choice, Plan, VariantError, Variants, Wanted};
+use crate::transfer::{Choice, Plan, ProviderUrl, VariantError, Variants, Wanted};
 
 /// How often a transfer is joined that then ends without the content, for reasons of its own such
 /// as a full disk; after that, nobody is waited for.
@@ -104,7 +104,17 @@ pub(super) async fn run(job: Job, http: &Http, joint: &Joint) -> Result<Fetched,
     }
     let transferred = transfer(&job, http, &destination, choice, lead).await;
     drop(working);
+    let transferred = transferred.map_err(|error| advised(error, &job, others));
     transferred.map(|it| finish(it.verified, it.path, it.sources, false))
+}
+
+/// A failure of the variant that was taken, where another may do.
+fn advised(mut error: CommandError, job: &Job, others: usize) -> CommandError {
+    let sources = matches!(error.code, ErrorCode::SourcesFailed | ErrorCode::Mismatch);
+    if sources && others > 0 && job.fetch.hash.is_none() {
+        error.message += "; the name has other variants: `find` shows them, --hash takes one";
+    }
+    error
 }
 
 /// Says when there is a choice. Who named a hash knows that there are others.
@@ -206,11 +216,11 @@ async fn choose(job: &Job, http: &Http) -> Result<Choice, CommandError> {
         Wanted { hash: job.fetch.hash, newest: job.fetch.newest, strict: job.fetch.strict };
     let variants = Variants::group(&job.fetch.providers);
     let asked = variants.to_probe(&wanted);
-    let probe = async |url: &url::Url| {
-        let answer = timeout(job.config.limits.probe, http.probe(url)).await;
-        answer.is_ok_and(|probed| probed.alive).then(|| url.to_string())
+    let probe = async |provider: &ProviderUrl| {
+        let answer = timeout(job.config.limits.probe, http.probe(provider)).await;
+        answer.is_ok_and(|probed| probed.alive).then(|| provider.published().to_owned())
     };
-    let probes = asked.iter().map(|provider| probe(provider.request_url()));
+    let probes = asked.iter().map(probe);
     let alive: BTreeSet<String> = join_all(probes).await.into_iter().flatten().collect();
     variants.choose(&wanted, &alive).map_err(|error| {
         let code = match error {

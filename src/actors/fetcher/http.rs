@@ -15,8 +15,9 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::actors::messages::Probed;
+use crate::content::ContentHash;
 use crate::transfer::{
-    ContentRange, Denied, Failure, Head, Limits, MAX_REDIRECTS, Target, UrlPolicy,
+    ContentRange, Denied, Failure, Head, Limits, MAX_REDIRECTS, ProviderUrl, Target, UrlPolicy,
 };
 
 /// What is known of a source that does not answer.
@@ -88,9 +89,11 @@ impl Http {
     }
 
     /// Whether the source would give the content, and how much of it. One that knows no HEAD is
-    /// alive too.
-    pub(super) async fn probe(&self, url: &Url) -> Probed {
-        match self.follow(&Method::HEAD, url, &Ask::default()).await {
+    /// alive too. One whose entity tag is the hash of another content has that now: its publisher
+    /// has replaced the file, and the earlier URL is still about.
+    pub(super) async fn probe(&self, provider: &ProviderUrl) -> Probed {
+        match self.follow(&Method::HEAD, provider.request_url(), &Ask::default()).await {
+            Ok(response) if has_other_content(response.head(), provider.hash()) => DEAD,
             Ok(response) => match response.head.status {
                 200..=299 => Probed { alive: true, size: response.head.length },
                 405 | 501 => Probed { alive: true, size: None },
@@ -172,6 +175,13 @@ impl Http {
         let body = Box::pin(response);
         Ok((Response { head, body }, location))
     }
+}
+
+/// Whether the entity tag is a hash, and not this one.
+fn has_other_content(head: &Head, expected: Option<ContentHash>) -> bool {
+    let tag = head.etag.as_deref().map(|tag| tag.trim_matches('"'));
+    let hash = tag.and_then(|tag| ContentHash::from_hex(tag).ok());
+    expected.is_some_and(|expected| hash.is_some_and(|hash| hash != expected))
 }
 
 fn redirects(status: StatusCode) -> bool {

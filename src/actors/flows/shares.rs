@@ -106,6 +106,11 @@ async fn forget(links: &Links, key: &str, value: String) -> Result<bool, Command
     let replies = ask(&links.store, StoreBatch(vec![(0, request)])).await?;
     match replies.first() {
         Some((_, StoreReply::Forgotten { found })) => Ok(*found),
+        Some((_, StoreReply::NoSpace)) => Err(CommandError::new(
+            ErrorCode::NoSpace,
+            "the disk of the node's data dir is full, so this would not last: make room, and try \
+             again",
+        )),
         _ => Err(CommandError::failed(
             "the node's state cannot be written, so this would not last: `actors` shows why",
         )),

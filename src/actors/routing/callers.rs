@@ -71,6 +71,14 @@ pub(super) fn busy() -> CommandError {
     CommandError::new(ErrorCode::Failed, "the node has too many operations under way: try again")
 }
 
+pub(super) fn no_space() -> CommandError {
+    CommandError::new(
+        ErrorCode::NoSpace,
+        "the disk of the node's data dir is full: nothing was kept or published; make room, and try \
+         again",
+    )
+}
+
 pub(super) fn restarted() -> CommandError {
     CommandError::failed("the routing table was restarted meanwhile: try again")
 }

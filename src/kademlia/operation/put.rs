@@ -84,6 +84,10 @@ impl Put {
                 acts.push(Act::Finish(Outcome::PutRefused));
                 return;
             }
+            OpEvent::Disk(StoreReply::NoSpace) => {
+                acts.push(Act::Finish(Outcome::PutNoSpace));
+                return;
+            }
             OpEvent::Disk(_) => {
                 acts.push(Act::Finish(Outcome::PutUnkept));
                 return;

@@ -114,6 +114,8 @@ pub enum StoreReply {
     Keys(Vec<HeldKey>),
     /// The store could not be asked; nothing is known.
     Unavailable,
+    /// The disk is full: what was asked is not kept.
+    NoSpace,
 }
 
 /// Where a value stands among all that are held: by key, and within one by the value itself.

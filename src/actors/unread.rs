@@ -1,4 +1,4 @@
-//! Bodies that nobody reads.
+//! Bodies of HTTP requests that nobody reads, for both servers.
 //!
 //! Always holds: a connection whose request was answered before its body had ended is closed within
 //! the time for goodbyes. Never: reads a body itself.
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 /// Stands before everything that may answer.
-pub(super) async fn close(
+pub async fn close(
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse, Error> {
