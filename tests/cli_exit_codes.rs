@@ -63,6 +63,16 @@ fn a_wrong_command_or_setting_is_2() {
         let failed = run(clean_command(home.path()).arg("--json").args(arguments));
         fails(&failed, 2, "usage", about);
     }
+    // The node would look among its own open files.
+    for (arguments, about) in [
+        (&["upload", "/dev/fd/3"][..], "upload - --name NAME"),
+        (&["upload", "/dev/stdin", "--name", "x"], "upload - --name NAME"),
+        (&["download", "x", "-o", "/dev/stdout"], "-o -"),
+        (&["download", "x", "-o", "/proc/self/fd/1"], "-o -"),
+    ] {
+        let failed = run(clean_command(home.path()).arg("--json").args(arguments));
+        fails(&failed, 2, "usage", about);
+    }
     // What only the node can judge has the same code.
     let node = Node::start(&[]);
     let hash = ["download", "x", "--hash", "no hash"];

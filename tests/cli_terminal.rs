@@ -91,7 +91,7 @@ fn colours_and_progress_are_for_terminals_and_can_be_declined() {
     let bench = Bench::with_node();
     let download = ["download", "x"];
     let shown = on_terminal(bench.command(&download), 80);
-    assert!(shown.contains("1 B/2 B"), "a bar: {shown:?}");
+    assert!(shown.contains("1 B/2 B 0.0 MB/s 0s"), "a bar, with the rate that was told: {shown:?}");
     for quieter in ["--quiet", "--json"] {
         let shown = on_terminal(bench.command(&["download", "x", quieter]), 80);
         assert!(!shown.contains("1 B/2 B") && shown.lines().count() == 1, "{shown:?}");

@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_was_there_before_does_not_count_as_speed() {
-        assert_eq!(pace(900, Some(60_000_900), 2_000_000), "2.0 MB/s 30s");
+        assert_eq!(pace(40_000_000, Some(100_000_000), 2_000_000), "2.0 MB/s 30s");
         assert_eq!(pace(900, Some(1_000), 0), "0.0 MB/s");
         assert_eq!(pace(900, None, 2_000_000), "2.0 MB/s");
     }

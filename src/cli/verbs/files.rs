@@ -18,8 +18,18 @@ use crate::command::{
 /// What stands for stdin or stdout; a file of that name is `./-`.
 const PIPE: &str = "-";
 
+/// Paths that lead each process to files of its own: the node would take another than was meant,
+/// its database perhaps.
+const PRIVATE: [&str; 6] =
+    ["/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self", "/proc/thread-self"];
+
 fn is_pipe(path: &Path) -> bool {
     path.as_os_str() == PIPE
+}
+
+fn is_private(path: &Path) -> bool {
+    let leads = |path: &Path| PRIVATE.iter().any(|private| path.starts_with(private));
+    std::path::absolute(path).is_ok_and(|path| leads(&path))
 }
 
 /// Refuses what makes no sense before a node is asked.
@@ -33,6 +43,20 @@ pub(super) fn check(verb: &Verb) -> Result<(), CommandError> {
             if paths.iter().any(|path| is_pipe(path)) =>
         {
             usage("stdin has no name: give it one with --name ('./-' is a file called so)".into())
+        }
+        Verb::Upload(UploadFlags { paths, .. }) => match paths.iter().find(|it| is_private(it)) {
+            Some(path) => usage(format!(
+                "{} is open for this command and not for the node: send it through stdin, with \
+                 'upload - --name NAME'",
+                path.display()
+            )),
+            None => Ok(()),
+        },
+        Verb::Download(DownloadFlags { output: Some(path), .. }) if is_private(path) => {
+            usage(format!(
+                "{} is open for this command and not for the node: take it by stdout, with '-o -'",
+                path.display()
+            ))
         }
         Verb::Download(flags) if flags.detach && flags.output.as_deref().is_some_and(is_pipe) => {
             usage("--detach does not wait for the content, so it can't go to stdout".into())
