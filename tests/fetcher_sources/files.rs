@@ -145,12 +145,12 @@ async fn a_taken_name_is_an_error_unless_the_user_says_otherwise() {
     let mut fetch = Bench::fetch(&[right.url_of(&content)]);
     fetch.on_conflict = OnConflict::Rename;
     let beside = bench.run(fetch).await.unwrap();
-    assert_eq!(beside.path, bench.folder.path().join("song.mp3 (1)"));
+    assert_eq!(beside.path, bench.folder.path().join("song (1).mp3"));
     let mut fetch = Bench::fetch(&[right.url_of(&content)]);
     fetch.on_conflict = OnConflict::Overwrite;
     bench.run(fetch).await.unwrap();
     assert!(fs::read(&taken).unwrap() == content);
-    assert_eq!(bench.names(), ["song.mp3", "song.mp3 (1)"]);
+    assert_eq!(bench.names(), ["song (1).mp3", "song.mp3"]);
 }
 
 #[actix_rt::test]
@@ -169,7 +169,7 @@ async fn downloads_of_one_content_side_by_side_each_get_their_file() {
     for result in results {
         assert!(fs::read(result.unwrap().path).unwrap() == content);
     }
-    let expected = ["other name", "song.mp3", "song.mp3 (1)", "song.mp3 (2)"];
+    let expected = ["other name", "song (1).mp3", "song (2).mp3", "song.mp3"];
     assert_eq!(bench.names(), expected);
 }
 
