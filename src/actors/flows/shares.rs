@@ -181,11 +181,20 @@ fn report(Listed { entry, loss }: Listed) -> ShareReport {
 
 pub(super) async fn unshare(links: &Links, name: &str) -> Result<Reply, CommandError> {
     let name = file_name(name)?;
+    // Its publication first: as long as the file is shared, what fails half-way can be asked again.
+    let found = ask(&links.find_share, FindShare { name: name.to_string() }).await?;
+    let published = found.map(|shared| shared.url);
+    if let Some(url) = &published {
+        forget(links, name.as_str(), url.clone()).await?;
+    }
     let gone = ask(&links.unshare, Unshare { name: name.clone() }).await??.ok_or_else(|| {
         let message = format!("{:?} is not shared here: `ls` shows what is", name.as_str());
         CommandError::new(ErrorCode::NotFound, message)
     })?;
-    forget(links, name.as_str(), gone.url.clone()).await?;
+    // Another took its place meanwhile, or it was withdrawn before.
+    if published.as_ref() != Some(&gone.url) {
+        forget(links, name.as_str(), gone.url.clone()).await?;
+    }
     Ok(Reply::Unshared(Unshared { name: name.to_string(), url: gone.url }))
 }
 
