@@ -104,6 +104,11 @@ impl Healths {
         }
     }
 
+    /// How often any of them was built anew.
+    pub fn restarts(&self) -> u64 {
+        Child::ALL.iter().map(|child| self.of(*child).restarts()).sum()
+    }
+
     /// Of one that is built anew when it ends.
     pub const fn of(&self, child: Child) -> &Health {
         match child {

@@ -112,6 +112,11 @@ impl Health {
         record.troubles.clear();
     }
 
+    /// How often another has taken its place.
+    pub fn restarts(&self) -> u64 {
+        self.record().restarts
+    }
+
     /// For people.
     pub fn entry(&self, queue: usize) -> ActorEntry {
         let now = self.clock.now();

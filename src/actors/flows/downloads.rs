@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::resume::Noted;
+use super::resume::{self, Noted};
 use super::shares::{publish, untaken};
 use super::{address, ask, file_name, nothing_found};
 use crate::actors::links::Links;
@@ -50,26 +50,59 @@ pub(super) async fn download(links: &Links, execute: Execute) -> Result<Reply, C
     let detach = matches!(command, Command::Download { detach: true, .. });
     let (order, id) = enlist(links, execute).await?;
     let name = order.name.to_string();
-    let noted = Noted::begin(links, &command, id).await;
-    let owned = links.clone();
-    let all = async move {
-        let result = carry_out(&owned, order, id).await;
-        if let Some(noted) = noted {
-            noted.end(&owned);
+    let noted = match Noted::begin(links, &command, id).await {
+        Ok(noted) => noted,
+        Err(error) if detach => {
+            let code = if error.full { ErrorCode::NoSpace } else { ErrorCode::Failed };
+            let message =
+                format!("{name:?} is not left to the node, since it would not last: {error}");
+            let refused = CommandError::new(code, message);
+            ask(&links.settle, Settle { id, outcome: Err(refused.clone()) }).await?;
+            return Err(refused);
         }
-        result
+        Err(error) => {
+            log::warn!("{name:?} would not be gone on with after a restart: {error}");
+            None
+        }
     };
     if detach {
-        actix_rt::spawn(all);
+        actix_rt::spawn(left_to_the_node(links.clone(), command, order, id, noted));
         return Ok(Reply::Detached(Detached { id, name }));
     }
-    all.await.map(Reply::Downloaded)
+    let result = carry_out(links, order, id, noted.as_ref()).await;
+    if let (Err(_), Some(noted)) = (&result, &noted) {
+        noted.failed(links).await;
+    }
+    result.map(Reply::Downloaded)
 }
 
-/// Once more, for somebody who has noted it down already.
-pub(super) async fn once(links: &Links, execute: Execute) -> Result<Downloaded, CommandError> {
+/// Does it while nobody waits: what fails through the node's own fault is tried again, since nobody
+/// else would.
+async fn left_to_the_node(
+    links: Links,
+    command: Command,
+    order: Order,
+    id: u64,
+    noted: Option<Noted>,
+) {
+    let restarts = links.healths.restarts();
+    let Err(error) = carry_out(&links, order, id, noted.as_ref()).await else { return };
+    let Some(noted) = noted else { return };
+    if resume::is_own_fault(&links, &error, restarts).await {
+        resume::go_on(links, noted, command).await;
+    } else {
+        noted.failed(&links).await;
+    }
+}
+
+/// Once more, of what is noted down already.
+pub(super) async fn once(
+    links: &Links,
+    execute: Execute,
+    noted: &Noted,
+) -> Result<Downloaded, CommandError> {
     let (order, id) = enlist(links, execute).await?;
-    carry_out(links, order, id).await
+    carry_out(links, order, id, Some(noted)).await
 }
 
 /// Checks what is asked, and puts it on the list of transfers.
@@ -119,10 +152,20 @@ async fn enlist(links: &Links, execute: Execute) -> Result<(Order, u64), Command
 }
 
 /// Does all of it, and settles it.
-async fn carry_out(links: &Links, order: Order, id: u64) -> Result<Downloaded, CommandError> {
+async fn carry_out(
+    links: &Links,
+    order: Order,
+    id: u64,
+    noted: Option<&Noted>,
+) -> Result<Downloaded, CommandError> {
     let result = fetch_and_share(links, order, id).await;
+    // Before anybody hears of it.
+    if let (Ok(_), Some(noted)) = (&result, noted) {
+        noted.done(links).await;
+    }
     let outcome = result.as_ref().map(|done| done.path.clone()).map_err(Clone::clone);
-    ask(&links.settle, Settle { id, outcome }).await?;
+    // One that is done stays done, though the list of transfers be lost.
+    let _ = ask(&links.settle, Settle { id, outcome }).await;
     result
 }
 

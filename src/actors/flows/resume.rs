@@ -1,8 +1,8 @@
 //! Downloads that outlive the process: written down when they begin, gone on with at the next
-//! start.
+//! start, and when a part of the node has failed that was needed for them.
 //!
 //! Always holds: a download whose asker was told that it is left to the node is durable by then;
-//! one that ended or was cancelled does not begin again. Never: tries for ever.
+//! one that is told ended or cancelled does not begin again. Never: tries for ever.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::downloads;
 use crate::actors::links::Links;
 use crate::actors::messages::{EventSink, Execute};
-use crate::command::{Command, ErrorCode};
-use crate::database::{Change, Table};
+use crate::command::{Command, CommandError, ErrorCode};
+use crate::database::{Change, CommitError, Table};
 
 const VERSION: u8 = 1;
 /// Times that one is tried again after a start: its sources may come back, too.
@@ -25,29 +25,52 @@ const LAST_WAIT: Duration = Duration::from_mins(1);
 pub(super) struct Noted(Vec<u8>);
 
 impl Noted {
-    /// Writes down what was asked. What is passed on to somebody ends with the process.
-    pub(super) async fn begin(links: &Links, command: &Command, id: u64) -> Option<Self> {
+    /// Writes down what was asked. None of what is passed on to somebody: that ends with the
+    /// process.
+    pub(super) async fn begin(
+        links: &Links,
+        command: &Command,
+        id: u64,
+    ) -> Result<Option<Self>, CommitError> {
         if matches!(command, Command::Download { stream: true, .. }) {
-            return None;
+            return Ok(None);
         }
         let mut row = vec![VERSION];
-        serde_json::to_writer(&mut row, command).ok()?;
+        serde_json::to_writer(&mut row, command)
+            .map_err(|error| CommitError { full: false, why: error.to_string() })?;
         // Numbers of transfers begin anew with each run, times don't.
         let began = links.info.clock.now().as_micros();
         let key = [began.to_be_bytes(), id.to_be_bytes()].concat();
-        let written = links.database.commit(vec![Change::put(Table::Downloads, key.clone(), row)]);
-        if let Err(error) = written.await {
-            log::warn!("a download would not be gone on with after a restart: {error}");
-        }
-        Some(Self(key))
+        links.database.commit(vec![Change::put(Table::Downloads, key.clone(), row)]).await?;
+        Ok(Some(Self(key)))
     }
 
-    /// It has ended, or was given up. When the node ends, what is left of it waits for the next.
-    pub(super) fn end(self, links: &Links) {
-        if !links.shutdown.is_cancelled() {
-            links.database.write_behind(vec![Change::remove(Table::Downloads, self.0)]);
+    /// It is done: durable when this returns, since another run would save it a second time.
+    pub(super) async fn done(&self, links: &Links) {
+        let gone = || vec![Change::remove(Table::Downloads, self.0.clone())];
+        if links.database.commit(gone()).await.is_err() {
+            // As soon as it can.
+            links.database.write_behind(gone());
         }
     }
+
+    /// It has failed, or was given up. When the node ends, what is left of it waits for the next.
+    pub(super) async fn failed(&self, links: &Links) {
+        if !links.shutdown.is_cancelled() {
+            self.done(links).await;
+        }
+    }
+}
+
+/// Whether that may be the doing of a part of the node that has failed since there were so many
+/// restarts: then it is worth another try.
+pub(super) async fn is_own_fault(links: &Links, error: &CommandError, restarts: u64) -> bool {
+    if error.code != ErrorCode::Failed {
+        return false;
+    }
+    // By then whatever failed has been built anew.
+    tokio::time::sleep(FIRST_WAIT).await;
+    links.healths.restarts() > restarts
 }
 
 /// Goes on with what was under way when the node ended.
@@ -62,7 +85,7 @@ pub(in crate::actors) async fn resume(links: Links) {
     for (noted, command) in left {
         match command {
             Some(command) => drop(actix_rt::spawn(go_on(links.clone(), noted, command))),
-            None => noted.end(&links),
+            None => noted.failed(&links).await,
         }
     }
 }
@@ -73,23 +96,23 @@ fn decode(row: &[u8]) -> Option<Command> {
     matches!(command, Command::Download { stream: false, .. }).then_some(command)
 }
 
-async fn go_on(links: Links, noted: Noted, command: Command) {
+/// Tries until it is done or there is no hope.
+pub(super) async fn go_on(links: Links, noted: Noted, command: Command) {
     let Command::Download { name, .. } = &command else {
         return;
     };
     let mut wait = FIRST_WAIT;
     for _ in 0..TRIES {
-        let cancel = CancellationToken::new();
+        let (cancel, restarts) = (CancellationToken::new(), links.healths.restarts());
         let execute = Execute::new(command.clone(), EventSink::none(), cancel.clone());
         let tried = tokio::select! {
-            tried = downloads::once(&links, execute) => tried,
+            tried = downloads::once(&links, execute, &noted) => tried,
             () = links.shutdown.cancelled() => return cancel.cancel(),
         };
         match tried {
             Ok(done) => {
                 log::warn!("{name:?} is downloaded: it had begun before the restart");
-                drop(done);
-                break;
+                return drop(done);
             }
             Err(error) => {
                 log::warn!("{name:?}, begun before the restart: {error}");
@@ -97,7 +120,7 @@ async fn go_on(links: Links, noted: Noted, command: Command) {
                     error.code,
                     ErrorCode::NoPeers | ErrorCode::NotFound | ErrorCode::SourcesFailed
                 );
-                if !may_come {
+                if !may_come && !is_own_fault(&links, &error, restarts).await {
                     break;
                 }
             }
@@ -107,7 +130,7 @@ async fn go_on(links: Links, noted: Noted, command: Command) {
             () = links.shutdown.cancelled() => return,
         }
     }
-    noted.end(&links);
+    noted.failed(&links).await;
 }
 
 #[cfg(test)]
