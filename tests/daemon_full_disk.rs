@@ -18,18 +18,6 @@ use support::{wait_or_kill, wait_until};
 /// Room for an empty database, and little more.
 const DISK_BYTES: u64 = 6 * 1024 * 1024;
 
-/// Takes all the room that is left.
-fn fill(disk: &Path) {
-    let mut size = 1 << 20;
-    for number in 0.. {
-        match fs::write(disk.join(format!("ballast {number}")), vec![0; size]) {
-            Ok(()) => {}
-            Err(_) if size > 512 => size /= 2,
-            Err(_) => return,
-        }
-    }
-}
-
 fn make_room(disk: &Path) {
     for entry in fs::read_dir(disk).unwrap() {
         let path = entry.unwrap().path();
@@ -54,11 +42,11 @@ fn storage(client: &mut Client) -> Value {
 const BEFORE: usize = 20;
 
 /// Sets some values, fills the disk, and sets on; how many worked, and what the next one was told.
-fn set_until_full(client: &mut Client, disk: &Path) -> (usize, Value) {
+fn set_until_full(client: &mut Client, disk: &Disk) -> (usize, Value) {
     for number in 0..BEFORE {
         set(client, number).unwrap();
     }
-    fill(disk);
+    disk.fill();
     for number in BEFORE..10_000 {
         if let Err(error) = set(client, number) {
             return (number, error);
@@ -79,7 +67,7 @@ fn what_was_told_done_is_kept_and_the_rest_is_refused_until_there_is_room() {
     let Some(disk) = Disk::mount(DISK_BYTES) else { return };
     let mut node = Node::start_in(&disk.path, &[]);
     let mut client = node.connect();
-    let (count, error) = set_until_full(&mut client, &disk.path);
+    let (count, error) = set_until_full(&mut client, &disk);
     println!("{count} values, and then: {error}");
     assert_eq!(error["code"], "no_space", "{error}");
     let refused = client.ask(&json!({"op": "get", "key": format!("key {count}")}));
@@ -117,7 +105,7 @@ fn a_store_that_fails_over_a_full_disk_is_built_anew_from_what_is_durable() {
     let mut client = node.connect();
     let (actor, message) = ("storage", "Reload");
     node.order_panic(actor, message);
-    let (count, _) = set_until_full(&mut client, &disk.path);
+    let (count, _) = set_until_full(&mut client, &disk);
     wait_until("it is built anew", || {
         let entry = storage(&mut client);
         entry["restarts"] == 1 && entry["last_failure"].as_str().unwrap().contains("Reload")

@@ -9,7 +9,6 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::json;
 use support::disk::Disk;
@@ -33,17 +32,6 @@ fn slow_source(node: &Node, size: usize) -> (SlowServer, Vec<u8>) {
 fn kill(mut node: Node) {
     node.process.kill().unwrap();
     wait_or_kill(&mut node.process).unwrap();
-}
-
-fn fill(disk: &Path) {
-    let mut size = 1 << 20;
-    for number in 0.. {
-        match fs::write(disk.join(format!("ballast {number}")), vec![0; size]) {
-            Ok(()) => {}
-            Err(_) if size > 512 => size /= 2,
-            Err(_) => return,
-        }
-    }
 }
 
 #[test]
@@ -76,12 +64,12 @@ fn a_download_that_would_not_last_is_not_left_to_the_node() {
     let saved = tempfile::tempdir().unwrap();
     let node = Node::start_in(&disk.path, &[]);
     let (_source, _) = slow_source(&node, 4_000_000);
-    fill(&disk.path);
+    disk.fill();
     let mut client = node.connect();
     wait_until("nothing more can be written", || {
         let value = "x".repeat(8_000);
         client.ask(&json!({"op": "set", "key": "ballast", "value": value})).is_err() || {
-            fill(&disk.path);
+            disk.fill();
             false
         }
     });

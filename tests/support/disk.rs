@@ -2,6 +2,7 @@
 //!
 //! Always holds: it is unmounted when the test ends. Never: outlives the test.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -28,6 +29,18 @@ impl Disk {
         }
         skip(&format!("no small file system can be mounted: {}", mounted.stderr.trim()));
         None
+    }
+
+    /// Takes all the room that is left, in files whose names begin with `ballast`.
+    pub fn fill(&self) {
+        let mut size = 1 << 20;
+        for number in 0.. {
+            match fs::write(self.path.join(format!("ballast {number}")), vec![0; size]) {
+                Ok(()) => {}
+                Err(_) if size > 512 => size /= 2,
+                Err(_) => return,
+            }
+        }
     }
 }
 
