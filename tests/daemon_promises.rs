@@ -10,11 +10,12 @@ mod support;
 
 use std::fs;
 
+use rustix::process::Signal;
 use serde_json::json;
 use support::disk::Disk;
 use support::http::SlowServer;
 use support::node::Node;
-use support::{make_file, wait_or_kill, wait_until};
+use support::{make_file, signal, wait_or_kill, wait_until};
 
 /// Room for an empty database, and little more.
 const DISK_BYTES: u64 = 6 * 1024 * 1024;
@@ -132,4 +133,31 @@ fn a_download_that_is_done_is_told_so_and_not_done_again_though_its_settling_fai
         std::thread::sleep(std::time::Duration::from_secs(3));
         assert_eq!(fs::read_dir(saved.path()).unwrap().count(), files, "detached: {detach}");
     }
+}
+
+#[test]
+fn a_download_that_is_saved_is_not_saved_again_after_a_kill_while_it_is_published() {
+    let (home, saved) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = Node::start(&[]);
+    let silent = Node::join(&first.ready.dht, &[]);
+    let node = Node::start_in(home.path(), &["--bootstrap", &first.ready.dht]);
+    node.wait_for_peers(2);
+    let (_source, _) = slow_source(&first, 50_000);
+    // Publishing waits for its answers.
+    signal(&silent.process, Signal::STOP);
+    let output = saved.path().join("saved");
+    let mut command = node.cli_command(&["download", "slow.bin", "--on-conflict", "rename", "-o"]);
+    let mut waiting = command.arg(&output).spawn().unwrap();
+    wait_until("it is saved", || output.exists());
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    kill(node);
+    wait_or_kill(&mut waiting).unwrap();
+    signal(&silent.process, Signal::CONT);
+
+    let node = Node::start_in(home.path(), &["--bootstrap", &first.ready.dht]);
+    node.wait_for_peers(1);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let list = node.connect().ask(&json!({"op": "transfers"})).unwrap();
+    assert_eq!(list["transfers"], json!([]), "nothing is gone on with");
+    assert_eq!(fs::read_dir(saved.path()).unwrap().count(), 1, "no second one beside it");
 }

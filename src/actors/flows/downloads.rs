@@ -158,18 +158,19 @@ async fn carry_out(
     id: u64,
     noted: Option<&Noted>,
 ) -> Result<Downloaded, CommandError> {
-    let result = fetch_and_share(links, order, id).await;
-    // Before anybody hears of it.
-    if let (Ok(_), Some(noted)) = (&result, noted) {
-        noted.done(links).await;
-    }
+    let result = fetch_and_share(links, order, id, noted).await;
     let outcome = result.as_ref().map(|done| done.path.clone()).map_err(Clone::clone);
     // One that is done stays done, though the list of transfers be lost.
     let _ = ask(&links.settle, Settle { id, outcome }).await;
     result
 }
 
-async fn fetch_and_share(links: &Links, order: Order, id: u64) -> Result<Downloaded, CommandError> {
+async fn fetch_and_share(
+    links: &Links,
+    order: Order,
+    id: u64,
+    noted: Option<&Noted>,
+) -> Result<Downloaded, CommandError> {
     let providers = providers(links, &order.name).await?;
     let own = ask(&links.find_share, FindShare { name: order.name.to_string() }).await?;
     let fetch = Fetch {
@@ -186,6 +187,10 @@ async fn fetch_and_share(links: &Links, order: Order, id: u64) -> Result<Downloa
         cancel: order.cancel.clone(),
     };
     let fetched = ask(&links.fetch, fetch).await??;
+    // It has its name: whatever comes now, it is not saved a second time.
+    if let Some(noted) = noted {
+        noted.done(links).await;
+    }
     let passing = order.pass_to.is_some();
     let mut reply = Downloaded {
         name: order.name.to_string(),
