@@ -27,7 +27,7 @@ pub use trace::{Hop, HopAnswer};
 
 /// Names an operation until it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OpId(pub(super) u64);
+pub struct OpId(pub(crate) u64);
 
 /// What came of an operation.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,6 +4,7 @@
 //! Always holds: two runs from one seed do the same things in the same order. Never: sleeps, or
 //! replaces anything of a node but its clock, its socket and its disk.
 
+mod inhabitant;
 mod link;
 mod world;
 
