@@ -40,6 +40,11 @@ pub enum Outcome {
         found: Vec<Value>,
         /// Peers that were asked.
         asked: usize,
+        /// Questions they were asked: a holder gets two.
+        questions: usize,
+        /// How far the first holder that answered was: 1 for a contact of the own table, one more
+        /// than who named it otherwise. None if nobody else had a value.
+        hops: Option<u32>,
     },
     /// Of a put.
     Put {

@@ -1,12 +1,17 @@
-//! A network of the shipping core in virtual time: hundreds of nodes, latency, loss and kills,
+//! A network of the shipping core in virtual time: thousands of nodes, latency, loss and deaths,
 //! all from one seed.
 //!
-//! Always holds: two runs from one seed do the same things in the same order. Never: sleeps, or
-//! replaces anything of a node but its clock, its socket and its disk.
+//! Always holds: two runs from one seed do the same things in the same order, on every machine.
+//! Never: sleeps, or replaces anything of a node but its clock, its socket and its disk.
 
+mod honest;
 mod inhabitant;
 mod link;
+mod machine;
+mod queue;
+mod roster;
 mod world;
 
 pub use link::Link;
-pub use world::{GetReport, World};
+pub use machine::Role;
+pub use world::{GetReport, Totals, World};
