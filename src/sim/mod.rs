@@ -6,12 +6,16 @@
 
 mod honest;
 mod inhabitant;
+mod liar;
 mod link;
 mod machine;
+mod python;
 mod queue;
 mod roster;
+mod sybil;
 mod world;
 
+pub use liar::Lie;
 pub use link::Link;
 pub use machine::Role;
 pub use world::{GetReport, Totals, World};
