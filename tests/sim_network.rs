@@ -280,7 +280,9 @@ fn a_network_cut_in_two_is_one_again_a_minute_after_it_healed() {
     }
     world.run_for(Duration::from_hours(3));
     let bridges = (0..50)
-        .flat_map(|n| world.node(n).unwrap().table().contacts().map(|c| c.address).collect::<Vec<_>>())
+        .flat_map(|n| {
+            world.node(n).unwrap().table().contacts().map(|c| c.address).collect::<Vec<_>>()
+        })
         .filter(|address| world.index_of(*address).unwrap() >= 50)
         .count();
     assert_eq!(bridges, 0, "no contact reaches over any more");

@@ -3,10 +3,11 @@
 //! Always holds: events happen in the order of their time, and of their creation at equal times.
 //! Never: lets a dead machine act, or keeps what lived on it in memory.
 
+mod foes;
 mod network;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
@@ -91,6 +92,8 @@ pub struct World {
     ended: VecDeque<Ended>,
     totals: Totals,
     trace: blake3::Hasher,
+    /// Who is watched, towards which IP, and how many datagrams were sent to it.
+    tally: Option<(u32, Ipv4Addr, u64)>,
 }
 
 impl World {
@@ -110,6 +113,7 @@ impl World {
             ended: VecDeque::new(),
             totals: Totals::default(),
             trace: blake3::Hasher::new(),
+            tally: None,
         }
     }
 

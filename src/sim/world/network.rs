@@ -58,9 +58,8 @@ impl World {
     }
 
     pub(super) fn machine_at(&self, address: SocketAddrV4) -> Option<u32> {
-        let usual = index_of(address).filter(|n| {
-            self.machines.get(*n).is_some_and(|machine| machine.address == address)
-        });
+        let usual = index_of(address)
+            .filter(|n| self.machines.get(*n).is_some_and(|machine| machine.address == address));
         usual.map(|n| n as u32).or_else(|| self.elsewhere.get(&address).copied())
     }
 
@@ -157,6 +156,7 @@ impl World {
     fn send(&mut self, from: u32, to: SocketAddrV4, bytes: Vec<u8>) {
         self.totals.datagrams += 1;
         self.totals.bytes += bytes.len() as u64;
+        self.count_sent(from, to);
         let now = self.now;
         if let Some(nat) = &mut self.machines[from as usize].nat {
             nat.sends(now, to);

@@ -1,0 +1,304 @@
+//! Liars, Sybils, forgers and Python-like peers in the simulated network: what each figure that is
+//! promised against them comes to. Scenarios are short here; `scripts/release-figures` runs them at
+//! full length.
+//!
+//! Always holds: a scenario prints what it measured beside its goal, and is repeated by its seed.
+//! Never: waits for a real clock.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use kad_actor::kademlia::wire::{Request, RpcId, StoredValue, encode_request};
+use kad_actor::kademlia::{Dialect, Key, Node, NodeId, Output, Settings, Timestamp, Value};
+use kad_actor::sim::{Lie, Link, World};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const NODES: usize = 200;
+/// Outside of every network here.
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+
+fn text(text: impl Into<String>) -> Value {
+    Value::Text(text.into())
+}
+
+fn publish(world: &mut World, count: usize) -> Vec<(Key, Value)> {
+    let one = |n: usize| {
+        let (key, value) = (Key::of_name(&format!("key {n}")), text(format!("value {n}")));
+        let at = world.any_living().unwrap();
+        world.put(at, key, value.clone()).expect("the put ends");
+        (key, value)
+    };
+    (0..count).map(one).collect()
+}
+
+/// How many of so many lookups by random honest nodes found what was published.
+fn found(world: &mut World, data: &[(Key, Value)], lookups: usize) -> usize {
+    let one = |n: &usize| {
+        let (key, value) = &data[n % data.len()];
+        let at = world.any_living().unwrap();
+        world.get(at, *key).expect("the get ends").values.contains(value)
+    };
+    (0..lookups).filter(one).count()
+}
+
+/// At least this share, with 95 % confidence (Wilson's lower bound).
+fn lower95(found: usize, of: usize) -> f64 {
+    let (n, p, z) = (of as f64, found as f64 / of as f64, 1.645);
+    let middle = p + z * z / (2.0 * n);
+    let spread = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    (middle - spread) / (1.0 + z * z / n)
+}
+
+fn print(case: &str, found: usize, of: usize, goal: &str) {
+    let at_least = lower95(found, of) * 100.0;
+    println!("{case}: {found} of {of} found, at least {at_least:.2} %; goal {goal}");
+}
+
+/// Brings in so many, one after the other, and lets them settle.
+fn bring_in(world: &mut World, count: usize, mut add: impl FnMut(&mut World, usize)) {
+    for n in 0..count {
+        add(world, n);
+        world.run_for(Duration::from_millis(200));
+    }
+    world.run_for(Duration::from_mins(1));
+}
+
+/// The most datagrams that one lookup sent to a victim, and how many all together did.
+fn cost_to(victim: Ipv4Addr, world: &mut World, lookups: usize) -> (u64, u64) {
+    let (mut most, mut all) = (0, 0);
+    for n in 0..lookups {
+        let at = world.any_living().unwrap();
+        world.tally(at, victim);
+        world.get(at, Key::of_name(&format!("nobody's {n}"))).expect("the get ends");
+        most = most.max(world.tallied());
+        all += world.tallied();
+    }
+    (most, all)
+}
+
+#[test]
+fn a_victim_outside_that_a_tenth_of_the_nodes_name_gets_few_datagrams_a_lookup() {
+    let mut world = World::with_nodes(101, Settings::default(), Link::LAN, NODES * 9 / 10);
+    bring_in(&mut world, NODES / 10, |world, _| {
+        world.add_liar(Lie::Victim(OUTSIDE));
+    });
+    let (most, all) = cost_to(OUTSIDE, &mut world, 500);
+    println!("victim outside: at most {most} datagrams a lookup, {all} in 500; goal 2");
+    assert!(all > 0, "the liars are believed at first");
+    assert!(most <= 4, "{most}");
+}
+
+#[test]
+fn a_victim_among_the_nodes_gets_few_datagrams_a_lookup() {
+    let mut world = World::with_nodes(102, Settings::default(), Link::LAN, NODES * 9 / 10);
+    let victim = *world.node_address(50).ip();
+    bring_in(&mut world, NODES / 10, |world, _| {
+        world.add_liar(Lie::Victim(victim));
+    });
+    let (most, all) = cost_to(victim, &mut world, 500);
+    println!("victim inside: at most {most} datagrams a lookup, {all} in 500; goal 2");
+}
+
+#[test]
+fn a_tenth_that_lies_in_every_way_hides_nothing() {
+    let mut world = World::with_nodes(103, Settings::default(), Link::LAN, NODES * 9 / 10);
+    bring_in(&mut world, NODES / 10, |world, n| {
+        world.add_liar(Lie::in_turn(n, OUTSIDE));
+    });
+    let data = publish(&mut world, 100);
+    let found = found(&mut world, &data, 3_000);
+    print("10 % liars", found, 3_000, "99.9 %");
+    assert_eq!(found, 3_000);
+}
+
+#[test]
+fn with_half_the_holders_lying_a_live_url_is_found() {
+    let mut world = World::with_nodes(104, Settings::default(), Link::LAN, NODES / 2);
+    bring_in(&mut world, NODES / 2, |world, n| {
+        world.add_liar([Lie::Withholds, Lie::Invents, Lie::Drops][n % 3]);
+    });
+    let data = publish(&mut world, 100);
+    let found = found(&mut world, &data, 3_000);
+    print("half the holders lie", found, 3_000, "99.9 %");
+    assert_eq!(found, 3_000);
+}
+
+#[test]
+fn a_fifth_of_sybils_at_random_places_hides_little() {
+    let mut world = World::with_nodes(105, Settings::default(), Link::LAN, NODES * 4 / 5);
+    world.add_sybils(NODES / 5, NODES / 5, None);
+    world.run_for(Duration::from_mins(1));
+    let data = publish(&mut world, 100);
+    world.run_for(Duration::from_mins(90));
+    let found = found(&mut world, &data, 2_000);
+    print("20 % random Sybils", found, 2_000, "99 %");
+    assert!(lower95(found, 2_000) >= 0.99, "{found}");
+}
+
+#[test]
+fn sixty_ids_on_one_ip_aimed_at_a_key_lose_it_to_nobody() {
+    let mut world = World::with_nodes(106, Settings::default(), Link::LAN, NODES);
+    let data = publish(&mut world, 10);
+    let (aimed, _) = data[0];
+    let late = Key::of_name("published amid Sybils");
+    for key in [aimed, late] {
+        world.add_sybils(60, 1, Some(key));
+    }
+    world.run_for(Duration::from_mins(5));
+    let at = world.any_living().unwrap();
+    world.put(at, late, text("late")).expect("the put ends");
+    let mut kept = 0;
+    // Before and after replication, and after the publisher's renewal.
+    for wait in [Duration::ZERO, Duration::from_mins(90), Duration::from_hours(9)] {
+        world.run_for(wait);
+        let targets = [data[0].clone(), (late, text("late"))];
+        let round = found(&mut world, &targets, 200);
+        println!("60 ids on one IP at a key: {round} of 200 found after {wait:?} more");
+        kept += round;
+    }
+    print("60 ids on one IP at a key", kept, 600, "all");
+}
+
+/// A node that is told everything directly, and a contact of it that answers.
+struct Alone {
+    node: Node,
+    now: Timestamp,
+    bytes_out: usize,
+}
+
+impl Alone {
+    fn new() -> Self {
+        let now = Timestamp::from_micros(1_700_000_000_000_000);
+        let node = Node::new(Settings::default(), NodeId::new([7; 20]), [1; 32], now);
+        Self { node, now, bytes_out: 0 }
+    }
+
+    fn tell(&mut self, from: SocketAddrV4, bytes: &[u8]) {
+        self.now = self.now + Duration::from_micros(600);
+        if self.node.poll_timeout() <= self.now {
+            self.node.handle_timeout(self.now);
+        }
+        self.node.handle_datagram(self.now, from, bytes);
+        while let Some(output) = self.node.poll_output() {
+            if let Output::Send { datagram, .. } = output {
+                self.bytes_out += datagram.len();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hundred_thousand_forged_datagrams_are_worth_nothing() {
+    let mut rng = ChaCha8Rng::seed_from_u64(107);
+    let mut world = World::with_nodes(107, Settings::default(), Link::LAN, 30);
+    let before: Vec<NodeId> = world.node(3).unwrap().table().contacts().map(|c| c.id).collect();
+    let victims: Vec<SocketAddrV4> =
+        world.node(3).unwrap().table().contacts().map(|c| c.address).collect();
+    let held = world.store(3).unwrap().value_count();
+    for n in 0..100_000_u32 {
+        // Strangers' addresses, and those of contacts under other ids.
+        let from = if n % 4 == 0 {
+            victims[n as usize % victims.len()]
+        } else {
+            SocketAddrV4::new(Ipv4Addr::from(rng.random_range(0x0b00_0000..0x7e00_0000)), 4_000)
+        };
+        let (sender, key) = (NodeId::random(&mut rng), Key::random(&mut rng));
+        let value = text(format!("http://{}/x", from.ip()));
+        let value = StoredValue::one(&value, Dialect::List);
+        let request = match n % 3 {
+            0 => Request::Ping { sender },
+            1 => Request::Store { sender, key, value },
+            _ => Request::FindNode { sender, target: key },
+        };
+        let mut datagram = Vec::new();
+        encode_request(&mut datagram, RpcId::random(&mut rng), &request).unwrap();
+        if n % 10 == 0 {
+            datagram[0] = 1; // An answer that nobody waits for.
+        }
+        world.forge(from, 3, &datagram);
+        world.run_for(Duration::from_micros(600));
+    }
+    world.run_for(Duration::from_secs(10));
+    let after: Vec<NodeId> = world.node(3).unwrap().table().contacts().map(|c| c.id).collect();
+    let evicted = before.iter().filter(|id| !after.contains(id)).count();
+    let entered = after.iter().filter(|id| !before.contains(id)).count();
+    println!("forged: {entered} entered, {evicted} evicted; goal 0 and 0");
+    assert_eq!((entered, evicted), (0, 0));
+    assert_eq!(world.store(3).unwrap().value_count(), held, "no store counts");
+}
+
+#[test]
+fn whoever_forges_an_address_makes_the_node_send_it_at_most_three_times_the_bytes() {
+    let mut rng = ChaCha8Rng::seed_from_u64(108);
+    for (case, spread) in [("one address", 1), ("a hundred", 100), ("many", 1 << 20)] {
+        let (mut node, mut bytes_in) = (Alone::new(), 0);
+        for _ in 0..20_000 {
+            let ip = Ipv4Addr::from(0x0b00_0000 + rng.random_range(0..spread));
+            let (sender, key) = (NodeId::random(&mut rng), Key::random(&mut rng));
+            let request = match rng.random_range(0..4) {
+                0 => Request::Ping { sender },
+                1 => Request::Stun,
+                2 => Request::FindValue { sender, key },
+                _ => Request::FindNode { sender, target: key },
+            };
+            let mut datagram = Vec::new();
+            encode_request(&mut datagram, RpcId::random(&mut rng), &request).unwrap();
+            bytes_in += datagram.len();
+            node.tell(SocketAddrV4::new(ip, 4_000), &datagram);
+        }
+        let factor = node.bytes_out as f64 / bytes_in as f64;
+        println!("spoofing {case}: {factor:.2} bytes out for each in; goal 3");
+        assert!(factor <= 3.0, "{case}: {factor}");
+    }
+}
+
+#[test]
+fn python_peers_among_ours_set_and_get_a_thousand_of_a_thousand() {
+    let settings = Settings { dialect: Dialect::Scalar, ..Settings::default() };
+    let mut world = World::with_nodes(109, settings, Link::LAN, NODES / 2);
+    let mut python = Vec::new();
+    bring_in(&mut world, NODES / 4, |world, _| python.push(world.add_python()));
+    let (mut set, mut got) = (0, 0);
+    for n in 0..1_000 {
+        let (key, value) = (Key::of_name(&format!("python {n}")), text(format!("v{n}")));
+        let (at, from) = (python[n * 7 % python.len()], python[(n * 13 + 5) % python.len()]);
+        let put = world.put(at, key, value.clone()).expect("the set ends");
+        set += usize::from(put.0 > 0);
+        let report = world.get(from, key).expect("the get ends");
+        got += usize::from(report.values.contains(&value));
+    }
+    println!("Python among ours: {set} sets and {got} gets of 1000");
+    assert_eq!((set, got), (1_000, 1_000));
+}
+
+#[test]
+fn ten_machines_that_flood_a_key_hide_none_of_five_honest_urls() {
+    let mut world = World::with_nodes(110, Settings::default(), Link::LAN, 60);
+    let key = Key::of_name("popular");
+    let flooders: Vec<usize> = (0..10).map(|_| world.add_node()).collect();
+    world.run_for(Duration::from_mins(1));
+    let url = |world: &World, at: usize| {
+        text(format!("http://{}/files/popular", world.node_address(at).ip()))
+    };
+    let honest: Vec<(usize, Value)> = (5..10).map(|n| (n, url(&world, n))).collect();
+    for (at, value) in &honest[..3] {
+        world.put(*at, key, value.clone()).expect("the put ends");
+    }
+    for n in 0..100 {
+        for flooder in &flooders {
+            let value = text(format!("http://{}/flood/{n}", world.node_address(*flooder).ip()));
+            world.put(*flooder, key, value);
+        }
+    }
+    for (at, value) in &honest[3..] {
+        world.put(*at, key, value.clone()).expect("the put ends");
+    }
+    for asker in 20..50 {
+        let report = world.get(asker, key).expect("the get ends");
+        let returned = honest.iter().filter(|(_, value)| report.values.contains(value)).count();
+        assert_eq!(returned, 5, "at {asker}");
+    }
+}
