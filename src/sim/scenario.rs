@@ -107,7 +107,9 @@ pub enum ScenarioError {
         most: String,
     },
     /// Nobody honest is left.
-    #[error("liars, Sybils and Python peers leave {honest} of {nodes} nodes: at least 2 must run this program")]
+    #[error(
+        "liars, Sybils and Python peers leave {honest} of {nodes} nodes: at least 2 must run this program"
+    )]
     NobodyLeft {
         /// Who is left.
         honest: usize,
@@ -202,7 +204,7 @@ fn in_time(
     most: Duration,
 ) -> Result<(), ScenarioError> {
     let fits = (least..=most).contains(&value);
-    let [value, least, most] = [value, least, most].map(|span| humane(span));
+    let [value, least, most] = [value, least, most].map(humane);
     fits.then_some(()).ok_or(ScenarioError::OutOfRange { name, value, least, most })
 }
 
