@@ -322,6 +322,17 @@ impl World {
         self.now = self.now.max(until);
     }
 
+    /// Lets time pass until then, or until an operation is over; whether it was the former.
+    pub(super) fn run_to(&mut self, until: Timestamp) -> bool {
+        while self.ended.is_empty() {
+            if !self.step(until) {
+                self.now = self.now.max(until);
+                return true;
+            }
+        }
+        false
+    }
+
     /// Starts a get; none if the machine is dead or busy. It comes out of [`Self::poll_ended`].
     pub(super) fn start_get(&mut self, index: usize, key: Key) -> Option<OpId> {
         self.watch(index, |inhabitant, now| inhabitant.start_get(now, key))

@@ -14,7 +14,7 @@ use crate::kademlia::wire::NodeEntry;
 use crate::kademlia::{Key, Timestamp, Value};
 
 /// Newcomers that wait for a hand-over; more get theirs by replication.
-const MAX_NEWCOMERS: usize = 64;
+pub(super) const MAX_NEWCOMERS: usize = 64;
 /// Values pushed and not yet answered.
 pub(super) const MAX_PUSHES: usize = 64;
 
@@ -25,6 +25,12 @@ pub(super) struct Handovers {
     current: Option<Handover>,
     /// Values pushed and not yet answered.
     pub(super) pushes: usize,
+}
+
+impl Handovers {
+    pub(super) const fn waiting(&self) -> usize {
+        self.newcomers.len()
+    }
 }
 
 /// One pass over everything held, for these newcomers.
