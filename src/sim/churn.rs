@@ -35,7 +35,13 @@ impl Churn {
     }
 
     /// A machine's session begins.
-    pub(super) fn begins(&mut self, machine: usize, born: Timestamp, now: Timestamp, rng: &mut impl Rng) {
+    pub(super) fn begins(
+        &mut self,
+        machine: usize,
+        born: Timestamp,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
         let end = now + session(self.median, rng);
         self.ends.push(Reverse((end, machine as u32, born)));
     }

@@ -74,7 +74,8 @@ impl Library {
         let mut lost = 0;
         for entry in self.entries.iter_mut().filter(|entry| !entry.lost) {
             if holding(world, entry.seen_at, entry).is_none() {
-                let holder = world.living().into_iter().find(|n| holding(world, *n, entry).is_some());
+                let holder =
+                    world.living().into_iter().find(|n| holding(world, *n, entry).is_some());
                 match holder {
                     Some(holder) => entry.seen_at = holder,
                     None => (entry.lost, lost) = (true, lost + 1),

@@ -107,7 +107,9 @@ pub enum ScenarioError {
         most: String,
     },
     /// Nobody honest is left.
-    #[error("liars, Sybils and Python peers leave {honest} of {nodes} nodes: at least 2 must run this program")]
+    #[error(
+        "liars, Sybils and Python peers leave {honest} of {nodes} nodes: at least 2 must run this program"
+    )]
     NobodyLeft {
         /// Who is left.
         honest: usize,

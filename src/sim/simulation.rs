@@ -166,7 +166,8 @@ impl Simulation {
 
     /// How far it is.
     pub fn progress(&self) -> Progress {
-        let share = |part: f64, all: f64| if all > 0.0 { (part / all).clamp(0.0, 1.0) } else { 1.0 };
+        let share =
+            |part: f64, all: f64| if all > 0.0 { (part / all).clamp(0.0, 1.0) } else { 1.0 };
         let left = self.phase_ends.since(self.world.now()).as_secs_f64();
         let done = match self.phase {
             Phase::Joining => 1.0 - share(self.to_join.len() as f64, self.scenario.nodes as f64),
