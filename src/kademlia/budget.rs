@@ -60,13 +60,12 @@ impl Budget {
         if earned_at.since(now) > self.rate.earning(self.rate.burst) {
             return false;
         }
-        match known {
-            Some(known) => *known = earned_at,
-            None => {
-                // Whoever has earned what it took is as good as unknown.
-                self.earned_at.forget_while(|earned_at| *earned_at <= now);
-                self.earned_at.insert(ip, earned_at);
-            }
+        if let Some(known) = known {
+            *known = earned_at;
+        } else {
+            // Whoever has earned what it took is as good as unknown.
+            self.earned_at.forget_while(|earned_at| *earned_at <= now);
+            self.earned_at.insert(ip, earned_at);
         }
         true
     }

@@ -84,7 +84,7 @@ fn acknowledged(world: &World, library: &Library, wrong: &mut Vec<String>) {
             let machine = holder.life.machine;
             let lives = world.machines()[machine].is_alive()
                 && world.machines()[machine].born == holder.life.born;
-            let is_due = holder.until.is_none_or(|until| world.now() < until);
+            let is_due = world.now() < holder.until;
             if lives && is_due && holding(world, machine, entry).is_none() {
                 let key = entry.key;
                 wrong.push(format!("node {machine} forgot a value of {key} that it acknowledged"));

@@ -17,8 +17,8 @@ pub(super) struct Life {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Holder {
     pub(super) life: Life,
-    /// It said it would hold it until then; none: until its user takes it back.
-    pub(super) until: Option<Timestamp>,
+    /// It said it would hold it until then; for ever, if it is the publisher itself.
+    pub(super) until: Timestamp,
 }
 
 /// One value that was published.
@@ -73,13 +73,12 @@ impl Library {
     pub(super) fn note_lost(&mut self, world: &World) -> usize {
         let mut lost = 0;
         for entry in self.entries.iter_mut().filter(|entry| !entry.lost) {
-            if holding(world, entry.seen_at, entry).is_none() {
-                let holder =
-                    world.living().into_iter().find(|n| holding(world, *n, entry).is_some());
-                match holder {
-                    Some(holder) => entry.seen_at = holder,
-                    None => (entry.lost, lost) = (true, lost + 1),
-                }
+            if !world.has(entry.seen_at, &entry.key, &entry.value) {
+                let mut living = world.all_living();
+                let holder = living.find(|n| world.has(*n, &entry.key, &entry.value));
+                entry.seen_at = holder.unwrap_or(entry.seen_at);
+                entry.lost = holder.is_none();
+                lost += usize::from(entry.lost);
             }
         }
         lost
@@ -108,9 +107,10 @@ impl Library {
 }
 
 /// Until when a node says it will hold a value; none if it holds it not.
-pub(super) fn holding(world: &World, machine: usize, entry: &Entry) -> Option<Option<Timestamp>> {
+pub(super) fn holding(world: &World, machine: usize, entry: &Entry) -> Option<Timestamp> {
     let honest = world.machines().get(machine)?.honest()?;
     let details = honest.details(world.now(), &entry.key);
     let held = details.into_iter().find(|held| held.value == entry.value)?;
-    Some(held.expires_in.map(|left| world.now() + left))
+    let for_ever = Timestamp::from_micros(u64::MAX);
+    Some(held.expires_in.map_or(for_ever, |left| world.now() + left))
 }

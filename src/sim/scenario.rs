@@ -204,7 +204,7 @@ fn in_time(
     most: Duration,
 ) -> Result<(), ScenarioError> {
     let fits = (least..=most).contains(&value);
-    let [value, least, most] = [value, least, most].map(|span| humane(span));
+    let [value, least, most] = [value, least, most].map(humane);
     fits.then_some(()).ok_or(ScenarioError::OutOfRange { name, value, least, most })
 }
 

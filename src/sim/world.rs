@@ -83,8 +83,9 @@ pub struct World {
     cut: Cut,
     settings: Settings,
     machines: Vec<Machine>,
-    /// Who runs what ships.
+    /// Who runs what ships, and who does not.
     nodes: Roster,
+    others: Roster,
     /// Machines whose address somebody chose.
     elsewhere: BTreeMap<SocketAddrV4, u32>,
     queue: Queue,
@@ -107,6 +108,7 @@ impl World {
             settings,
             machines: Vec::new(),
             nodes: Roster::default(),
+            others: Roster::default(),
             elsewhere: BTreeMap::new(),
             queue: Queue::default(),
             watched: BTreeMap::new(),
@@ -239,9 +241,8 @@ impl World {
         let (born, armed, nat) = (self.now, None, None);
         let machine = Machine { address, id, role, occupant, born, armed, nat, answered_by };
         self.machines.push(machine);
-        if is_node {
-            self.nodes.add(index as u32);
-        }
+        let roster = if is_node { &mut self.nodes } else { &mut self.others };
+        roster.add(index as u32);
         self.settle(index as u32);
         index
     }
@@ -285,6 +286,7 @@ impl World {
         }
         let index = index as u32;
         self.nodes.remove(index);
+        self.others.remove(index);
         let its = (index, OpId(0))..(index + 1, OpId(0));
         let left: Vec<_> = self.watched.range(its).map(|(of, begun)| (*of, *begun)).collect();
         for ((machine, op), begun) in left {
@@ -417,6 +419,17 @@ impl World {
         living.sort_by_key(|n| key.distance(&self.machines[*n].id));
         living.truncate(count);
         living
+    }
+
+    /// All machines where somebody lives.
+    pub(super) fn all_living(&self) -> impl Iterator<Item = usize> {
+        self.nodes.sorted().chain(self.others.sorted()).map(|n| n as usize)
+    }
+
+    /// Whether whoever lives there would tell that value of a key.
+    pub(super) fn has(&self, index: usize, key: &Key, value: &Value) -> bool {
+        let inhabitant = self.machines[index].occupant.as_inhabitant();
+        inhabitant.is_some_and(|inhabitant| inhabitant.held(self.now, key).contains(value))
     }
 
     /// Whether a node holds a value of a key.

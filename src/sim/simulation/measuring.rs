@@ -12,7 +12,7 @@ const HEADERS: u64 = 28;
 
 impl Simulation {
     pub(super) fn sample(&mut self, last: bool) {
-        let lost = self.library.note_lost(&self.world);
+        let gone = self.library.note_lost(&self.world);
         let turns = if last { 1 } else { CHECK_TURNS };
         let turn = self.samples.len();
         for violation in invariants::check(&self.world, &self.library, turn, turns) {
@@ -34,7 +34,7 @@ impl Simulation {
         self.sampled_at = (self.world.now(), self.world.totals());
         self.lately = Tally::default();
         if self.phase == Phase::Looking && !self.scenario.publishers_leave && !last {
-            (0..lost).for_each(|_| self.publish());
+            (0..gone).for_each(|_| self.publish());
         }
     }
 
