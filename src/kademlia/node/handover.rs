@@ -153,14 +153,15 @@ impl Node {
     /// The newcomers that are among the k nearest to the key, if this node is the one to tell them:
     /// the nearest of those who knew of it before.
     fn owners_among(&self, key: &Key, newcomers: &[NodeEntry]) -> Vec<NodeEntry> {
-        let k = self.settings.k;
-        let nearest = self.table.closest(key, k + newcomers.len(), |_| true);
-        let own = key.distance(&self.id);
+        let (k, own) = (self.settings.k, key.distance(&self.id));
         let is_new = |id| newcomers.iter().any(|newcomer| newcomer.id == id);
-        let nearest_known = nearest.iter().find(|contact| !is_new(contact.id));
+        // Mostly somebody else is nearer, which the first few tell.
+        let first = self.table.closest(key, 1 + newcomers.len(), |_| true);
+        let nearest_known = first.iter().find(|contact| !is_new(contact.id));
         if nearest_known.is_some_and(|contact| key.distance(&contact.id) < own) {
             return Vec::new();
         }
+        let nearest = self.table.closest(key, k + newcomers.len(), |_| true);
         let among_nearest = |newcomer: &&NodeEntry| {
             let distance = key.distance(&newcomer.id);
             let nearer = nearest.iter().filter(|c| key.distance(&c.id) < distance).count();
