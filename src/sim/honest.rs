@@ -95,6 +95,10 @@ impl Inhabitant for Honest {
         self.outcomes.pop_front()
     }
 
+    fn contacts(&self) -> Vec<SocketAddrV4> {
+        self.node.table().contacts().map(|contact| contact.address).collect()
+    }
+
     fn held(&self, now: Timestamp, key: &Key) -> Vec<Value> {
         self.details(now, key).into_iter().map(|detail| detail.value).collect()
     }

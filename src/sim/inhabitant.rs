@@ -45,6 +45,11 @@ pub(super) trait Inhabitant: Debug {
         None
     }
 
+    /// Where those live that it knows.
+    fn contacts(&self) -> Vec<SocketAddrV4> {
+        Vec::new()
+    }
+
     /// What it holds under a key, and would tell whoever asks.
     fn held(&self, _now: Timestamp, _key: &Key) -> Vec<Value> {
         Vec::new()

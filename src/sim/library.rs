@@ -94,14 +94,13 @@ impl Library {
     pub(super) fn was_held_since(&self, n: usize, since: Timestamp, world: &World) -> bool {
         let entry = &self.entries[n];
         let span = world.now().since(since);
-        world.living().into_iter().any(|machine| {
-            let honest = world.machines()[machine].honest();
-            let details = honest.map(|honest| honest.details(world.now(), &entry.key));
-            world.machines()[machine].born <= since
-                && details
-                    .into_iter()
-                    .flatten()
-                    .any(|held| held.value == entry.value && held.age >= span)
+        world.living().into_iter().filter(|n| world.machines()[*n].born <= since).any(|machine| {
+            let Some(honest) = world.machines()[machine].honest() else {
+                // A Python-like peer does not tell since when.
+                return world.has(machine, &entry.key, &entry.value);
+            };
+            let mut details = honest.details(world.now(), &entry.key).into_iter();
+            details.any(|held| held.value == entry.value && held.age >= span)
         })
     }
 }

@@ -112,11 +112,6 @@ impl PythonPeer {
         }
     }
 
-    /// Everyone in its table.
-    pub(super) fn contacts(&self) -> impl Iterator<Item = &NodeEntry> {
-        self.table.contacts()
-    }
-
     #[allow(clippy::match_wildcard_for_single_variants, reason = "further extensions are the same")]
     fn serve(&mut self, now: Timestamp, from: SocketAddrV4, rpc: RpcId, request: &Request<'_>) {
         let mut answer = Vec::new();
@@ -327,6 +322,10 @@ impl Inhabitant for PythonPeer {
 
     fn poll_outcome(&mut self) -> Option<(OpId, Outcome)> {
         self.outcomes.pop_front()
+    }
+
+    fn contacts(&self) -> Vec<SocketAddrV4> {
+        self.table.contacts().map(|node| node.address).collect()
     }
 
     fn held(&self, now: Timestamp, key: &Key) -> Vec<Value> {

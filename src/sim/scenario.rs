@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::Link;
-use crate::kademlia::{Key, Profile, Settings, Value};
+use super::machine::Role;
+use crate::kademlia::{Dialect, Key, Profile, Settings, Value};
 
 /// Nodes a simulation may have: more take more memory than most machines have.
 pub const MAX_NODES: usize = 100_000;
@@ -46,7 +47,7 @@ pub struct Scenario {
     pub sybil_target: bool,
     /// IPs that they share; 0: each has its own.
     pub sybil_ips: usize,
-    /// Share of the machines that behave as the Python peers do.
+    /// Share of the machines that behave as the Python peers do; 1: all, and the lookups are theirs.
     pub python: f64,
     /// Share of the honest machines that are behind a router that lets only answers in.
     pub nat: f64,
@@ -147,7 +148,7 @@ impl Scenario {
             in_time("the median session", median, MIN_SESSION, MAX_SPAN)?;
         }
         let honest = self.honest();
-        if honest < 2 {
+        if honest < 2 && self.asker() == Role::Node {
             return Err(ScenarioError::NobodyLeft { honest, nodes: self.nodes });
         }
         Ok(())
@@ -158,16 +159,22 @@ impl Scenario {
         (self.nodes as f64 * share) as usize
     }
 
+    /// Who makes the lookups that are counted: nodes, unless all are Python-like peers.
+    pub(super) fn asker(&self) -> Role {
+        if self.count(self.python) == self.nodes { Role::Python } else { Role::Node }
+    }
+
     /// How many run what ships.
     pub(super) fn honest(&self) -> usize {
         let others = [self.liars, self.sybils, self.python].map(|share| self.count(share));
         self.nodes.saturating_sub(others.iter().sum())
     }
 
-    /// What nodes are tuned to: as shipped.
+    /// What nodes are tuned to: as shipped, and beside Python peers in the dialect of `PyPI`'s.
     pub(super) fn settings(&self) -> Settings {
         let profile = if self.public { Profile::Public } else { Profile::Lan };
-        Settings { profile, ..Settings::default() }
+        let dialect = if self.python > 0.0 { Dialect::Scalar } else { Dialect::default() };
+        Settings { dialect, profile, ..Settings::default() }
     }
 
     /// The name of the nth key.

@@ -112,7 +112,8 @@ impl Simulation {
     /// Nothing has happened yet.
     pub fn new(scenario: Scenario) -> Result<Self, ScenarioError> {
         scenario.check()?;
-        let world = World::new(scenario.seed, scenario.settings(), scenario.link);
+        let mut world = World::new(scenario.seed, scenario.settings(), scenario.link);
+        world.set_askers(scenario.asker());
         // Not the world's own: what the scenario draws must not depend on what the network does.
         let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed.wrapping_add(0x5ce0_a710));
         let mut to_join = cast::roles(&scenario, &mut rng);

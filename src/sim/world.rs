@@ -83,7 +83,8 @@ pub struct World {
     cut: Cut,
     settings: Settings,
     machines: Vec<Machine>,
-    /// Who runs what ships, and who does not.
+    /// Who makes lookups, which is whoever runs what ships, and who does not.
+    askers: Role,
     nodes: Roster,
     others: Roster,
     /// Machines whose address somebody chose.
@@ -107,6 +108,7 @@ impl World {
             cut: Cut::default(),
             settings,
             machines: Vec::new(),
+            askers: Role::Node,
             nodes: Roster::default(),
             others: Roster::default(),
             elsewhere: BTreeMap::new(),
@@ -241,7 +243,7 @@ impl World {
         let (born, armed, nat) = (self.now, None, None);
         let machine = Machine { address, id, role, occupant, born, armed, nat, answered_by };
         self.machines.push(machine);
-        let roster = if is_node { &mut self.nodes } else { &mut self.others };
+        let roster = if role == self.askers { &mut self.nodes } else { &mut self.others };
         roster.add(index as u32);
         self.settle(index as u32);
         index

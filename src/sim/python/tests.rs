@@ -76,13 +76,13 @@ fn one_silence_and_a_peer_is_dropped() {
     let mut peer = peer(Dialect::Scalar);
     let other = node(200, 1);
     peer.handle_datagram(START, other.address, &request(&Request::Ping { sender: other.id }));
-    assert_eq!(peer.contacts().copied().collect::<Vec<_>>(), [other], "a claim is enough");
+    assert_eq!(peer.contacts(), [other.address], "a claim is enough");
     assert!(peer.start_put(START, Key::of_name("k"), text("v")).is_some());
     sent(&mut peer);
     peer.handle_timeout(START + Duration::from_millis(4_999));
-    assert_eq!(peer.contacts().count(), 1);
+    assert_eq!(peer.contacts().len(), 1);
     peer.handle_timeout(START + TIMEOUT);
-    assert_eq!(peer.contacts().count(), 0);
+    assert_eq!(peer.contacts().len(), 0);
     // Nobody is left to store on.
     let (_, outcome) = peer.poll_outcome().unwrap();
     assert_eq!(outcome, Outcome::Put { stored: 0, of: 0 });
@@ -94,7 +94,7 @@ fn extensions_meet_silence_and_pings_an_answer_from_whoever_asks() {
     let sender = id(7, 7);
     peer.handle_datagram(START, address(1), &request(&Request::Reach { sender, port: 1 }));
     assert_eq!(sent(&mut peer), []);
-    assert_eq!(peer.contacts().count(), 0);
+    assert_eq!(peer.contacts().len(), 0);
     peer.handle_datagram(START, address(1), &request(&Request::Ping { sender }));
     let [(to, pong)] = sent(&mut peer).try_into().unwrap();
     assert_eq!(to, address(1));

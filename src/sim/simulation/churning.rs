@@ -26,8 +26,9 @@ impl Simulation {
             self.library.entries().iter().map(|entry| entry.publisher).collect();
         for publisher in publishers {
             if self.lives(publisher) {
+                let role = self.world.machines()[publisher.machine].role;
                 self.world.kill(publisher.machine);
-                self.enter(Role::Node);
+                self.enter(role);
             }
         }
     }

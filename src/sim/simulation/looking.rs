@@ -9,6 +9,7 @@ use rand::RngExt;
 use super::{Asked, Life, Phase, Simulation};
 use crate::kademlia::{HopAnswer, Key, Outcome, Timestamp};
 use crate::sim::Scenario;
+use crate::sim::machine::Role;
 use crate::sim::report::{Trace, TracedHop};
 use crate::sim::world::Ended;
 
@@ -20,7 +21,7 @@ impl Simulation {
     pub(super) fn any_ready(&mut self) -> Option<usize> {
         for _ in 0..MAX_DRAWS {
             let drawn = self.world.any_living()?;
-            if self.world.node(drawn).is_some_and(|node| !node.table().is_empty()) {
+            if !self.world.contacts(drawn).is_empty() {
                 return Some(drawn);
             }
         }
@@ -55,7 +56,7 @@ impl Simulation {
             if let Some(machine) = self.any_ready() {
                 self.ask(machine, value, false);
             }
-            if !self.python.is_empty() {
+            if !self.python.is_empty() && self.scenario.asker() != Role::Python {
                 let drawn = self.rng.random_range(0..self.python.len());
                 self.ask(self.python[drawn], value, true);
             }

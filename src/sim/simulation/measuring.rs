@@ -50,12 +50,9 @@ impl Simulation {
 /// The share of the contacts in all tables that nobody would answer at.
 fn dead_contacts(world: &World) -> f64 {
     let (mut all, mut dead) = (0_u64, 0_u64);
-    for node in world.living().into_iter().filter_map(|n| world.node(n)) {
-        for contact in node.table().contacts() {
-            let there = world.index_of(contact.address).map(|n| &world.machines()[n]);
-            all += 1;
-            dead += u64::from(!there.is_some_and(crate::sim::machine::Machine::is_alive));
-        }
+    for contact in world.living().into_iter().flat_map(|n| world.contacts(n)) {
+        all += 1;
+        dead += u64::from(!world.is_alive(contact));
     }
     if all == 0 { 0.0 } else { dead as f64 / all as f64 }
 }

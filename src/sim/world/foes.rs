@@ -42,6 +42,17 @@ impl World {
         self.bring_in(Box::new(peer), Role::Python, None)
     }
 
+    /// Who makes lookups, from now on and before anybody has come.
+    pub(in crate::sim) fn set_askers(&mut self, role: Role) {
+        self.askers = role;
+    }
+
+    /// Where those live whom a machine knows.
+    pub(in crate::sim) fn contacts(&self, index: usize) -> Vec<SocketAddrV4> {
+        let inhabitant = self.machines[index].occupant.as_inhabitant();
+        inhabitant.map(Inhabitant::contacts).unwrap_or_default()
+    }
+
     /// Where a machine is.
     pub fn node_address(&self, index: usize) -> SocketAddrV4 {
         self.machines[index].address
