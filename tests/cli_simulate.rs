@@ -65,7 +65,7 @@ fn figures_over_time_are_written_into_files() {
     let (table, picture) = (folder.path().join("a.csv"), folder.path().join("a.svg"));
     let output =
         simulate_few(&["--csv", table.to_str().unwrap(), "--svg", picture.to_str().unwrap()]);
-    assert_eq!(output.code, Some(0), "{}", text(&output.stderr));
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
     assert!(fs::read_to_string(table).unwrap().starts_with("at_s,living,lookups"));
     assert!(fs::read_to_string(picture).unwrap().starts_with("<svg"));
 }
@@ -75,13 +75,13 @@ fn a_run_that_falls_short_names_the_command_that_repeats_it() {
     // A hundred lookups prove no more than 97 %.
     let output =
         simulate_few(&["--require", "0.999", "--seed", "9", "--link", "lan", "--liars", "0.1"]);
-    assert_eq!(output.code, Some(1), "{}", text(&output.stderr));
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
     let command = "kad-actor simulate --nodes 30 --hours 0.1 --warm-up 1m --lookups 100 \
                    --values 100 --liars 0.1 --link lan --require 0.999 --seed 9";
-    assert!(text(&output.stderr).contains(command), "{}", text(&output.stderr));
+    assert!(output.stderr.contains(command), "{}", output.stderr);
     assert!(text(&output.stdout).contains("state hash"), "the figures are printed all the same");
     let output = simulate_few(&["--require", "0.9", "--trace", "key 0"]);
-    assert_eq!(output.code, Some(0), "{}", text(&output.stderr));
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
     let shown = text(&output.stdout);
     assert!(shown.contains("A lookup at the end"), "{shown}");
 }
@@ -98,7 +98,7 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         (&["--csv", "/nowhere/a.csv"], "/nowhere/a.csv cannot be written"),
     ] {
         let output = simulate(args);
-        let stderr = text(&output.stderr);
+        let stderr = &output.stderr;
         assert!(matches!(output.code, Some(1 | 2)), "{args:?}: {:?}", output.code);
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
         assert!(stderr.contains(said), "{args:?}: {stderr}");
