@@ -11,6 +11,7 @@ mod outbound;
 mod reach;
 mod requests;
 mod responses;
+mod sizes;
 mod upkeep;
 
 use std::collections::{BTreeMap, VecDeque};

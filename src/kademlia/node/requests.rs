@@ -83,10 +83,18 @@ impl Default for Requests {
     }
 }
 
-#[cfg(test)]
 impl Requests {
+    #[cfg(test)]
     pub(super) fn held_count(&self) -> usize {
         self.held.len()
+    }
+
+    pub(super) fn sizes(&self) -> [(&'static str, usize, usize); 3] {
+        [
+            ("requests held for a pong", self.held.len(), MAX_HELD),
+            self.pinged.size("addresses pinged"),
+            self.repeats.size("stores whose repeats are counted"),
+        ]
     }
 }
 
@@ -145,6 +153,7 @@ impl Node {
         {
             return;
         }
+        self.requests.pinged.forget_while(|last| now.since(*last) >= REVERSE_PING_EVERY);
         self.requests.pinged.insert(to, now);
         self.verify(now, to, claimed);
     }
@@ -252,7 +261,9 @@ impl Node {
             *repeats += 1;
             return *repeats > MAX_REPEATS;
         }
-        self.requests.repeats.insert(mark, (now, 0));
+        let repeats = &mut self.requests.repeats;
+        repeats.forget_while(|(since, _)| now.since(*since) >= STORM_WINDOW);
+        repeats.insert(mark, (now, 0));
         false
     }
 
