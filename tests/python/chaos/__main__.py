@@ -1,5 +1,5 @@
 """Real processes on a bad network: kad-actor nodes and Python nodes in network namespaces, with loss,
-delay, reordering, partitions, kills and restarts. `scripts/chaos` runs it on the release binary,
+delay, reordering, partitions, kills, freezes and restarts. `scripts/chaos` runs it on the release binary,
 `tests/chaos.rs` for a minute on the tested one.
 
 Always holds: everything it starts ends with it, also on Ctrl-C. Ends 0 when what was judged went
@@ -11,15 +11,37 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import compare
 import report
 from machines import Link, Unable
 from scenario import Scenario
+
+
+# What joining, and the downloads when calm is back, take at most on a busy machine.
+BESIDES_SECONDS = 180.0
+
+# The nodes' folders: whose run it is follows.
+HOMES = "kad-chaos-"
+
+
+def remove_leftovers():
+    """Folders of runs that were killed together with their link; it has ended their nodes."""
+    for name in os.listdir("/tmp"):
+        whose = name.removeprefix(HOMES).split("-")[0]
+        if name.startswith(HOMES) and whose.isdigit() and not os.path.exists(f"/proc/{whose}"):
+            shutil.rmtree(os.path.join("/tmp", name), ignore_errors=True)
+
+
+def span(text):
+    begin, _, end = text.partition("-")
+    return float(begin), float(end)
 
 
 def arguments():
@@ -30,8 +52,12 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=300, help="of trouble (default 300)")
     parser.add_argument("--users", type=int, default=8, help="deeds at once (default 8)")
     parser.add_argument("--seed", type=int, help="draws the network and what happens to it")
+    parser.add_argument(
+        "--partition", type=span, action="append", metavar="FROM-TO", help="in seconds, instead of the usual"
+    )
     parser.add_argument("--require", type=float, default=0.995, help="share of right downloads")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--compare", action="store_true", help="and the simulator: into docs/figures.md")
     parser.add_argument("--keep", action="store_true", help="keep the nodes' folders and logs")
     parser.add_argument("-q", "--quiet", action="store_true", help="only the summary")
     options = parser.parse_args()
@@ -46,12 +72,14 @@ async def run(options):
     for ending in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(ending, me.cancel)
     # Short: a Unix socket's path has 107 bytes.
-    home = tempfile.mkdtemp(prefix="kad-chaos-", dir="/tmp")
+    whose = "kept" if options.keep else os.getpid()
+    home = tempfile.mkdtemp(prefix=f"{HOMES}{whose}-", dir="/tmp")
     link = None
     try:
         link = await Link.start(options.nodes + options.pythons, options, home)
+        remove_leftovers()
         scenario = Scenario(options, link, home)
-        await scenario.run()
+        await asyncio.wait_for(scenario.run(), options.seconds + BESIDES_SECONDS)
         figures = await link.ask("figures")
         return report.document(scenario, figures)
     finally:
@@ -69,9 +97,14 @@ def main():
     except Unable as why:
         print(f"can't run: {why}", file=sys.stderr)
         return 2
+    except asyncio.TimeoutError:
+        print("hangs: the run did not end in time", file=sys.stderr)
+        return 1
     except asyncio.CancelledError:
         print("interrupted", file=sys.stderr)
         return 130
+    if options.compare:
+        compare.beside(document, options)
     print(json.dumps(document) if options.json else report.text(document))
     return 0 if document["passed"] else 1
 

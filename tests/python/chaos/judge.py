@@ -11,6 +11,8 @@ import math
 import time
 from collections import Counter
 
+# Why an operation of a node that was killed or frozen meanwhile is not judged.
+GONE = "the asker did not live throughout"
 # Failures told in full; further ones are only counted.
 MAX_TOLD = 40
 
@@ -88,7 +90,7 @@ class Judge:
     def why_not(self, asker, owners, since):
         """Why an operation that began then can't be judged; None when it must be right."""
         if not asker.lived_since(since):
-            return "the asker was killed"
+            return GONE
         if not any(told <= since for told in owners.values()):
             return "nobody had it yet"
         living = [m for m, told in owners.items() if told <= since and m.lived_since(since)]

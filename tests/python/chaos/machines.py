@@ -8,6 +8,7 @@ process is killed. Never: a signal to anything but a process that was started he
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 
@@ -58,7 +59,10 @@ class Link:
     async def ask(self, op, **order):
         async with self.lock:
             self.process.stdin.write((json.dumps({"op": op, **order}) + "\n").encode())
-            return json.loads(await self.process.stdout.readline())["ok"]
+            line = await self.process.stdout.readline()
+            if not line:
+                raise RuntimeError("link.py has ended, and the network with it")
+            return json.loads(line)["ok"]
 
     async def end(self):
         """Everything on the network ends with it."""
@@ -79,6 +83,7 @@ class Machine:
         self.process = None
         # Since when it serves; none while it doesn't.
         self.living_since = None
+        self.frozen = self.starting = False
         self.starts = 0
 
     def __str__(self):
@@ -115,6 +120,16 @@ class Machine:
         await self.process.wait()
 
 
+    def freeze(self):
+        """SIGSTOP: its kernel still accepts connections, and nobody answers on them."""
+        self.living_since, self.frozen = None, True
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.living_since, self.frozen = time.monotonic(), False
+
+
 class Node(Machine):
     """A kad-actor node."""
 
@@ -132,6 +147,7 @@ class Node(Machine):
 
     async def run(self):
         """Starts it, also again: with the data it had."""
+        self.starting = True
         await self.link.ask("light", machine=self.number)
         flags = [word for peer in self.bootstrap for word in ("--bootstrap", peer)]
         await self.spawn(
@@ -139,7 +155,7 @@ class Node(Machine):
             "--listen", f"0.0.0.0:{PORT}", "--admin-listen", "off", *flags,
             stdin=asyncio.subprocess.DEVNULL, env=self.environment,
         )
-        self.living_since = time.monotonic()
+        self.starting, self.living_since = False, time.monotonic()
 
     async def ask(self, op, **request):
         """One request on a connection of its own."""

@@ -6,9 +6,11 @@ from run to run: their scheduling is nobody's to repeat.
 
 import random
 
-# Seconds between two kills of kad-actor nodes, when there are 20 of them.
+# Seconds between two blows to kad-actor nodes.
 KILL_EVERY = 6.0
-# How long a killed node stays away.
+# What befalls a node: SIGKILL, the same and its cable is out, SIGSTOP.
+BLOWS = ["is killed", "loses its power", "freezes"]
+# How long it stays away.
 AWAY = (2.0, 12.0)
 # At most this share of the nodes is away at once.
 MAX_AWAY = 0.25
@@ -20,29 +22,32 @@ PYTHON_KILLS = [0.25, 0.75]
 LONG_SECONDS = 180
 
 
-def draw(seed, seconds, nodes, pythons):
+def draw(options):
     """Events in their order: (second, what, arguments)."""
-    dice = random.Random(f"{seed}-plan")
+    dice = random.Random(f"{options.seed}-plan")
+    seconds, nodes, pythons = options.seconds, options.nodes, options.pythons
     events = []
     returns = {}
     # No later than can still be seen to be healed.
-    at, pause = 0.0, KILL_EVERY * 20 / nodes
-    while (at := at + dice.uniform(0.5, 1.5) * pause) < seconds - AWAY[0]:
+    at = 0.0
+    while (at := at + dice.uniform(0.5, 1.5) * KILL_EVERY) < seconds - AWAY[0]:
         away = [node for node, back in returns.items() if back > at]
         here = [node for node in range(nodes) if node not in away]
         if len(away) + 1 > max(1, MAX_AWAY * nodes):
             continue
-        node, power = dice.choice(here), dice.random() < 0.5
+        node, blow = dice.choice(here), dice.choice(BLOWS)
         returns[node] = at + dice.uniform(*AWAY)
-        events.append((at, "kill", (node, power)))
-        events.append((returns[node], "restart", (node,)))
+        frozen = blow == "freezes"
+        events.append((at, "freeze" if frozen else "kill", (node, blow)))
+        events.append((returns[node], "thaw" if frozen else "restart", (node,)))
     long = seconds >= LONG_SECONDS
-    for begin, end in PARTITIONS if long else PARTITIONS[:1]:
+    shares = PARTITIONS if long else PARTITIONS[:1]
+    for begin, end in options.partition or [(b * seconds, e * seconds) for b, e in shares]:
         machines = list(range(nodes + pythons))
         away = set(dice.sample(machines, round(0.4 * len(machines))))
         sides = [int(machine in away) for machine in machines]
-        events.append((begin * seconds, "partition", (sides,)))
-        events.append((end * seconds, "heal", ()))
+        events.append((begin, "partition", (sides,)))
+        events.append((end, "heal", ()))
     kills = PYTHON_KILLS if long else PYTHON_KILLS[:1]
     for at, python in zip(kills, dice.sample(range(pythons), min(pythons, len(kills)))):
         events.append((at * seconds, "kill python", (python,)))

@@ -2,8 +2,12 @@
 
 from judge import percentile_ms
 
+# Its failures are told with the downloads'.
+REPEATED = "lookups"
+
 ROWS = [
     ("downloads", "get-then-download"),
+    ("lookups", "of these, and afterwards, the get"),
     ("afterwards", "the same, when calm is back"),
     ("gets", "get of what a kad-actor node set"),
     ("gets_of_python", "get of what a Python node set"),
@@ -15,9 +19,10 @@ ROWS = [
 
 def command(options):
     """What repeats the run, as far as real processes can be repeated."""
+    partitions = "".join(f" --partition {begin:g}-{end:g}" for begin, end in options.partition or [])
     return (
         f"scripts/chaos --seed {options.seed} --nodes {options.nodes} --pythons {options.pythons} "
-        f"--seconds {options.seconds:g} --users {options.users}"
+        f"--seconds {options.seconds:g} --users {options.users}{partitions}"
     )
 
 
@@ -36,8 +41,6 @@ def document(scenario, figures):
         "link": {"rate": scenario.link.made["rate"], **figures},
         "corrupt": scenario.corrupt,
         "troubles": scenario.troubles,
-        "get_ms_p50": percentile_ms(scenario.finds, 0.5),
-        "get_ms_p95": percentile_ms(scenario.finds, 0.95),
         "download_ms_p50": percentile_ms(scenario.fetches, 0.5),
         "download_ms_p95": percentile_ms(scenario.fetches, 0.95),
         "join_ms_p50": percentile_ms(scenario.joins, 0.5),
@@ -64,7 +67,8 @@ def text(found):
     events, link = found["events"], found["link"]
     lines = [
         f"{found['nodes']} kad-actor nodes and {found['pythons']} Python nodes for {found['seconds']:g} s: "
-        f"{events['kill']} kills, {events['restart']} restarts, {events['partition']} partitions, "
+        f"{events['kill']} kills, {events['restart']} restarts, {events['freeze']} freezes, "
+        f"{events['partition']} partitions, "
         f"{events['kill python']} Python nodes killed",
         f"the link: {link['packets']} packets, {link['lost']} lost, {link['doubled']} doubled, "
         f"{link['reordered']} reordered, {link['kept_back']} kept back, {link['overflowed']} overflowed; "
@@ -81,8 +85,7 @@ def text(found):
         )
     lines += [
         "",
-        f"get alone p50 {found['get_ms_p50']} ms, p95 {found['get_ms_p95']} ms; download alone p50 "
-        f"{found['download_ms_p50']} ms, p95 {found['download_ms_p95']} ms",
+        f"download alone p50 {found['download_ms_p50']} ms, p95 {found['download_ms_p95']} ms",
         f"from ready to the first peer p50 {found['join_ms_p50']} ms, p95 {found['join_ms_p95']} ms; hops p50 "
         f"{found['hops_p50']}, p95 {found['hops_p95']}; {found['dead_contacts']:.1%} of contacts dead",
         f"not judged: {found['downloads']['unjudged']}",
@@ -91,6 +94,8 @@ def text(found):
         *found["troubles"],
     ]
     for name, title in ROWS:
+        if name == REPEATED:
+            continue
         lines += [f"failed: {title}: {failure}" for failure in found[name]["failures"]]
     verdict = "passed" if found["passed"] else "FAILED"
     lines.append(f"{verdict}; seed {found['seed']}, again: {found['command']}")

@@ -11,7 +11,7 @@ import os
 import random
 import time
 
-from judge import Judge, Sides, Tally
+from judge import GONE, Judge, Sides, Tally
 from machines import PORT, Node, Python, Refused
 from plan import draw
 
@@ -30,6 +30,8 @@ AFTERWARDS = 60
 CALM_SECONDS = 10.0
 # How often a node is looked into.
 LOOK_EVERY = 1.0
+# Events that befall one kad-actor node.
+NODE_EVENTS = {"kill", "freeze", "restart", "thaw"}
 
 # What an operation meets whose node is killed meanwhile.
 TROUBLES = (Refused, OSError, ConnectionError, asyncio.TimeoutError, EOFError)
@@ -65,13 +67,14 @@ class Scenario:
         self.judge = Judge(self.sides)
         self.dice = random.Random(f"{options.seed}-users")
         self.files, self.entries = [], []
-        names = ["downloads", "gets", "gets_of_python", "gets_by_python", "sets", "uploads", "afterwards"]
+        names = ["downloads", "lookups", "gets", "gets_of_python", "gets_by_python", "sets", "uploads", "afterwards"]
         self.tallies = {name: Tally() for name in names}
-        self.finds, self.fetches = [], []
+        self.fetches = []
         self.corrupt = []
         self.joins, self.hops = [], []
         self.contacts = self.dead_contacts = 0
-        self.events = {"kill": 0, "restart": 0, "partition": 0, "heal": 0, "kill python": 0}
+        kinds = ["kill", "restart", "freeze", "thaw", "partition", "heal", "kill python"]
+        self.events = dict.fromkeys(kinds, 0)
         self.numbers = iter(range(1, 1_000_000))
         self.troubles = []
         self.begun = time.monotonic()
@@ -114,15 +117,23 @@ class Scenario:
             await asyncio.sleep(0.5)
 
     async def happen(self, what, arguments):
-        """One event of the plan."""
+        """One event of the plan; what befalls a node that is still starting passes it by."""
+        node = self.nodes[arguments[0]] if what in NODE_EVENTS else None
+        if node and (node.starting or node.living == (what in ("restart", "thaw"))):
+            return
         self.events[what] += 1
         if what == "kill":
-            number, power = arguments
-            self.tell(f"node {number} " + ("loses its power" if power else "is killed"))
-            await self.nodes[number].kill(power)
+            self.tell(f"{node} {arguments[1]}")
+            await node.kill(power=arguments[1] == "loses its power")
+        elif what == "freeze":
+            self.tell(f"{node} freezes")
+            node.freeze()
+        elif what == "thaw":
+            self.tell(f"{node} thaws")
+            node.thaw()
         elif what == "restart":
-            self.tell(f"node {arguments[0]} starts again")
-            await self.restart(self.nodes[arguments[0]])
+            self.tell(f"{node} starts again")
+            await self.restart(node)
         elif what == "kill python":
             self.tell(f"Python node {arguments[0]} is killed")
             await self.pythons[arguments[0]].kill()
@@ -137,6 +148,8 @@ class Scenario:
             self.sides.now([0] * len(self.machines))
 
     async def restart(self, node):
+        if node.starting:
+            return
         try:
             await node.run()
         except Exception as error:
@@ -153,9 +166,8 @@ class Scenario:
             await asyncio.sleep(0.05)
 
     async def misfortunes(self, seconds):
-        options = self.options
         tasks = []
-        for at, what, arguments in draw(options.seed, seconds, options.nodes, options.pythons):
+        for at, what, arguments in draw(self.options):
             await asyncio.sleep(max(0.0, self.begun + at - time.monotonic()))
             if at >= seconds:
                 break
@@ -166,6 +178,9 @@ class Scenario:
         """The end of all trouble: everybody is back, nothing stands between them."""
         if self.sides.parted:
             await self.happen("heal", ())
+        for node in self.nodes:
+            if node.frozen:
+                node.thaw()
         dead = [node for node in self.nodes if not node.living]
         await asyncio.gather(*(self.restart(node) for node in dead))
 
@@ -173,7 +188,6 @@ class Scenario:
 
     async def user(self, until):
         deeds, weights = zip(*DEEDS)
-        # Bound by name, so that a plan without Python nodes has fewer deeds.
         while time.monotonic() < until:
             deed = self.dice.choices(deeds, weights)[0]
             node = self.choose(self.nodes)
@@ -208,7 +222,7 @@ class Scenario:
         answer, trouble = await attempt(node.ask("upload", path=path))
         right = bool(answer) and answer["stored"] > 0
         took = time.monotonic() - since
-        why_not = None if node.lived_since(since) else "the asker was killed"
+        why_not = None if node.lived_since(since) else GONE
         self.tallies["uploads"].count(why_not, right, took, lambda: f"{node}: {name}: {trouble or answer}")
         if right and node.living:
             file.owners[node] = time.monotonic()
@@ -232,8 +246,6 @@ class Scenario:
         owners = self.judge.reachable(node, file.owners, since)
         values = [entry["value"] for entry in got["values"]] if got else []
         named = any(f"//{owner.address}:{PORT}/" in str(v) for owner in owners for v in values)
-        if named:
-            self.finds.append(found)
         if same:
             self.fetches.append(took)
         why_not = self.judge.why_not(node, file.owners, since)
@@ -243,6 +255,7 @@ class Scenario:
             f"{self.sides.last_change():.1f} s ago; get: {trouble or values} in {found:.2f} s; "
             f"download: {worse or saved['sources']} in {took:.2f} s"
         )
+        self.tallies["lookups"].count(why_not, named, found, told)
         tally.count(why_not, named and same, time.monotonic() - since, told)
         if why_not is None and not (named and same):
             self.tell(f"FAILED {told()}")
@@ -269,7 +282,7 @@ class Scenario:
         right = answer is True or bool(answer) and answer["stored"] > 0
         took = time.monotonic() - since
         if machine in self.nodes:
-            why_not = None if machine.lived_since(since) else "the asker was killed"
+            why_not = None if machine.lived_since(since) else GONE
             self.tallies["sets"].count(why_not, right, took, lambda: f"{machine}: {entry.key}: {trouble or answer}")
         if right and machine.living:
             entry.owners[machine] = time.monotonic()
@@ -334,11 +347,20 @@ class Scenario:
         await self.calm()
         await asyncio.sleep(CALM_SECONDS)
         self.tell("afterwards")
-        for file in self.dice.sample(self.files, min(AFTERWARDS, len(self.files))):
-            others = [node for node in self.nodes if node not in file.owners and node.living]
-            if others:
-                await self.download(self.dice.choice(others), file, self.tallies["afterwards"])
+        await self.afterwards()
         self.scan()
+
+    async def afterwards(self):
+        gate = asyncio.Semaphore(self.options.users)
+
+        async def one(file):
+            async with gate:
+                others = [node for node in self.nodes if node not in file.owners]
+                if others:
+                    await self.download(self.dice.choice(others), file, self.tallies["afterwards"])
+
+        files = self.dice.sample(self.files, min(AFTERWARDS, len(self.files)))
+        await asyncio.gather(*(one(file) for file in files))
 
 
 async def attempt(work):
