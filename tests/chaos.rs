@@ -15,22 +15,33 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::node::BINARY;
-use support::skip;
 use support::swarm::python;
+use support::{run, skip};
 
+/// What runs it.
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/chaos");
 /// How `tests/python/chaos` says that it can't run on this machine.
 const UNABLE: i32 = 2;
 /// Fewer judged downloads would show nothing.
 const MIN_JUDGED: u64 = 40;
 
 #[test]
+fn the_judge_is_just() {
+    let Some(python) = python() else {
+        return;
+    };
+    let check = Path::new(SCRIPT).join("self_check.py");
+    let ended = run(Command::new(python).arg(check).env("PYTHONDONTWRITEBYTECODE", "1"));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
 fn what_lives_is_found_and_downloaded_whatever_happens_to_the_network() {
     let Some(python) = python() else {
         return;
     };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/chaos");
     let mut command = Command::new(python);
-    command.arg(script).args(["--binary", BINARY, "--json", "--seed", "4"]);
+    command.arg(SCRIPT).args(["--binary", BINARY, "--json", "--seed", "4"]);
     // Half the nodes of the full run: two cores and a debug build are enough for these.
     command.args(["--nodes", "10", "--pythons", "2", "--seconds", "60", "--users", "4"]);
     // Of a hundred downloads or so, a whole per cent is one.
@@ -42,8 +53,8 @@ fn what_lives_is_found_and_downloaded_whatever_happens_to_the_network() {
         skip(&format!("chaos: {}", told.trim().lines().last().unwrap_or_default()));
         return;
     }
-    let found: Value = serde_json::from_slice(&ended.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {told}"));
+    let found: Value =
+        serde_json::from_slice(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {told}"));
     println!("{found:#}");
     let count = |row: &str, column: &str| found[row][column].as_u64().unwrap();
     for trouble in ["lost", "doubled", "reordered", "kept_back"] {

@@ -75,10 +75,10 @@ class Link:
 
     def accept(self, source, packet, now):
         """Takes a packet that a machine sent."""
-        # IPv4 only; a machine speaks for itself; its number is the end of its address.
+        # IPv4 only. A machine's number is the end of its address, and it may have any 10.79.X of it.
         if packet[0] >> 4 != 4 or packet[16:18] != b"\x0a\x4f":
             return
-        target = packet[18] * 256 + packet[19] - 1
+        target = packet[19] - 1
         if not 0 <= target < len(self.devices):
             return
         count, settings, chance = self.count, self.settings, self.random.random
@@ -208,7 +208,7 @@ def make_machine(number):
 
 
 def address_of(number):
-    return f"10.79.{(number + 1) // 256}.{(number + 1) % 256}"
+    return f"10.79.0.{number + 1}"
 
 
 def shape(namespace):
@@ -264,11 +264,10 @@ def main():
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--home", required=True, help="removed at the end, unless --keep")
     parser.add_argument("--keep", action="store_true")
-    parser.add_argument("--loss", type=float, default=0.02)
-    parser.add_argument("--duplicate", type=float, default=0.01)
-    parser.add_argument("--reorder", type=float, default=0.02)
-    parser.add_argument("--delay-ms", type=float, nargs=2, default=(5.0, 40.0))
-    parser.add_argument("--jitter-ms", type=float, default=4.0)
+    for share in ("--loss", "--duplicate", "--reorder"):
+        parser.add_argument(share, type=float, default=0.0)
+    parser.add_argument("--delay-ms", type=float, nargs=2, default=(0.0, 0.0))
+    parser.add_argument("--jitter-ms", type=float, default=0.0)
     settings = parser.parse_args()
     # Ctrl-C is for who drives this; the end of the input follows.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

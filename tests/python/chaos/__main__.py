@@ -53,6 +53,14 @@ def arguments():
     parser.add_argument("--users", type=int, default=8, help="deeds at once (default 8)")
     parser.add_argument("--seed", type=int, help="draws the network and what happens to it")
     parser.add_argument(
+        "--blow-every", type=float, default=6.0, help="seconds between kills, freezes, moves of nodes (default 6)"
+    )
+    parser.add_argument("--loss", type=float, default=0.02, help="share of packets (default 0.02)")
+    parser.add_argument("--duplicate", type=float, default=0.01, help="(default 0.01)")
+    parser.add_argument("--reorder", type=float, default=0.05, help="(default 0.05)")
+    parser.add_argument("--delay-ms", type=float, nargs=2, metavar=("MIN", "MAX"), help="of a pair, one way (5 40)")
+    parser.add_argument("--jitter-ms", type=float, help="on top of that, up to (4)")
+    parser.add_argument(
         "--partition", type=span, action="append", metavar="FROM-TO", help="in seconds, instead of the usual"
     )
     parser.add_argument("--require", type=float, default=0.995, help="share of right downloads")
@@ -61,6 +69,9 @@ def arguments():
     parser.add_argument("--keep", action="store_true", help="keep the nodes' folders and logs")
     parser.add_argument("-q", "--quiet", action="store_true", help="only the summary")
     options = parser.parse_args()
+    # What is compared with the simulator has the distances of its `--link wan`.
+    options.delay_ms = options.delay_ms or ([10.0, 150.0] if options.compare else [5.0, 40.0])
+    options.jitter_ms = options.jitter_ms if options.jitter_ms is not None else 20.0 if options.compare else 4.0
     options.binary = os.path.abspath(options.binary)
     options.seed = random.randrange(1 << 32) if options.seed is None else options.seed
     options.log = sys.stderr

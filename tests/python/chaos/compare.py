@@ -14,22 +14,20 @@ BEGIN, END = "<!-- chaos:begin -->", "<!-- chaos:end -->"
 TITLE = "# Figures\n"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 FIGURES = os.path.join(ROOT, "docs", "figures.md")
-# Enough for 10,000 lookups.
-HOURS = 1
-# What link.py does unless told otherwise.
-LOSS, DUPLICATE = 0.02, 0.01
 
 
 def simulate(found, options):
     """What `kad-actor simulate` prints of the same network, and the command; or why it doesn't."""
     machines = found["nodes"] + found["pythons"]
-    words = ["simulate", "--nodes", str(machines), "--hours", str(HOURS), "--seed", str(found["seed"])]
-    words += ["--loss", str(LOSS), "--duplicate", str(DUPLICATE), "--reorder"]
+    python = found["pythons"] / machines
+    words = ["simulate", "--nodes", str(machines), "--python", f"{python:.2f}", "--seed", str(found["seed"])]
+    # Its --reorder is the share that is the default here.
+    words += ["--loss", str(options.loss), "--duplicate", str(options.duplicate), "--reorder"]
     kills = found["events"]["kill"]
     if kills:
         # Of sessions that end at random, half are shorter than ln 2 of their mean.
         median = found["nodes"] * found["seconds"] / kills * math.log(2)
-        words += ["--session-median", f"{median:.0f}s"]
+        words += ["--session-median", f"{median:.0f}s", "--returning", "1"]
     command = [options.binary, *words, "--json"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     shown = f"kad-actor {' '.join(words)}"
@@ -77,9 +75,10 @@ def section(found, simulated, command, why_not):
         "## Simulator and reality",
         "",
         "The same scenario twice: real processes in network namespaces, on a link in user space, and the",
-        "simulator with the same number of nodes, loss, duplicates and session lengths. The simulator knows",
-        "neither partitions of this kind nor files; its latencies are drawn per pair by its own model, those of",
-        "the link are 5 to 40 ms one way with up to 4 ms of jitter. Written by `scripts/chaos --compare`.",
+        "simulator with as many nodes, the same distances, loss, duplicates and reordering, and sessions of the",
+        "same median. The partitions, frozen nodes, files and other users of the machine are in the reality",
+        "only. Written by `scripts/chaos --compare`; of the simulator the same command prints the same again,",
+        "of reality it repeats the plan.",
         "",
         f"- reality: `{found['command']}`: {found['nodes']} kad-actor and {found['pythons']} Python nodes, "
         f"{found['events']['kill']} kills and {found['events']['restart']} restarts, "

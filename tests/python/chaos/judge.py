@@ -3,8 +3,8 @@ did somebody who has what is asked for (and was told so before), with no partiti
 Then it must be right. All others may fail: they are counted apart, with the reason. A file of wrong
 bytes under its final name is corrupt, whoever lived.
 
-Always holds: a moment of mercy is given to nobody: not to a node that has just started, not to a
-network that has just healed.
+Always holds: no moment of mercy is given to a node that has just started, or to a network that has
+just healed; one that comes back under another address has ten seconds to tell it.
 """
 
 import math
@@ -91,12 +91,16 @@ class Judge:
         """Why an operation that began then can't be judged; None when it must be right."""
         if not asker.lived_since(since):
             return GONE
-        if not any(told <= since for told in owners.values()):
+        told = [owner for owner, moment in owners.items() if moment <= since]
+        if not told:
             return "nobody had it yet"
-        living = [m for m, told in owners.items() if told <= since and m.lived_since(since)]
+        living = [owner for owner in told if owner.lived_since(since)]
         if not living:
             return "no owner lived throughout"
-        if not any(self.sides.joined_since(asker, owner, since) for owner in living):
+        settled = [owner for owner in living if owner.moved_until <= since]
+        if not settled:
+            return "the owners had just moved"
+        if not self.reachable(asker, owners, since):
             return "the owners were beyond a partition"
         return None
 
@@ -104,7 +108,8 @@ class Judge:
         return [
             owner
             for owner, told in owners.items()
-            if told <= since and owner.lived_since(since)
+            if max(told, owner.moved_until) <= since
+            and owner.lived_since(since)
             and self.sides.joined_since(asker, owner, since)
         ]
 

@@ -7,8 +7,10 @@ process is killed. Never: a signal to anything but a process that was started he
 
 import asyncio
 import json
+import math
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -18,6 +20,8 @@ TOOLS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LINE_BYTES = 8 << 20
 # Long enough for anything healthy on a busy machine; only a hang takes longer.
 PATIENCE = 60.0
+# A node that was moved has published its shares anew this long after it was ready.
+MOVED_SECONDS = 10.0
 
 
 class Refused(Exception):
@@ -44,6 +48,9 @@ class Link:
     @classmethod
     async def start(cls, count, options, home):
         words = ["--machines", str(count), "--seed", str(options.seed), "--home", home]
+        for share in ("loss", "duplicate", "reorder"):
+            words += [f"--{share}", str(getattr(options, share))]
+        words += ["--delay-ms", *map(str, options.delay_ms), "--jitter-ms", str(options.jitter_ms)]
         words += ["--keep"] if options.keep else []
         pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
         self = cls()
@@ -83,6 +90,8 @@ class Machine:
         self.process = None
         # Since when it serves; none while it doesn't.
         self.living_since = None
+        # Until when what it shares may still be known under an earlier address.
+        self.moved_until = 0.0
         self.frozen = self.starting = False
         self.starts = 0
 
@@ -120,6 +129,20 @@ class Machine:
         await self.process.wait()
 
 
+    def move(self):
+        """To another address of its own, before it starts."""
+        _, net, third, last = self.address.split(".")
+        new = f"10.{net}.{int(third) + 1}.{last}"
+        for change in (f"del {self.address}/16", f"add {new}/16"):
+            subprocess.run(["ip", "-n", self.namespace, "addr", *change.split(), "dev", "lan"], check=True)
+        self.address = new
+        self.moved_until = math.inf
+
+    def settle(self):
+        """It lives, and joins: from now on it has so long to tell its new address."""
+        if self.moved_until == math.inf:
+            self.moved_until = time.monotonic() + MOVED_SECONDS
+
     def freeze(self):
         """SIGSTOP: its kernel still accepts connections, and nobody answers on them."""
         self.living_since, self.frozen = None, True
@@ -156,6 +179,7 @@ class Node(Machine):
             stdin=asyncio.subprocess.DEVNULL, env=self.environment,
         )
         self.starting, self.living_since = False, time.monotonic()
+        self.settle()
 
     async def ask(self, op, **request):
         """One request on a connection of its own."""

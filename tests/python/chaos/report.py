@@ -19,10 +19,14 @@ ROWS = [
 
 def command(options):
     """What repeats the run, as far as real processes can be repeated."""
+    least, most = options.delay_ms
     partitions = "".join(f" --partition {begin:g}-{end:g}" for begin, end in options.partition or [])
     return (
         f"scripts/chaos --seed {options.seed} --nodes {options.nodes} --pythons {options.pythons} "
-        f"--seconds {options.seconds:g} --users {options.users}{partitions}"
+        f"--seconds {options.seconds:g} --users {options.users} "
+        f"--blow-every {options.blow_every:g} "
+        f"--loss {options.loss} --duplicate {options.duplicate} --reorder {options.reorder} "
+        f"--delay-ms {least:g} {most:g} --jitter-ms {options.jitter_ms:g}{partitions}"
     )
 
 
@@ -67,7 +71,8 @@ def text(found):
     events, link = found["events"], found["link"]
     lines = [
         f"{found['nodes']} kad-actor nodes and {found['pythons']} Python nodes for {found['seconds']:g} s: "
-        f"{events['kill']} kills, {events['restart']} restarts, {events['freeze']} freezes, "
+        f"{events['kill']} kills, {events['restart']} restarts ({events['move']} under another address), "
+        f"{events['freeze']} freezes, "
         f"{events['partition']} partitions, "
         f"{events['kill python']} Python nodes killed",
         f"the link: {link['packets']} packets, {link['lost']} lost, {link['doubled']} doubled, "

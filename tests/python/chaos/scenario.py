@@ -13,7 +13,7 @@ import time
 
 from judge import GONE, Judge, Sides, Tally
 from machines import PORT, Node, Python, Refused
-from plan import draw
+from plan import KILL, draw
 
 # Sizes of files in bytes, each up to so many, and how often.
 SIZES = [(1_000, 25), (65_536, 35), (262_144, 25), (1 << 20, 10), (3 << 20, 5)]
@@ -73,7 +73,7 @@ class Scenario:
         self.corrupt = []
         self.joins, self.hops = [], []
         self.contacts = self.dead_contacts = 0
-        kinds = ["kill", "restart", "freeze", "thaw", "partition", "heal", "kill python"]
+        kinds = ["kill", "restart", "move", "freeze", "thaw", "partition", "heal", "kill python"]
         self.events = dict.fromkeys(kinds, 0)
         self.numbers = iter(range(1, 1_000_000))
         self.troubles = []
@@ -124,7 +124,7 @@ class Scenario:
         self.events[what] += 1
         if what == "kill":
             self.tell(f"{node} {arguments[1]}")
-            await node.kill(power=arguments[1] == "loses its power")
+            await node.kill(power=arguments[1] != KILL)
         elif what == "freeze":
             self.tell(f"{node} freezes")
             node.freeze()
@@ -132,8 +132,8 @@ class Scenario:
             self.tell(f"{node} thaws")
             node.thaw()
         elif what == "restart":
-            self.tell(f"{node} starts again")
-            await self.restart(node)
+            self.tell(f"{node} starts again" + (" under another address" if arguments[1] else ""))
+            await self.restart(node, move=arguments[1])
         elif what == "kill python":
             self.tell(f"Python node {arguments[0]} is killed")
             await self.pythons[arguments[0]].kill()
@@ -147,10 +147,13 @@ class Scenario:
             await self.link.ask("heal")
             self.sides.now([0] * len(self.machines))
 
-    async def restart(self, node):
+    async def restart(self, node, move=False):
         if node.starting:
             return
         try:
+            if move:
+                node.move()
+                self.events["move"] += 1
             await node.run()
         except Exception as error:
             self.troubles.append(f"{node} did not start again: {error}")
@@ -309,7 +312,6 @@ class Scenario:
 
     async def look(self, until):
         """How much of the routing tables is dead, and how far lookups go."""
-        of_address = {machine.address: machine for machine in self.machines}
         while time.monotonic() < until:
             await asyncio.sleep(LOOK_EVERY)
             node = self.choose(self.nodes)
@@ -318,11 +320,18 @@ class Scenario:
             peers, _ = await attempt(node.ask("peers"))
             for peer in peers["peers"] if peers else []:
                 self.contacts += 1
-                self.dead_contacts += not of_address[peer["address"].split(":")[0]].living
-            trace, _ = await attempt(node.ask("lookup", key=self.dice.choice(self.files).name))
-            if trace and trace["values"]:
-                held = [h["hop"] for h in trace["hops"] if h["answer"] == "values"]
-                self.hops.append(min(held, default=0))
+                ip = peer["address"].split(":")[0]
+                self.dead_contacts += not any(m.living and m.address == ip for m in self.machines)
+            name = self.dice.choice(self.files).name
+            held, _ = await attempt(node.ask("values", key=name))
+            trace, _ = await attempt(node.ask("lookup", key=name))
+            if held and held["values"]:
+                self.hops.append(0)
+                continue
+            for hop in trace["hops"] if trace else []:
+                if hop["answer"] == "values":
+                    self.hops.append(hop["hop"])
+                    break
 
     def scan(self):
         """Whatever stands under a final name, also of downloads that nobody waited for."""
@@ -337,8 +346,7 @@ class Scenario:
     async def run(self):
         await self.build()
         self.tell(f"{len(self.nodes)} nodes and {len(self.pythons)} Python nodes have joined")
-        for node in self.nodes:
-            await self.upload(node)
+        await asyncio.gather(*(self.upload(node) for node in self.nodes))
         seconds = self.options.seconds
         self.begun = time.monotonic()
         until = self.begun + seconds
