@@ -6,6 +6,7 @@
 
 mod reply;
 mod script;
+mod words;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ pub use reply::{
 };
 
 pub use script::{MAX_SCRIPT_REPLY_BYTES, ScriptRequest, parse_script, script_reply};
+pub use words::counted;
 
 /// Longest line the Unix socket accepts, in bytes: the largest value and its escapes fit.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;

@@ -25,3 +25,6 @@ pub mod http;
 pub mod kademlia;
 pub mod sim;
 pub mod transfer;
+
+/// Target of log lines that tell of an end of trouble: shown by default, as warnings are.
+pub(crate) const NEWS: &str = "kad_actor::news";

@@ -21,7 +21,7 @@ use super::messages::{
 };
 use super::present;
 use crate::command::{
-    Command, CommandError, ErrorCode, HeldValues, KeyValues, Peers, Reply, Status, Stored,
+    Command, CommandError, ErrorCode, HeldValues, KeyValues, Peers, Reply, Status, Stored, counted,
     page_size,
 };
 use crate::content::FileName;
@@ -165,7 +165,8 @@ where
 
 fn nothing_found(links: &Links, what: &str, found: &Found) -> CommandError {
     if found.peers_asked > 0 {
-        let message = format!("{what:?} has no values: {} peers were asked", found.peers_asked);
+        let asked = counted(found.peers_asked, "peer");
+        let message = format!("{what:?} has no values: asked {asked}");
         return CommandError::new(ErrorCode::NotFound, message);
     }
     let bootstrap = &links.info.bootstrap;

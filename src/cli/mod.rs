@@ -172,7 +172,7 @@ fn one_line(error: &clap::Error, args: &[OsString]) -> String {
 fn init_logging(globals: &Globals) {
     let level = match globals.verbose {
         _ if globals.quiet => "error",
-        0 => "warn",
+        0 => "warn,kad_actor::news=info",
         1 => "warn,kad_actor=info",
         2 => "info,kad_actor=debug",
         _ => "trace",

@@ -16,7 +16,7 @@ use serde_json::Value;
 pub(super) use self::files::{downloaded, shares, transfer, transfers, variants};
 pub(super) use self::inside::{actors, trace};
 use super::output::printable;
-use crate::command::{Buckets, HeldValues, KeyValues, PeerEntry, Peers, Status};
+use crate::command::{Buckets, HeldValues, KeyValues, PeerEntry, Peers, Status, counted};
 
 /// Columns of the terminal; none where nothing needs to be cut.
 pub(super) type Width = Option<u16>;
@@ -167,8 +167,8 @@ pub(super) fn status(status: &Status, _: Width) -> String {
         ("socket", status.socket.display().to_string()),
         ("uptime", seconds(status.uptime_s)),
         ("ready", if status.ready { "yes" } else { "no: it knows no peer yet" }.to_owned()),
-        ("peers", format!("{} in {} buckets", status.peers, status.buckets)),
-        ("held", format!("{} values of {} keys", status.values, status.keys)),
+        ("peers", format!("{} in {}", status.peers, counted(status.buckets, "bucket"))),
+        ("held", format!("{} of {}", counted(status.values, "value"), counted(status.keys, "key"))),
         ("shares", status.shares.to_string()),
         ("downloads", status.downloads.to_string()),
         ("dialect", format!("{}, k = {}, alpha = {}", status.dialect, status.k, status.alpha)),

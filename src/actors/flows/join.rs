@@ -13,6 +13,7 @@ use super::memory::{self, remembered};
 use crate::actors::links::Links;
 use crate::actors::messages::Bootstrap;
 use crate::actors::panics;
+use crate::command::counted;
 use crate::config::BootstrapAddr;
 use crate::faults;
 
@@ -54,7 +55,7 @@ async fn rounds(links: Links) {
         let wait = match outcome {
             Ok(known) => {
                 if std::mem::take(&mut told) {
-                    log::warn!("the network is found: {known} peers");
+                    log::info!(target: crate::NEWS, "the network is found: {}", counted(known, "peer"));
                 }
                 retry = FIRST_RETRY;
                 LOOK_EVERY

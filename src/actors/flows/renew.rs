@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{address, ask, shares};
 use crate::actors::links::Links;
 use crate::actors::messages::{Rebase, ViewRouting};
+use crate::command::counted;
 
 /// How often a node whose address only peers can tell looks whether there are any.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,7 +32,8 @@ pub(in crate::actors) async fn renew(links: Links) {
     };
     let moved = ask(&links.rebase, Rebase { base: base.clone() }).await.unwrap_or_default();
     if !moved.is_empty() {
-        log::warn!("{} shares are published anew, under {base}", moved.len());
+        let shares = counted(moved.len(), "share");
+        log::info!(target: crate::NEWS, "published anew, under {base}: {shares}");
     }
     for shared in moved {
         if let Err(error) = shares::publish(&links, &shared).await {

@@ -111,11 +111,11 @@ pub(super) async fn go_on(links: Links, noted: Noted, command: Command) {
         };
         match tried {
             Ok(done) => {
-                log::warn!("{name:?} is downloaded: it had begun before the restart");
+                log::info!(target: crate::NEWS, "{name:?} is downloaded: it had begun before");
                 return drop(done);
             }
             Err(error) => {
-                log::warn!("{name:?}, begun before the restart: {error}");
+                log::warn!("{name:?}, begun before: {error}");
                 let may_come = matches!(
                     error.code,
                     ErrorCode::NoPeers | ErrorCode::NotFound | ErrorCode::SourcesFailed

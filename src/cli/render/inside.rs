@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::files::unknown;
 use super::{Width, seconds, span, table};
-use crate::command::{Actors, LookupTrace};
+use crate::command::{Actors, LookupTrace, counted};
 
 /// The actors.
 pub(in crate::cli) fn actors(all: &Actors, width: Width) -> String {
@@ -46,5 +46,6 @@ pub(in crate::cli) fn trace(trace: &LookupTrace, width: Width) -> String {
     // A holder may be asked twice, and is one peer all the same.
     let asked = trace.hops.iter().map(|hop| &hop.id).collect::<BTreeSet<_>>().len();
     let took = span(took_ms / 1e3);
-    format!("{hops}\n\n{target}: {values} values, {asked} peers asked in {took}")
+    let (values, asked) = (counted(*values, "value"), counted(asked, "peer"));
+    format!("{hops}\n\n{target}: {values}, {asked} asked in {took}")
 }

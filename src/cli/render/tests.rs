@@ -88,7 +88,7 @@ fn a_lookup_tells_how_long_each_took_and_counts_peers_once() {
     let text = trace(&LookupTrace { key, target, took_ms: 47.0, hops, values: 3 }, None);
     let second: Vec<&str> = text.lines().nth(2).unwrap().split_whitespace().collect();
     assert_eq!(second[1..5], ["40", "ms", "7", "ms"], "{text}");
-    assert!(text.ends_with("3 values, 1 peers asked in 47 ms"), "{text}");
+    assert!(text.ends_with("3 values, 1 peer asked in 47 ms"), "{text}");
 }
 
 #[test]
