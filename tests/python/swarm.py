@@ -76,7 +76,7 @@ async def serve(server_class, options):
     servers = []
     for _ in range(options.nodes):
         server = server_class(ksize=options.ksize)
-        await server.listen(0, interface="127.0.0.1")
+        await server.listen(options.port, interface=options.interface)
         servers.append(server)
     say(
         {
@@ -110,4 +110,6 @@ def main(server_class):
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--nodes", type=int, default=10)
     parser.add_argument("--ksize", type=int, default=20)
+    parser.add_argument("--interface", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="of a single node; 0 is any free one")
     asyncio.run(serve(server_class, parser.parse_args()))
