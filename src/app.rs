@@ -34,7 +34,7 @@ use crate::actors::panics::Panics;
 use crate::actors::supervisor::{Parts, Supervisor};
 use crate::command::Ready;
 use crate::config::Config;
-use crate::content::{Copies, Trees};
+use crate::content::{Changes, Copies, Trees};
 use crate::database::{CommitError, Database, DatabaseError};
 use crate::http::{self, Token};
 use crate::kademlia::Settings;
@@ -194,7 +194,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
     let udp = Rc::new(udp);
     let copies = Copies::new(config.data_dir.join(COPIES), config.disk_quota);
-    let trees = Trees::new(config.data_dir.join(TREES));
+    let (trees, changes) = (Trees::new(config.data_dir.join(TREES)), Changes::default());
     let panics_too = panics.clone();
     let parts = Parts {
         clock,
@@ -204,6 +204,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         quota_bytes,
         copies,
         trees: trees.clone(),
+        changes: changes.clone(),
         fetcher,
         ipc,
         panics: panics_too,
@@ -211,7 +212,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let (supervisor, links) = Supervisor::start(parts, info, database.clone(), shutdown.clone());
     let admin_listener = admin_listener.zip(token);
     let listeners = Listeners { files: files_listener, admin: admin_listener };
-    let public = (trees, config.serve_limit);
+    let public = (trees, changes, config.serve_limit);
     let servers = serve_http(listeners, public, &supervisor, &links, &panics)?;
 
     let files = format!("http://{listen}");
@@ -249,7 +250,7 @@ struct Listeners {
 /// Starts the file service and, if it is wanted, the admin API.
 fn serve_http(
     listeners: Listeners,
-    (trees, limit): (Trees, Option<NonZeroU64>),
+    (trees, changes, limit): (Trees, Changes, Option<NonZeroU64>),
     supervisor: &Addr<Supervisor>,
     links: &Links,
     panics: &Panics,
@@ -260,7 +261,7 @@ fn serve_http(
     };
     let listen = SocketAddr::V4(links.info.listen);
     let (find, withdraw) = (links.find_served.clone(), supervisor.clone().recipient());
-    let shared = Shared { find, withdraw, trees, limit };
+    let shared = Shared { find, withdraw, trees, changes, limit };
     let files = file_service::serve(listeners.files, shared, healths.http.clone())
         .map_err(|error| bind::refused("TCP", listen, bind::LISTEN, error))?;
     let mut servers = vec![files.handle()];

@@ -15,6 +15,7 @@ mod answer;
 mod body;
 mod connections;
 mod content;
+mod known;
 mod stream;
 mod throttle;
 
@@ -22,6 +23,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::Recipient;
@@ -38,6 +40,7 @@ use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpResponse};
 
 use self::connections::{Connections, cut_stalled};
+use self::known::Known;
 use self::stream::Stream;
 use self::throttle::Throttle;
 use super::link::Link;
@@ -45,7 +48,7 @@ use super::messages::{FindServed, Withdraw};
 use super::panics;
 use super::unread;
 use super::vitals::Health;
-use crate::content::{ContentHash, FileName, Trees};
+use crate::content::{Changes, ContentHash, FileName, Trees};
 use crate::faults;
 
 /// Threads that serve: two keep a fast network busy, and a slow disk stalls only half of them.
@@ -76,17 +79,31 @@ pub struct Shared {
     pub withdraw: Recipient<Withdraw>,
     /// The hash trees of what is served.
     pub trees: Trees,
+    /// Says when what is served has changed.
+    pub changes: Changes,
     /// Bytes a second that all answers together may take; none for as many as the network does.
     pub limit: Option<NonZeroU64>,
 }
 
 /// The same, for each worker.
-#[derive(Clone)]
 struct Links {
     find: Link<FindServed>,
     withdraw: Recipient<Withdraw>,
     trees: Trees,
     throttle: Option<Throttle>,
+    known: Known,
+}
+
+impl Links {
+    fn of(shared: &Shared, throttle: Option<Throttle>) -> Self {
+        Self {
+            find: shared.find.clone(),
+            withdraw: shared.withdraw.clone(),
+            trees: shared.trees.clone(),
+            throttle,
+            known: Known::new(shared.changes.clone()),
+        }
+    }
 }
 
 /// Serves what is shared on a bound listener, until the server is stopped by its handle. A request
@@ -94,9 +111,7 @@ struct Links {
 ///
 /// Must be called within an actix system; the server runs only while it is awaited or spawned.
 pub fn serve(listener: TcpListener, shared: Shared, health: Health) -> io::Result<Server> {
-    let Shared { find, withdraw, trees, limit } = shared;
-    let throttle = limit.map(|limit| Throttle::new(limit.get()));
-    let links = Links { find, withdraw, trees, throttle };
+    let throttle = shared.limit.map(|limit| Throttle::new(limit.get()));
     cut_stalled(&listener)?;
     let connections = Connections::new(listener.local_addr()?.ip().is_loopback());
     let builder = Server::build()
@@ -106,7 +121,8 @@ pub fn serve(listener: TcpListener, shared: Shared, health: Health) -> io::Resul
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
     let server = builder.listen("files", listener, move || {
-        let (links, health, stopping) = (links.clone(), health.clone(), stopping.clone());
+        let links = Rc::new(Links::of(&shared, throttle.clone()));
+        let (health, stopping) = (health.clone(), stopping.clone());
         let (connections, noted) = (connections.clone(), health.clone());
         // One service for every path, and the path as it came: a router would decode it first.
         let app = App::new().wrap(from_fn(unread::close)).default_service(fn_service(
@@ -189,7 +205,7 @@ async fn answer(links: &Links, request: ServiceRequest) -> ServiceResponse {
             response
         }
         Some(target) => {
-            let found = content::find(links, target).await;
+            let found = content::find(links, target, request.path()).await;
             found.map_or_else(std::convert::identity, |content| {
                 answer::respond(&request, content, links.throttle.as_ref())
             })

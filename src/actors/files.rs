@@ -29,7 +29,7 @@ use super::messages::{
 };
 use super::vitals::Vitals;
 use crate::command::CommandError;
-use crate::content::{ContentHash, Copies, Listed, ShareEntry, Shares, SharesFull, Trees};
+use crate::content::{Changes, ContentHash, Copies, Listed, ShareEntry, Shares, SharesFull, Trees};
 use crate::database::Database;
 use crate::faults;
 
@@ -43,6 +43,7 @@ pub struct FilesActor {
     shares: Shares,
     copies: Copies,
     trees: Trees,
+    changes: Changes,
     database: Database,
     served: Served,
     studies: Studies,
@@ -58,7 +59,10 @@ pub struct FilesActor {
 
 impl FilesActor {
     /// Serves what the database says.
-    pub fn new(database: Database, copies: Copies, trees: Trees) -> Self {
+    ///
+    /// `changes` outlives the actor.
+    pub fn new(database: Database, copies: Copies, trees: Trees, changes: Changes) -> Self {
+        changes.note();
         let shares = rows::load(&database);
         let stopping = CancellationToken::new();
         Self {
@@ -66,6 +70,7 @@ impl FilesActor {
             shares,
             copies,
             trees,
+            changes,
             database,
             served: Served::default(),
             keeper: None,
@@ -148,6 +153,7 @@ impl Handler<Unshare> for FilesActor {
     fn handle(&mut self, unshare: Unshare, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "Unshare");
         let removed = self.shares.remove(unshare.name.as_str());
+        self.changes.note();
         let keeper = self.keeper.clone();
         let committed = rows::commit(&self.database, unshare.name.as_str(), None);
         Box::pin(async move {
@@ -183,6 +189,7 @@ impl Handler<Rebase> for FilesActor {
     fn handle(&mut self, Rebase { base }: Rebase, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "Rebase");
         let moved = self.shares.rebase(&base);
+        self.changes.note();
         let shared = moved.into_iter().map(|(entry, earlier)| {
             let ShareEntry { name, verified, url, .. } = entry;
             rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
@@ -207,6 +214,7 @@ impl Handler<Withdraw> for FilesActor {
     fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) -> bool {
         faults::point("files", "Withdraw");
         let withdrawn = self.shares.withdraw(&withdraw.entry, withdraw.loss);
+        self.changes.note();
         if withdrawn {
             let ShareEntry { name, path, .. } = &withdraw.entry;
             let path = quoted(path);
@@ -246,6 +254,7 @@ impl Handler<Register> for FilesActor {
         faults::point("files", "Register");
         let (name, verified, url) = (entry.name.clone(), entry.verified, entry.url.clone());
         let replaced = self.shares.insert(entry)?.map(|listed| listed.entry);
+        self.changes.note();
         // Once more as it stands now, whatever came since it was committed.
         rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
         self.studies.add(name.clone());

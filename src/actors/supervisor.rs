@@ -29,7 +29,7 @@ use super::panics::Panics;
 use super::vitals::{Child, Ended};
 use crate::clock::Clock;
 use crate::command::{CommandError, Reply};
-use crate::content::{Copies, Trees};
+use crate::content::{Changes, Copies, Trees};
 use crate::database::Database;
 use crate::faults;
 use crate::kademlia::NodeId;
@@ -52,6 +52,8 @@ pub struct Parts {
     pub copies: Copies,
     /// The hash trees of what it shares.
     pub trees: Trees,
+    /// Says when what is served has changed.
+    pub changes: Changes,
     /// What downloads need to know; its seed is drawn for each.
     pub fetcher: FetcherConfig,
     /// The Unix socket.

@@ -4,6 +4,7 @@
 //! Always holds: a [`FileName`] is one harmless path component; a [`Verified`] was read whole.
 //! Never: talks to the network, or knows of the DHT.
 
+mod changes;
 mod copies;
 mod digest;
 mod hash;
@@ -14,6 +15,7 @@ mod stamp;
 mod tree;
 mod trees;
 
+pub use changes::Changes;
 pub use copies::{Copies, CopyError, NewCopy, copy_file};
 pub use digest::{Sha256Digest, study_file};
 pub use hash::{ContentHash, HASH_BYTES, HashError, Verified, hash_file};

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -30,64 +31,62 @@ const NEVER_CHANGES: HeaderValue = HeaderValue::from_static("public, max-age=315
 /// What a download has grows by the second.
 const GROWS: HeaderValue = HeaderValue::from_static("no-store");
 
+/// Saved, under whatever name.
+const NAMELESS: HeaderValue = HeaderValue::from_static("attachment");
+
 const DIGEST: HeaderName = HeaderName::from_static("digest");
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 /// The content, or the answer that says why there is none.
-pub(super) async fn find(links: &Links, target: Target) -> Result<Representation, HttpResponse> {
+pub(super) async fn find(
+    links: &Links,
+    target: Target,
+    path: &str,
+) -> Result<Representation, HttpResponse> {
+    let now = links.known.moment();
+    if let Some(share) = links.known.find(path, now) {
+        return share_of(links, &target, &share).await;
+    }
     let wanted = match &target {
         Target::Name(name) => Wanted::Name(name.as_str().to_owned()),
         Target::Blob(hash) | Target::Tree(hash) | Target::Have(hash) => Wanted::Content(*hash),
     };
-    let blob = match links.find.send(FindServed(wanted)).await {
-        Ok(Some(blob)) => blob,
-        Ok(None) => return Err(refusal(StatusCode::NOT_FOUND, "not found")),
-        Err(_) => return Err(unavailable()),
-    };
-    match (target, blob) {
-        (Target::Name(name), Blob::Share(share)) => {
-            let kind = [
-                (header::CONTENT_DISPOSITION, attachment(&name)),
-                (header::CACHE_CONTROL, Some(MAY_CHANGE)),
-            ];
-            shared(links, *share, mime_of(&name), kind).await
+    match links.find.send(FindServed(wanted)).await {
+        Ok(Some(Blob::Share(share))) => {
+            let share = Rc::new(*share);
+            links.known.remember(path, &share, now);
+            share_of(links, &target, &share).await
         }
-        (Target::Blob(_), Blob::Share(share)) => {
-            let kind = [
-                (header::CONTENT_DISPOSITION, Some(HeaderValue::from_static("attachment"))),
-                (header::CACHE_CONTROL, Some(NEVER_CHANGES)),
-            ];
-            shared(links, *share, mime::APPLICATION_OCTET_STREAM, kind).await
+        Ok(Some(Blob::Pieces(offer))) => {
+            pieces_of(&target, *offer).ok_or_else(|| refusal(StatusCode::NOT_FOUND, "not found"))
         }
-        (Target::Blob(_) | Target::Name(_), Blob::Pieces(offer)) => {
-            pieces(*offer).ok_or_else(|| refusal(StatusCode::NOT_FOUND, "not found"))
-        }
-        (Target::Tree(_), Blob::Share(share)) => tree(links, share.entry).await,
-        (Target::Tree(hash), Blob::Pieces(offer)) => {
-            Ok(tree_of(hash, in_memory(offer.tree.encode())))
-        }
-        (Target::Have(hash), Blob::Share(share)) => {
-            Ok(have_of(hash, &Have::all(share.entry.verified.size())))
-        }
-        (Target::Have(hash), Blob::Pieces(offer)) => Ok(have_of(hash, &offer.have)),
+        Ok(None) => Err(refusal(StatusCode::NOT_FOUND, "not found")),
+        Err(_) => Err(unavailable()),
     }
 }
 
-async fn shared(
+/// What is wanted of a share.
+async fn share_of(
     links: &Links,
-    share: ServedShare,
-    mime: Mime,
-    kind: [(HeaderName, Option<HeaderValue>); 2],
+    target: &Target,
+    share: &ServedShare,
 ) -> Result<Representation, HttpResponse> {
-    let ServedShare { entry, sha256, mirrors } = share;
-    let (hash, size) = (entry.verified.hash(), entry.verified.size());
-    let file = open(links, entry).await?;
-    let mut headers: Vec<_> =
-        kind.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    if let Some(sha256) = sha256 {
+    let (mime, disposition, caching) = match target {
+        Target::Tree(_) => return tree(links, &share.entry).await,
+        Target::Have(hash) => {
+            return Ok(have_of(*hash, &Have::all(share.entry.verified.size())));
+        }
+        Target::Name(name) => (mime_of(name), attachment(name), MAY_CHANGE),
+        Target::Blob(_) => (mime::APPLICATION_OCTET_STREAM, Some(NAMELESS), NEVER_CHANGES),
+    };
+    let (hash, size) = (share.entry.verified.hash(), share.entry.verified.size());
+    let file = open(links, &share.entry).await?;
+    let mut headers = vec![(header::CACHE_CONTROL, caching)];
+    headers.extend(disposition.map(|it| (header::CONTENT_DISPOSITION, it)));
+    if let Some(sha256) = share.sha256 {
         headers.extend(digests(&sha256));
         // Without a digest, a tool that reads from several could not tell what is right.
-        headers.extend(links_to(&mirrors));
+        headers.extend(links_to(&share.mirrors));
     }
     Ok(Representation {
         source: Source::File(file),
@@ -99,25 +98,31 @@ async fn shared(
     })
 }
 
-/// What a download under way has, unless it has just ended. It grows in one file, each piece at its place.
-fn pieces(offer: OfferPieces) -> Option<Representation> {
+/// What is wanted of a download under way, unless that has just ended. It grows in one file, each
+/// piece at its place.
+fn pieces_of(target: &Target, offer: OfferPieces) -> Option<Representation> {
     let OfferPieces { tree, file, have } = offer;
     let file = file.upgrade()?;
-    Some(Representation {
-        source: Source::File(file),
-        size: tree.size(),
-        entity_tag: EntityTag::new_strong(tree.root().to_string()),
-        mime: mime::APPLICATION_OCTET_STREAM,
-        headers: vec![
-            (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment")),
-            (header::CACHE_CONTROL, NEVER_CHANGES),
-        ],
-        have: Some(have),
+    Some(match target {
+        Target::Name(_) => return None,
+        Target::Tree(hash) => tree_of(*hash, in_memory(tree.encode())),
+        Target::Have(hash) => have_of(*hash, &have),
+        Target::Blob(hash) => Representation {
+            source: Source::File(file),
+            size: tree.size(),
+            entity_tag: EntityTag::new_strong(hash.to_string()),
+            mime: mime::APPLICATION_OCTET_STREAM,
+            headers: vec![
+                (header::CONTENT_DISPOSITION, NAMELESS),
+                (header::CACHE_CONTROL, NEVER_CHANGES),
+            ],
+            have: Some(have),
+        },
     })
 }
 
 /// The tree of a share. One that is missing is made meanwhile.
-async fn tree(links: &Links, entry: ShareEntry) -> Result<Representation, HttpResponse> {
+async fn tree(links: &Links, entry: &ShareEntry) -> Result<Representation, HttpResponse> {
     let verified = entry.verified;
     let (hash, size) = (verified.hash(), verified.size());
     if !Trees::are_kept_for(size) {
@@ -177,10 +182,11 @@ fn have_of(hash: ContentHash, have: &Have) -> Representation {
 
 /// Opens a share: at once if the kernel knows the way by heart, else off this thread, since a disk
 /// or a file server may take its time.
-async fn open(links: &Links, entry: ShareEntry) -> Result<Arc<File>, HttpResponse> {
+async fn open(links: &Links, entry: &ShareEntry) -> Result<Arc<File>, HttpResponse> {
     if let Some(file) = entry.open_cached() {
         return Ok(Arc::new(file));
     }
+    let entry = entry.clone();
     let opened = web::block(move || {
         let file = entry.open();
         (entry, file)

@@ -105,13 +105,14 @@ impl Handler<TellMirrors> for FilesActor {
         faults::point("files", "TellMirrors");
         let mirrors = &mut self.served.mirrors;
         mirrors.remove(&hash);
-        if urls.is_empty() || self.shares.find_content(hash).is_none() {
-            return;
-        }
-        if mirrors.len() >= MAX_MIRRORED {
+        let is_told = !urls.is_empty() && self.shares.find_content(hash).is_some();
+        if is_told && mirrors.len() >= MAX_MIRRORED {
             // Whose place it takes doesn't matter: who is asked for is told again.
             mirrors.pop_first();
         }
-        mirrors.insert(hash, urls.into());
+        if is_told {
+            mirrors.insert(hash, urls.into());
+        }
+        self.changes.note();
     }
 }

@@ -114,7 +114,9 @@ impl Handler<Study> for FilesActor {
     fn handle(&mut self, Study(studied): Study, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "Study");
         if let Some(Studied { hash, sha256 }) = studied {
-            for name in self.shares.tell_sha256(hash, sha256) {
+            let names = self.shares.tell_sha256(hash, sha256);
+            self.changes.note();
+            for name in names {
                 rows::write_behind(
                     &self.database,
                     name.as_str(),

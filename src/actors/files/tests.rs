@@ -25,7 +25,8 @@ use crate::content::{FileName, Loss, OpenError};
 fn start() -> Addr<FilesActor> {
     // Where nothing can be written: what these tests share lies elsewhere.
     let trees = Trees::new("/proc/none".into());
-    FilesActor::new(database(), Copies::new("/proc/none".into(), None), trees).start()
+    FilesActor::new(database(), Copies::new("/proc/none".into(), None), trees, Changes::default())
+        .start()
 }
 
 fn share(path: impl Into<PathBuf>) -> Share {
@@ -240,8 +241,13 @@ async fn one_that_waits_for_its_turn_can_be_cancelled_too() {
 fn with_copies(quota: u64) -> (TempDir, Copies, Addr<FilesActor>) {
     let dir = TempDir::new().unwrap();
     let copies = Copies::new(dir.path().join("copies"), Some(quota));
-    let files =
-        FilesActor::new(database(), copies.clone(), Trees::new("/proc/none".into())).start();
+    let files = FilesActor::new(
+        database(),
+        copies.clone(),
+        Trees::new("/proc/none".into()),
+        Changes::default(),
+    )
+    .start();
     (dir, copies, files)
 }
 

@@ -65,7 +65,8 @@ impl Supervisor {
 
     fn build_files(&self, vitals: Vitals) {
         let (copies, trees) = (self.parts.copies.clone(), self.parts.trees.clone());
-        let mut files = FilesActor::new(self.links.database.clone(), copies, trees);
+        let mut files =
+            FilesActor::new(self.links.database.clone(), copies, trees, self.parts.changes.clone());
         files.vitals = vitals;
         let files = files.start();
         self.links.share.lead_to(&files);
