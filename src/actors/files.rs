@@ -10,6 +10,8 @@
 mod job;
 mod keeper;
 mod rows;
+mod served;
+mod study;
 
 use std::sync::Arc;
 
@@ -20,12 +22,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::job::{Job, Prepared, name_of, quoted, receive, refused};
 use self::keeper::Keeper;
+use self::served::Served;
+use self::study::Studies;
 use super::messages::{
     CountShares, FindShare, ListShares, Rebase, Share, ShareStream, Shared, Unshare, Withdraw,
 };
 use super::vitals::Vitals;
 use crate::command::CommandError;
-use crate::content::{ContentHash, Copies, Listed, ShareEntry, Shares, SharesFull};
+use crate::content::{Changes, ContentHash, Copies, Listed, ShareEntry, Shares, SharesFull, Trees};
 use crate::database::Database;
 use crate::faults;
 
@@ -38,7 +42,11 @@ const MAX_HASHING: usize = 2;
 pub struct FilesActor {
     shares: Shares,
     copies: Copies,
+    trees: Trees,
+    changes: Changes,
     database: Database,
+    served: Served,
+    studies: Studies,
     /// There from `started()` on.
     keeper: Option<Keeper>,
     hashing: Arc<Semaphore>,
@@ -51,12 +59,20 @@ pub struct FilesActor {
 
 impl FilesActor {
     /// Serves what the database says.
-    pub fn new(database: Database, copies: Copies) -> Self {
+    ///
+    /// `changes` outlives the actor.
+    pub fn new(database: Database, copies: Copies, trees: Trees, changes: Changes) -> Self {
+        changes.note();
+        let shares = rows::load(&database);
         let stopping = CancellationToken::new();
         Self {
-            shares: rows::load(&database),
+            studies: Studies::of(&shares),
+            shares,
             copies,
+            trees,
+            changes,
             database,
+            served: Served::default(),
             keeper: None,
             hashing: Arc::new(Semaphore::new(MAX_HASHING)),
             _stop_with_actor: stopping.clone().drop_guard(),
@@ -71,9 +87,11 @@ impl Actor for FilesActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let needed = self.shares.copies().map(|listed| listed.entry.verified.hash()).collect();
+        let shared = self.shares.contents();
         let actor = ctx.address().downgrade();
-        self.keeper =
-            Some(Keeper::start(self.copies.clone(), needed, actor, self.database.clone()));
+        let folders = (self.copies.clone(), self.trees.clone());
+        self.studies.start(actor.clone(), self.trees.clone(), self.stopping.clone());
+        self.keeper = Some(Keeper::start(folders, needed, shared, actor, self.database.clone()));
     }
 }
 
@@ -96,6 +114,7 @@ impl Handler<Share> for FilesActor {
                 name: name.clone(),
                 base: share.base.clone(),
                 verified: share.verified,
+                tree: share.tree,
                 keeping: share.keeping,
                 copies: keeper.copies().await,
                 events: share.events,
@@ -134,6 +153,7 @@ impl Handler<Unshare> for FilesActor {
     fn handle(&mut self, unshare: Unshare, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "Unshare");
         let removed = self.shares.remove(unshare.name.as_str());
+        self.changes.note();
         let keeper = self.keeper.clone();
         let committed = rows::commit(&self.database, unshare.name.as_str(), None);
         Box::pin(async move {
@@ -169,6 +189,7 @@ impl Handler<Rebase> for FilesActor {
     fn handle(&mut self, Rebase { base }: Rebase, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "Rebase");
         let moved = self.shares.rebase(&base);
+        self.changes.note();
         let shared = moved.into_iter().map(|(entry, earlier)| {
             let ShareEntry { name, verified, url, .. } = entry;
             rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
@@ -193,6 +214,7 @@ impl Handler<Withdraw> for FilesActor {
     fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) -> bool {
         faults::point("files", "Withdraw");
         let withdrawn = self.shares.withdraw(&withdraw.entry, withdraw.loss);
+        self.changes.note();
         if withdrawn {
             let ShareEntry { name, path, .. } = &withdraw.entry;
             let path = quoted(path);
@@ -232,25 +254,39 @@ impl Handler<Register> for FilesActor {
         faults::point("files", "Register");
         let (name, verified, url) = (entry.name.clone(), entry.verified, entry.url.clone());
         let replaced = self.shares.insert(entry)?.map(|listed| listed.entry);
+        self.changes.note();
         // Once more as it stands now, whatever came since it was committed.
         rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
+        self.studies.add(name.clone());
+        self.served.want_mirrors(verified.hash());
         let earlier = replaced.as_ref().map(|entry| entry.url.clone());
         let replaced_url = earlier.filter(|earlier| *earlier != url);
         Ok(Registered { shared: Shared { name, verified, url, replaced_url }, replaced })
     }
 }
 
-/// From the actor to itself: a share, served or not, whose copy has this content.
+/// From the actor to itself: what is still needed of a content.
 #[derive(Debug, Message)]
-#[rtype(result = "Option<Listed>")]
+#[rtype(result = "Kept")]
 struct FindCopy(ContentHash);
 
+/// Answer to [`FindCopy`].
+#[derive(Debug)]
+struct Kept {
+    /// A share, served or not, whose copy has the content.
+    copy: Option<Listed>,
+    /// Whether any share, served or not, has it.
+    is_shared: bool,
+}
+
 impl Handler<FindCopy> for FilesActor {
-    type Result = Option<Listed>;
+    type Result = MessageResult<FindCopy>;
 
     fn handle(&mut self, FindCopy(hash): FindCopy, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "FindCopy");
-        self.shares.find_copy(hash).cloned()
+        let copy = self.shares.find_copy(hash).cloned();
+        let is_shared = self.shares.of_content(hash).next().is_some();
+        MessageResult(Kept { copy, is_shared })
     }
 }
 

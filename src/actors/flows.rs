@@ -8,6 +8,7 @@ mod downloads;
 mod join;
 mod lookup;
 mod memory;
+mod mirrors;
 mod reach;
 mod renew;
 mod resume;
@@ -29,6 +30,7 @@ use crate::kademlia::{Key, Value, wire::MAX_VALUE_BYTES};
 
 pub(super) use join::stay_joined;
 pub(super) use memory::remembered;
+pub(super) use mirrors::mirrors;
 pub(super) use renew::renew;
 pub(super) use resume::resume;
 pub(super) use shares::withdraw;

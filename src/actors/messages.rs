@@ -3,6 +3,7 @@
 //! Always holds: a message says what is wanted, its result says what came of it, and both are
 //! plain data. Never: carries behaviour, or an actor's address.
 
+mod blobs;
 mod downloads;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -14,13 +15,16 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use blobs::{
+    Blob, FindServed, OFFER_EVERY, OfferPieces, ServedShare, TellMirrors, Wanted, WantedMirrors,
+};
 pub use downloads::{
     CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, Probe, Probed, Settle,
     Target,
 };
 
 use crate::command::{Buckets, Command, CommandError, Event, HeldEntry, PeerEntry, Reply};
-use crate::content::{FileName, Listed, Loss, ShareEntry, Verified};
+use crate::content::{FileName, Listed, Loss, ShareEntry, Tree, Verified};
 use crate::kademlia::{Held, Hop, Key, Place, StoreReply, StoreRequest, Value};
 
 /// Events wait here for a slow reader; more are dropped, since only the newest matters.
@@ -264,6 +268,8 @@ pub struct Share {
     pub base: String,
     /// What a download has just verified; hashed here when absent.
     pub verified: Option<Verified>,
+    /// The tree of that, if it is at hand: the content need not be read once more for it.
+    pub tree: Option<Tree>,
     /// Where its content is to lie.
     pub keeping: Keeping,
     /// Hashing progress goes here.
@@ -304,7 +310,7 @@ pub struct Shared {
 #[rtype(result = "usize")]
 pub struct CountShares;
 
-/// Open the file of a share. Sent by the workers of the public HTTP service.
+/// The share of a name, if it is served.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<ShareEntry>")]
 pub struct FindShare {

@@ -13,7 +13,7 @@ use kad_actor::actors::link::{Link, Load};
 use kad_actor::actors::messages::{EventSink, Keeping, Share, Shared};
 use kad_actor::actors::vitals::Health;
 use kad_actor::clock::Clock;
-use kad_actor::content::{Copies, FileName};
+use kad_actor::content::{Changes, Copies, FileName, Trees};
 use kad_actor::database::Database;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -45,12 +45,15 @@ impl Service {
         let temporary = TempDir::new().unwrap();
         let copies = Copies::new(temporary.path().join("copies"), None);
         let database = Database::open(&temporary.path().join("state.redb")).unwrap();
-        let files = FilesActor::new(database, copies).start();
+        let changes = Changes::default();
+        let trees = Trees::new(temporary.path().join("trees"));
+        let files = FilesActor::new(database, copies, trees.clone(), changes.clone()).start();
         let find = Link::new(&Load::new(64));
         find.lead_to(&files);
         let withdraw = files.clone().recipient();
         let health = Health::new("http", Clock::start());
-        let server = file_service::serve(listener, find, withdraw, health).unwrap();
+        let shared = file_service::Shared { find, withdraw, trees, changes, limit: None };
+        let server = file_service::serve(listener, shared, health).unwrap();
         let handle = server.handle();
         actix::spawn(server);
         let dir = temporary.path().canonicalize().unwrap();
@@ -68,6 +71,7 @@ impl Service {
             name: Some(FileName::parse(name).unwrap()),
             base: format!("http://{}", self.address),
             verified: None,
+            tree: None,
             keeping: Keeping::InPlace,
             events: EventSink::none(),
             cancel: CancellationToken::new(),

@@ -24,7 +24,9 @@ use crate::content::{FileName, Loss, OpenError};
 
 fn start() -> Addr<FilesActor> {
     // Where nothing can be written: what these tests share lies elsewhere.
-    FilesActor::new(database(), Copies::new("/proc/none".into(), None)).start()
+    let trees = Trees::new("/proc/none".into());
+    FilesActor::new(database(), Copies::new("/proc/none".into(), None), trees, Changes::default())
+        .start()
 }
 
 fn share(path: impl Into<PathBuf>) -> Share {
@@ -33,6 +35,7 @@ fn share(path: impl Into<PathBuf>) -> Share {
         name: None,
         base: "http://10.0.0.1:8468".to_owned(),
         verified: None,
+        tree: None,
         keeping: Keeping::InPlace,
         events: EventSink::none(),
         cancel: CancellationToken::new(),
@@ -137,6 +140,7 @@ async fn a_file_that_may_not_be_read_is_denied() {
             name: FileName::parse("secret").unwrap(),
             base: String::new(),
             verified: None,
+            tree: None,
             keeping: Keeping::InPlace,
             copies: Copies::new(PathBuf::new(), None),
             events: EventSink::none(),
@@ -237,7 +241,13 @@ async fn one_that_waits_for_its_turn_can_be_cancelled_too() {
 fn with_copies(quota: u64) -> (TempDir, Copies, Addr<FilesActor>) {
     let dir = TempDir::new().unwrap();
     let copies = Copies::new(dir.path().join("copies"), Some(quota));
-    let files = FilesActor::new(database(), copies.clone()).start();
+    let files = FilesActor::new(
+        database(),
+        copies.clone(),
+        Trees::new("/proc/none".into()),
+        Changes::default(),
+    )
+    .start();
     (dir, copies, files)
 }
 

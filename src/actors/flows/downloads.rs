@@ -271,6 +271,7 @@ async fn become_source(
             name: Some(order.name.clone()),
             base: address::published_base(links).await?,
             verified: Some(fetched.verified),
+            tree: fetched.tree.clone(),
             keeping: if passing { Keeping::Move } else { Keeping::InPlace },
             events: order.events.clone(),
             cancel: order.cancel.clone(),
@@ -287,7 +288,10 @@ async fn become_source(
 }
 
 /// The URLs of a name, newest first.
-async fn providers(links: &Links, name: &FileName) -> Result<Vec<ProviderUrl>, CommandError> {
+pub(super) async fn providers(
+    links: &Links,
+    name: &FileName,
+) -> Result<Vec<ProviderUrl>, CommandError> {
     let found = ask(&links.get, Get { key: Key::of_name(name.as_str()) }).await??;
     if found.values.is_empty() {
         return Err(nothing_found(links, name.as_str(), &found));

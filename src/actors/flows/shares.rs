@@ -40,7 +40,8 @@ pub(super) async fn upload(
     // Before the file is read: without an address all that would be in vain.
     let base = address::published_base(links).await?;
     let (events, cancel) = (execute.events.clone(), execute.cancel.clone());
-    let share = Share { path, name, base: base.clone(), verified: None, keeping, events, cancel };
+    let (verified, tree) = (None, None);
+    let share = Share { path, name, base: base.clone(), verified, tree, keeping, events, cancel };
     let shared = ask(&links.share, share).await??;
     uploaded(links, shared, &base).await
 }
@@ -167,7 +168,7 @@ fn losses(shares: &[Listed]) -> Vec<Option<Loss>> {
     shares.iter().map(look).collect()
 }
 
-fn report(Listed { entry, loss }: Listed) -> ShareReport {
+fn report(Listed { entry, loss, .. }: Listed) -> ShareReport {
     ShareReport {
         name: entry.name.to_string(),
         path: entry.path,

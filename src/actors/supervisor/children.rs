@@ -64,7 +64,9 @@ impl Supervisor {
     }
 
     fn build_files(&self, vitals: Vitals) {
-        let mut files = FilesActor::new(self.links.database.clone(), self.parts.copies.clone());
+        let (copies, trees) = (self.parts.copies.clone(), self.parts.trees.clone());
+        let mut files =
+            FilesActor::new(self.links.database.clone(), copies, trees, self.parts.changes.clone());
         files.vitals = vitals;
         let files = files.start();
         self.links.share.lead_to(&files);
@@ -74,6 +76,10 @@ impl Supervisor {
         self.links.list_shares.lead_to(&files);
         self.links.count_shares.lead_to(&files);
         self.links.find_share.lead_to(&files);
+        self.links.find_served.lead_to(&files);
+        self.links.offer_pieces.lead_to(&files);
+        self.links.wanted_mirrors.lead_to(&files);
+        self.links.tell_mirrors.lead_to(&files);
         self.links.withdraw.lead_to(&files);
     }
 

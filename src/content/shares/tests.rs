@@ -36,7 +36,7 @@ fn a_name_leads_to_what_was_shared_last() {
     let (first, second) = (entry(&a, "x"), entry(&b, "x"));
     let mut shares = Shares::new();
     assert_eq!(shares.insert(first.clone()), Ok(None));
-    let replaced = Listed { entry: first.clone(), loss: None };
+    let replaced = Listed { entry: first.clone(), loss: None, sha256: None };
     assert_eq!(shares.insert(second.clone()), Ok(Some(replaced)));
     assert_eq!((shares.find("x"), shares.len()), (Some(&second), 1));
     assert!(!shares.withdraw(&first, Loss::Gone), "an outdated report takes nothing away");
@@ -89,7 +89,7 @@ fn the_number_of_shares_is_bounded() {
     assert_eq!(shares.insert(named(MAX_SHARES)), Err(SharesFull));
     assert_eq!(
         shares.insert(named(0)),
-        Ok(Some(Listed { entry: named(0), loss: None })),
+        Ok(Some(Listed { entry: named(0), loss: None, sha256: None })),
         "a replacement needs no room"
     );
 }
@@ -186,7 +186,8 @@ fn a_file_that_changes_once_while_it_is_hashed_is_hashed_again() {
             }
             ControlFlow::Continue(())
         });
-        let (verified, stamp) = hashed.unwrap().unwrap();
+        let Hashed { verified, stamp, tree } = hashed.unwrap().unwrap();
+        assert_eq!(tree.root(), verified.hash());
         let content = fs::read(&path).unwrap();
         assert_eq!(verified.hash().as_bytes(), blake3::hash(&content).as_bytes());
         assert_eq!((stamp, verified.size()), (entry(&path, "a").stamp, content.len() as u64));
