@@ -69,7 +69,8 @@ impl Download<'_> {
             return Ok(());
         };
         let url = source.provider().request_url().clone();
-        let ask = Ask { offset: attempt.offset, if_range: attempt.if_range.clone() };
+        let (offset, if_range) = (attempt.offset, attempt.if_range.clone());
+        let ask = Ask { offset, if_range, ..Ask::default() };
         let answer = self.http.get(&url, &ask).await;
         match answer {
             Err(failure) => self.plan.failed(failure),
