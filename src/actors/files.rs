@@ -96,6 +96,7 @@ impl Handler<Share> for FilesActor {
                 name: name.clone(),
                 base: share.base.clone(),
                 verified: share.verified,
+                tree: share.tree,
                 keeping: share.keeping,
                 copies: keeper.copies().await,
                 events: share.events,

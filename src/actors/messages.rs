@@ -3,6 +3,7 @@
 //! Always holds: a message says what is wanted, its result says what came of it, and both are
 //! plain data. Never: carries behaviour, or an actor's address.
 
+mod blobs;
 mod downloads;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -14,13 +15,14 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use blobs::{Blob, FindBlob, OFFER_EVERY, OfferPieces};
 pub use downloads::{
     CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, Probe, Probed, Settle,
     Target,
 };
 
 use crate::command::{Buckets, Command, CommandError, Event, HeldEntry, PeerEntry, Reply};
-use crate::content::{FileName, Listed, Loss, ShareEntry, Verified};
+use crate::content::{FileName, Listed, Loss, ShareEntry, Tree, Verified};
 use crate::kademlia::{Held, Hop, Key, Place, StoreReply, StoreRequest, Value};
 
 /// Events wait here for a slow reader; more are dropped, since only the newest matters.
@@ -264,6 +266,8 @@ pub struct Share {
     pub base: String,
     /// What a download has just verified; hashed here when absent.
     pub verified: Option<Verified>,
+    /// The tree of that, if it is at hand: the content need not be read once more for it.
+    pub tree: Option<Tree>,
     /// Where its content is to lie.
     pub keeping: Keeping,
     /// Hashing progress goes here.

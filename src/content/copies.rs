@@ -19,7 +19,8 @@ use rustix::fs::ioctl_ficlone;
 use thiserror::Error;
 
 use super::{
-    ContentHash, ContentHasher, FileStamp, OpenError, ShareEntry, Verified, hash_file, open_regular,
+    ContentHash, ContentHasher, FileStamp, OpenError, ShareEntry, Tree, Verified, hash_file,
+    open_regular,
 };
 
 /// Bytes copied at once, as in hashing.
@@ -105,9 +106,14 @@ impl Copies {
         Ok(NewCopy { copies: self.clone(), path, file, hasher, cloned: None, reserved: 0 })
     }
 
-    /// Makes a file of the node's own, with content that is proven, a copy. It lies on the same file
-    /// system. Blocks.
-    pub fn adopt(&self, path: PathBuf, verified: Verified) -> Result<NewCopy, CopyError> {
+    /// Makes a file of the node's own, with content that is proven, a copy; with the tree of that, if
+    /// it is at hand. It lies on the same file system. Blocks.
+    pub fn adopt(
+        &self,
+        path: PathBuf,
+        verified: Verified,
+        tree: Option<Tree>,
+    ) -> Result<NewCopy, CopyError> {
         let (file, stamp) = open_regular(&path).map_err(CopyError::Source)?;
         if stamp.size != verified.size() {
             return Err(CopyError::Source(OpenError::Changed));
@@ -116,7 +122,7 @@ impl Copies {
         self.reserve(stamp.size)?;
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
         let (copies, hasher, reserved) = (self.clone(), ContentHasher::new(), stamp.size);
-        Ok(NewCopy { copies, path, file, hasher, cloned: Some(verified), reserved })
+        Ok(NewCopy { copies, path, file, hasher, cloned: Some((verified, tree)), reserved })
     }
 
     /// Removes the copy of a content, which no share needs any more. Blocks.
@@ -155,7 +161,7 @@ pub struct NewCopy {
     file: File,
     hasher: ContentHasher,
     /// What is in it, where it did not come through the hasher.
-    cloned: Option<Verified>,
+    cloned: Option<(Verified, Option<Tree>)>,
     /// Bytes of the quota that are its own.
     reserved: u64,
 }
@@ -190,8 +196,8 @@ impl NewCopy {
             })?;
             let (_, after) = open_regular(path).map_err(CopyError::Source)?;
             match copied {
-                Some(verified) if after == before && verified.size() == before.size => {
-                    self.cloned = Some(verified);
+                Some((verified, tree)) if after == before && verified.size() == before.size => {
+                    self.cloned = Some((verified, Some(tree)));
                     return Ok(true);
                 }
                 None if !outgrown => return Ok(false),
@@ -203,7 +209,15 @@ impl NewCopy {
 
     /// What it holds.
     pub fn verified(&self) -> Verified {
-        self.cloned.unwrap_or_else(|| self.hasher.finish())
+        self.cloned.as_ref().map_or_else(|| self.hasher.finish(), |(verified, _)| *verified)
+    }
+
+    /// The tree of that, if it is known.
+    pub fn tree(&self) -> Option<Tree> {
+        match &self.cloned {
+            Some((_, tree)) => tree.clone(),
+            None => Some(self.hasher.finish_tree().1),
+        }
     }
 
     /// Gives it its name, and says where it is. `kept` is a share of the same content by a copy: if
@@ -250,7 +264,7 @@ pub fn copy_file(
     source: &File,
     target: &File,
     mut progress: impl FnMut(u64) -> ControlFlow<()>,
-) -> io::Result<Option<Verified>> {
+) -> io::Result<Option<(Verified, Tree)>> {
     if ioctl_ficlone(target, source).is_ok() {
         return hash_file(target, progress);
     }
@@ -258,7 +272,7 @@ pub fn copy_file(
     let mut buffer = vec![0; COPY_BYTES];
     loop {
         let read = match source.read_at(&mut buffer, hasher.size()) {
-            Ok(0) => return Ok(Some(hasher.finish())),
+            Ok(0) => return Ok(Some(hasher.finish_tree())),
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),

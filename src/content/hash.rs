@@ -12,12 +12,14 @@ use std::os::unix::fs::FileExt;
 
 use thiserror::Error;
 
+use super::tree::{ContentHasher, Tree};
+
 /// Bytes of a BLAKE3 hash.
 pub const HASH_BYTES: usize = 32;
 
 /// Bytes read at once: large enough for BLAKE3's widest lanes and few system calls, small enough
 /// that a slow disk still reports progress.
-const READ_BYTES: usize = 1024 * 1024;
+pub(super) const READ_BYTES: usize = 1024 * 1024;
 
 /// Text that is no content hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -67,6 +69,11 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// What was read and hashed whole.
+    pub(super) const fn read(hash: ContentHash, size: u64) -> Self {
+        Self { hash, size }
+    }
+
     /// What an earlier run of this node read; the stamp of its file says whether that still holds.
     pub(super) const fn recorded(hash: ContentHash, size: u64) -> Self {
         Self { hash, size }
@@ -83,49 +90,20 @@ impl Verified {
     }
 }
 
-/// Hashes a content as its bytes pass by.
-#[derive(Debug, Clone, Default)]
-pub struct ContentHasher {
-    hasher: blake3::Hasher,
-    size: u64,
-}
-
-impl ContentHasher {
-    /// An empty content so far.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.size += bytes.len() as u64;
-    }
-
-    /// Bytes so far.
-    pub const fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// The content is whole.
-    pub fn finish(&self) -> Verified {
-        Verified { hash: ContentHash(*self.hasher.finalize().as_bytes()), size: self.size }
-    }
-}
-
-/// Reads a whole file and hashes it, from its start whatever its cursor says. `progress` is told
+/// Reads a whole file and hashes it, from its start whatever its cursor says; gives its tree, too.
+/// `progress` is told
 /// the bytes so far after each read; when it breaks, so does the hashing: the result is `None`.
 ///
 /// Blocks: belongs on a blocking thread.
 pub fn hash_file(
     file: &File,
     mut progress: impl FnMut(u64) -> ControlFlow<()>,
-) -> io::Result<Option<Verified>> {
+) -> io::Result<Option<(Verified, Tree)>> {
     let mut hasher = ContentHasher::new();
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let read = match file.read_at(&mut buffer, hasher.size()) {
-            Ok(0) => return Ok(Some(hasher.finish())),
+            Ok(0) => return Ok(Some(hasher.finish_tree())),
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
@@ -153,7 +131,8 @@ mod tests {
             seen.push(bytes);
             ControlFlow::Continue(())
         });
-        let verified = verified.unwrap().unwrap();
+        let (verified, tree) = verified.unwrap().unwrap();
+        assert_eq!(tree.root(), verified.hash());
         let expected = ContentHash::new(*blake3::hash(&content).as_bytes());
         assert_eq!((verified.hash(), verified.size()), (expected, content.len() as u64));
         assert_eq!(seen, [READ_BYTES as u64, content.len() as u64]);
@@ -163,7 +142,7 @@ mod tests {
     #[test]
     fn the_hash_of_nothing_is_the_known_one() {
         let file = tempfile::tempfile().unwrap();
-        let verified = hash_file(&file, |_| ControlFlow::Continue(())).unwrap().unwrap();
+        let (verified, _) = hash_file(&file, |_| ControlFlow::Continue(())).unwrap().unwrap();
         let known = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
         assert_eq!((verified.hash(), verified.size()), (ContentHash::from_hex(known).unwrap(), 0));
     }

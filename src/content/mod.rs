@@ -10,13 +10,18 @@ mod name;
 mod record;
 mod shares;
 mod stamp;
+mod tree;
 
 pub use copies::{Copies, CopyError, NewCopy, copy_file};
-pub use hash::{ContentHash, ContentHasher, HASH_BYTES, HashError, Verified, hash_file};
+pub use hash::{ContentHash, HASH_BYTES, HashError, Verified, hash_file};
 pub use name::{FileName, MAX_NAME_BYTES, NameError};
 pub use record::ShareRecord;
 pub use shares::{
-    Listed, Loss, MAX_SHARES, OpenError, ShareEntry, Shares, SharesFull, hash_in_place,
+    Hashed, Listed, Loss, MAX_SHARES, OpenError, ShareEntry, Shares, SharesFull, hash_in_place,
     open_regular,
 };
 pub use stamp::FileStamp;
+pub use tree::{
+    Checking, ContentHasher, GROUP_BYTES, Have, MAX_GROUPS, Pieces, Proven, Tree, TreeError,
+    WrongGroup,
+};

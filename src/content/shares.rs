@@ -16,7 +16,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::{ContentHash, FileName, FileStamp, Verified, hash_file};
+use super::{ContentHash, FileName, FileStamp, Tree, Verified, hash_file};
 
 /// Files a node serves or had to withdraw, at most: an entry takes about half a KiB, so this bounds
 /// them to 50 MiB.
@@ -128,6 +128,17 @@ pub fn open_regular(path: &Path) -> Result<(File, FileStamp), OpenError> {
     Ok((file, FileStamp::of(&metadata)))
 }
 
+/// A file that was hashed where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashed {
+    /// What is in it.
+    pub verified: Verified,
+    /// The tree of that.
+    pub tree: Tree,
+    /// The file as it was from before the hashing until after it.
+    pub stamp: FileStamp,
+}
+
 /// Hashes a file that must not change meanwhile, by a path that has been resolved. `progress` is
 /// told the bytes so far and the bytes in all; when it breaks, the result is `None`. A file that
 /// changes at each of [`HASH_ATTEMPTS`] is [`OpenError::Changed`].
@@ -136,7 +147,7 @@ pub fn open_regular(path: &Path) -> Result<(File, FileStamp), OpenError> {
 pub fn hash_in_place(
     path: &Path,
     mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
-) -> Result<Option<(Verified, FileStamp)>, OpenError> {
+) -> Result<Option<Hashed>, OpenError> {
     for _ in 0..HASH_ATTEMPTS {
         let (file, before) = open_regular(path)?;
         let mut outgrown = false;
@@ -148,8 +159,8 @@ pub fn hash_in_place(
         // By its path again: another file may have taken its place.
         let (_, after) = open_regular(path)?;
         match hashed {
-            Some(verified) if after == before && verified.size() == before.size => {
-                return Ok(Some((verified, before)));
+            Some((verified, tree)) if after == before && verified.size() == before.size => {
+                return Ok(Some(Hashed { verified, tree, stamp: before }));
             }
             None if !outgrown => return Ok(None),
             _ => {}

@@ -68,6 +68,7 @@ impl Service {
             name: Some(FileName::parse(name).unwrap()),
             base: format!("http://{}", self.address),
             verified: None,
+            tree: None,
             keeping: Keeping::InPlace,
             events: EventSink::none(),
             cancel: CancellationToken::new(),

@@ -70,6 +70,7 @@ pub(super) async fn run(job: Job, http: &Http, joint: &Joint) -> Result<Fetched,
     let finish = |verified: Verified, path, sources, copied| Fetched {
         path,
         verified,
+        tree: None,
         seconds: started.elapsed().as_secs_f64(),
         sources,
         other_variants: others,

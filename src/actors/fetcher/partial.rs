@@ -150,7 +150,7 @@ impl Partial {
         let copying = spawn_blocking(move || {
             let copied = copy_file(&source, &growing.file, progress);
             // The lock lives for as long as the file is open.
-            copied.map(|verified| (growing, verified))
+            copied.map(|copied| (growing, copied.map(|(verified, _)| verified)))
         });
         let (growing, verified) = copying.await.map_err(io::Error::other)??;
         self.growing = Some(growing);

@@ -21,7 +21,7 @@ use crate::actors::pace::Pace;
 use crate::actors::vitals::Health;
 use crate::command::{CommandError, ErrorCode, Event};
 use crate::content::{
-    Copies, CopyError, FileName, FileStamp, NewCopy, OpenError, ShareEntry, Verified,
+    Copies, CopyError, FileName, FileStamp, Hashed, NewCopy, OpenError, ShareEntry, Tree, Verified,
     hash_in_place, open_regular,
 };
 use crate::faults;
@@ -29,7 +29,7 @@ use crate::faults;
 /// What is ready to be served.
 pub(super) enum Prepared {
     /// Where it lies.
-    InPlace(ShareEntry),
+    InPlace(ShareEntry, Option<Tree>),
     /// In a copy that has no place yet.
     Copy(Box<NewCopy>),
 }
@@ -111,6 +111,7 @@ pub(super) struct Job {
     pub(super) name: FileName,
     pub(super) base: String,
     pub(super) verified: Option<Verified>,
+    pub(super) tree: Option<Tree>,
     pub(super) keeping: Keeping,
     pub(super) copies: Copies,
     pub(super) events: EventSink,
@@ -158,19 +159,25 @@ impl Job {
         if !metadata.is_file() {
             return Err(self.refuse(OpenError::NotAFile));
         }
-        let (verified, stamp) = match (self.keeping, self.verified) {
+        let (verified, stamp, tree) = match (self.keeping, self.verified) {
             (Keeping::Copy, _) => return self.copy(&path).map(|new| Prepared::Copy(Box::new(new))),
             (Keeping::Move, Some(verified)) => {
-                let adopted = self.copies.adopt(path, verified);
+                let adopted = self.copies.adopt(path, verified, self.tree.clone());
                 let adopted = adopted.map_err(|error| self.uncopied(error))?;
                 return Ok(Prepared::Copy(Box::new(adopted)));
             }
-            (Keeping::InPlace, Some(verified)) => (verified, self.stamp_of(&path, verified)?),
-            (_, None) => self.hash(&path)?,
+            (Keeping::InPlace, Some(verified)) => {
+                (verified, self.stamp_of(&path, verified)?, self.tree.clone())
+            }
+            (_, None) => {
+                let Hashed { verified, tree, stamp } = self.hash(&path)?;
+                (verified, stamp, Some(tree))
+            }
         };
         let url = ShareEntry::url_of(&self.base, &self.name, &verified);
         let name = self.name.clone();
-        Ok(Prepared::InPlace(ShareEntry { name, path, verified, stamp, url, copy: false }))
+        let entry = ShareEntry { name, path, verified, stamp, url, copy: false };
+        Ok(Prepared::InPlace(entry, tree))
     }
 
     fn copy(&self, path: &Path) -> Result<NewCopy, CommandError> {
@@ -214,7 +221,7 @@ impl Job {
         }
     }
 
-    fn hash(&self, path: &Path) -> Result<(Verified, FileStamp), CommandError> {
+    fn hash(&self, path: &Path) -> Result<Hashed, CommandError> {
         match hash_in_place(path, self.watch()) {
             Ok(Some(hashed)) => Ok(hashed),
             Ok(None) if self.stopping.is_cancelled() => Err(self.refuse(RESTARTING)),

@@ -62,7 +62,7 @@ impl Keeper {
     ) -> Result<Shared, CommandError> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let entry = match prepared {
-            Prepared::InPlace(entry) => entry,
+            Prepared::InPlace(entry, _tree) => entry,
             Prepared::Copy(new) => self.place(*new, name, base).await?,
         };
         let registered = self.register(entry.clone()).await;

@@ -65,7 +65,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::content::{FileName, Loss, ShareEntry, hash_in_place};
+    use crate::content::{FileName, Hashed, Loss, ShareEntry, hash_in_place};
 
     proptest! {
         #[test]
@@ -79,8 +79,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().canonicalize().unwrap().join("a file");
         fs::write(&path, "content").unwrap();
-        let (verified, stamp) =
-            hash_in_place(&path, |_, _| std::ops::ControlFlow::Continue(())).unwrap().unwrap();
+        let hashed = hash_in_place(&path, |_, _| std::ops::ControlFlow::Continue(()));
+        let Hashed { verified, stamp, .. } = hashed.unwrap().unwrap();
         let name = FileName::parse("name").unwrap();
         let url = ShareEntry::url_of("http://10.0.0.1:1", &name, &verified);
         let entry = ShareEntry { name, path, verified, stamp, url, copy: false };

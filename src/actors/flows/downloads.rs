@@ -271,6 +271,7 @@ async fn become_source(
             name: Some(order.name.clone()),
             base: address::published_base(links).await?,
             verified: Some(fetched.verified),
+            tree: fetched.tree.clone(),
             keeping: if passing { Keeping::Move } else { Keeping::InPlace },
             events: order.events.clone(),
             cancel: order.cancel.clone(),

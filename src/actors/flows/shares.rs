@@ -40,7 +40,8 @@ pub(super) async fn upload(
     // Before the file is read: without an address all that would be in vain.
     let base = address::published_base(links).await?;
     let (events, cancel) = (execute.events.clone(), execute.cancel.clone());
-    let share = Share { path, name, base: base.clone(), verified: None, keeping, events, cancel };
+    let (verified, tree) = (None, None);
+    let share = Share { path, name, base: base.clone(), verified, tree, keeping, events, cancel };
     let shared = ask(&links.share, share).await??;
     uploaded(links, shared, &base).await
 }

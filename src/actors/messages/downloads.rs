@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::EventSink;
 use crate::command::{CommandError, OnConflict, SourceReport, Transfer};
-use crate::content::{ContentHash, FileName, ShareEntry, Verified};
+use crate::content::{ContentHash, FileName, ShareEntry, Tree, Verified};
 use crate::transfer::ProviderUrl;
 
 /// Note that a download begins; what is told of it then comes from its [`Fetch`] and [`Settle`].
@@ -109,6 +109,8 @@ pub struct Fetched {
     pub path: PathBuf,
     /// What.
     pub verified: Verified,
+    /// The tree of that, if the download came by it.
+    pub tree: Option<Tree>,
     /// From the first request to the rename.
     pub seconds: f64,
     /// How each source fared.

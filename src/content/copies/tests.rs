@@ -101,7 +101,9 @@ fn a_downloaded_file_becomes_a_copy_without_being_written_again() {
     let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
     let before = inode(&path);
     let verified = hash_file(&File::open(&path).unwrap(), |_| ControlFlow::Continue(()));
-    let verified = verified.unwrap().unwrap();
-    let placed = copies.adopt(path.clone(), verified).unwrap().place(None).unwrap();
+    let (verified, tree) = verified.unwrap().unwrap();
+    let adopted = copies.adopt(path.clone(), verified, Some(tree.clone())).unwrap();
+    assert_eq!(adopted.tree(), Some(tree));
+    let placed = adopted.place(None).unwrap();
     assert_eq!((inode(&placed.0), path.exists(), copies.used()), (before, false, 7));
 }

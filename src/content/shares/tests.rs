@@ -186,7 +186,8 @@ fn a_file_that_changes_once_while_it_is_hashed_is_hashed_again() {
             }
             ControlFlow::Continue(())
         });
-        let (verified, stamp) = hashed.unwrap().unwrap();
+        let Hashed { verified, stamp, tree } = hashed.unwrap().unwrap();
+        assert_eq!(tree.root(), verified.hash());
         let content = fs::read(&path).unwrap();
         assert_eq!(verified.hash().as_bytes(), blake3::hash(&content).as_bytes());
         assert_eq!((stamp, verified.size()), (entry(&path, "a").stamp, content.len() as u64));
