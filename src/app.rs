@@ -193,6 +193,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
         policy: UrlPolicy::new(on_loopback, admin_address, bind::own_addresses()),
         limits: Limits::default(),
         seed: rng.next_u64(),
+        boot: clock.mark().boot,
+        offer: None,
     };
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
     let udp = Rc::new(udp);

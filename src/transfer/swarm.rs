@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use url::Url;
+
 use self::peer::{Meter, Peer};
 pub use self::ranges::Ranges;
 use super::{Failure, Head, Limits, MAX_SOURCES, PlanFailure, ProviderUrl, Source};
@@ -147,6 +149,19 @@ impl Swarm {
     /// Whether a source may be asked at all.
     pub fn is_out(&self, source: usize) -> bool {
         self.peers.get(source).is_none_or(|peer| peer.out)
+    }
+
+    /// Where a source is; none if it may not be asked any more.
+    pub fn url(&self, source: usize) -> Option<Url> {
+        let peer = self.peers.get(source).filter(|peer| !peer.out)?;
+        Some(peer.source.provider.request_url().clone())
+    }
+
+    /// Bytes that a source gave before the tree was there.
+    pub fn credit(&mut self, source: usize, bytes: u64) {
+        if let Some(peer) = self.peers.get_mut(source) {
+            peer.source.bytes += bytes;
+        }
     }
 
     /// All sources, in the order they were added.

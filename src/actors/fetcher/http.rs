@@ -88,6 +88,11 @@ impl Http {
         Self { client, policy, limits }
     }
 
+    /// See [`Limits::max_file_bytes`].
+    pub(super) const fn max_file_bytes(&self) -> u64 {
+        self.limits.max_file_bytes
+    }
+
     /// Asks for the content.
     pub(super) async fn get(&self, url: &Url, ask: &Ask) -> Result<Response, Failure> {
         self.follow(&Method::GET, url, ask).await

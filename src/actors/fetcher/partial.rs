@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::destination::{MAX_NAME_BYTES, cut};
-use crate::content::{ContentHasher, Verified, copy_file};
+use crate::content::{ContentHasher, Tree, Verified, copy_file};
 use crate::transfer::CHUNK_BYTES;
 
 /// Other names tried when the first is in use by another download, or is not ours.
@@ -52,16 +52,47 @@ impl PartialName {
     }
 }
 
+/// A partial file that is open and locked.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub(super) path: PathBuf,
+    /// Whether another run would find it: by its first name, and if that run may go on from it.
+    pub(super) found_again: bool,
+    pub(super) file: Arc<File>,
+}
+
+impl Claimed {
+    /// Opens and locks the first name that is free or ours, else one that is new. Blocks.
+    pub(super) fn claim(name: &PartialName) -> io::Result<Self> {
+        let (path, file) = create(name)?;
+        let found_again = name.resumes && path == name.path(0);
+        if !name.resumes {
+            file.set_len(0)?;
+        }
+        Ok(Self { path, found_again, file: Arc::new(file) })
+    }
+
+    /// Bytes for which the disk still has room, as far as its file system says.
+    pub(super) async fn room(&self) -> Option<u64> {
+        room_at(self.path.clone()).await
+    }
+
+    /// Removes it.
+    pub(super) async fn remove(self) {
+        let _ = spawn_blocking(move || fs::remove_file(self.path)).await;
+    }
+}
+
 /// The file and the hash of all that is in it; on a blocking thread while it is written.
 #[derive(Debug)]
 struct Growing {
-    file: File,
+    file: Arc<File>,
     hasher: ContentHasher,
 }
 
 impl Growing {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+        (&*self.file).write_all(bytes)?;
         self.hasher.update(bytes);
         Ok(())
     }
@@ -69,12 +100,10 @@ impl Growing {
 
 type Written = (Growing, Vec<u8>, io::Result<()>);
 
-/// A partial file that is open and locked.
+/// A partial file that grows from its start to its end.
 #[derive(Debug)]
 pub(super) struct Partial {
-    path: PathBuf,
-    /// Whether another run would find it: by its first name, and if that run may go on from it.
-    found_again: bool,
+    claimed: Claimed,
     growing: Option<Growing>,
     writing: Option<JoinHandle<Written>>,
     buffer: Vec<u8>,
@@ -89,21 +118,21 @@ impl Partial {
         stop: CancellationToken,
         progress: impl FnMut(u64, u64) + Send + 'static,
     ) -> io::Result<Self> {
-        let opening = spawn_blocking(move || {
-            let (path, file) = create(&name)?;
-            let found_again = name.resumes && path == name.path(0);
-            let mut growing = Growing { file, hasher: ContentHasher::new() };
-            if name.resumes {
-                reread(&mut growing, &stop, progress)?;
-            } else {
-                growing.file.set_len(0)?;
-            }
-            Ok::<_, io::Error>((path, found_again, growing))
-        });
-        let (path, found_again, growing) = opening.await.map_err(io::Error::other)??;
+        let opening = spawn_blocking(move || Self::reread(Claimed::claim(&name)?, &stop, progress));
+        opening.await.map_err(io::Error::other)?
+    }
+
+    /// Hashes what an earlier run left in a file. Blocks.
+    pub(super) fn reread(
+        claimed: Claimed,
+        stop: &CancellationToken,
+        progress: impl FnMut(u64, u64),
+    ) -> io::Result<Self> {
+        let file = Arc::clone(&claimed.file);
+        let mut growing = Growing { file, hasher: ContentHasher::new() };
+        reread(&mut growing, stop, progress)?;
         Ok(Self {
-            path,
-            found_again,
+            claimed,
             growing: Some(growing),
             writing: None,
             buffer: Vec::with_capacity(CHUNK_BYTES),
@@ -111,22 +140,24 @@ impl Partial {
         })
     }
 
+    /// Hands over the file; what was appended since the last [`Partial::verified`] may be missing.
+    pub(super) fn into_claimed(self) -> Claimed {
+        self.claimed
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.claimed.path
     }
 
     /// Bytes for which the disk still has room, as far as its file system says.
     pub(super) async fn room(&self) -> Option<u64> {
-        let path = self.path.clone();
-        let asked = spawn_blocking(move || rustix::fs::statvfs(&path)).await.ok()?.ok()?;
-        // Some file systems over the network or in user space say nothing.
-        (asked.f_blocks > 0).then(|| asked.f_bavail.saturating_mul(asked.f_frsize))
+        self.claimed.room().await
     }
 
     /// Whether it is of use to a later run.
     pub(super) const fn is_found_again(&self) -> bool {
-        self.found_again
+        self.claimed.found_again
     }
 
     /// Appends bytes. They are written and hashed a chunk at a time, while the next is filled.
@@ -165,7 +196,7 @@ impl Partial {
         let emptied = spawn_blocking(move || {
             growing.hasher = ContentHasher::new();
             growing.file.set_len(0)?;
-            growing.file.rewind()?;
+            (&*growing.file).rewind()?;
             Ok::<_, io::Error>(growing)
         });
         self.growing = Some(emptied.await.map_err(io::Error::other)??);
@@ -174,17 +205,21 @@ impl Partial {
 
     /// Writes what is left in the buffer, and says what the file holds.
     pub(super) async fn verified(&mut self) -> io::Result<Verified> {
+        self.verified_with_tree().await.map(|(verified, _)| verified)
+    }
+
+    /// The same, with the tree.
+    pub(super) async fn verified_with_tree(&mut self) -> io::Result<(Verified, Tree)> {
         self.hand_over().await?;
         self.settle().await?;
-        self.growing.as_ref().map(|growing| growing.hasher.finish()).ok_or_else(lost)
+        self.growing.as_ref().map(|growing| growing.hasher.finish_tree()).ok_or_else(lost)
     }
 
     /// Removes it.
     pub(super) async fn remove(mut self) {
         // Its writer may still be at work; an error of it no longer matters.
         let _ = self.settle().await;
-        let path = std::mem::take(&mut self.path);
-        let _ = spawn_blocking(move || fs::remove_file(path)).await;
+        self.claimed.remove().await;
     }
 
     async fn hand_over(&mut self) -> io::Result<()> {
@@ -216,11 +251,18 @@ impl Partial {
     }
 }
 
+/// Bytes for which the disk of a file still has room, as far as its file system says.
+pub(super) async fn room_at(path: PathBuf) -> Option<u64> {
+    let asked = spawn_blocking(move || rustix::fs::statvfs(&path)).await.ok()?.ok()?;
+    // Some file systems over the network or in user space say nothing.
+    (asked.f_blocks > 0).then(|| asked.f_bavail.saturating_mul(asked.f_frsize))
+}
+
 fn lost() -> io::Error {
     io::Error::other("the partial file was lost")
 }
 
-/// Opens and locks the first name that is free or ours, else one that is new.
+/// Opens and locks it.
 fn create(name: &PartialName) -> io::Result<(PathBuf, File)> {
     let first = name.path(0);
     if let Some(file) = open_existing(&first)? {
@@ -243,7 +285,7 @@ fn create(name: &PartialName) -> io::Result<(PathBuf, File)> {
 
 /// Opens the file, or makes it. None if it is locked by another download, or not a plain file of
 /// our own: folders may be shared, and somebody may have put a trap there.
-fn open_existing(path: &Path) -> io::Result<Option<File>> {
+pub(super) fn open_existing(path: &Path) -> io::Result<Option<File>> {
     let no_follow = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = OpenOptions::new()
         .read(true)
@@ -278,7 +320,7 @@ fn reread(
     let mut chunk = vec![0; CHUNK_BYTES];
     let size = growing.file.metadata()?.len();
     loop {
-        match growing.file.read(&mut chunk)? {
+        match (&*growing.file).read(&mut chunk)? {
             0 => return Ok(()),
             // Only a file that holds something is left behind for the next run.
             _ if stop.is_cancelled() => return Err(io::ErrorKind::Interrupted.into()),

@@ -178,6 +178,7 @@ async fn fetch_and_share(
         name: order.name.clone(),
         own: own.clone(),
         providers,
+        newcomers: None,
         hash: order.hash,
         newest: order.newest,
         strict: order.strict,
