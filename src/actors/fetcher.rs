@@ -12,6 +12,7 @@
 //! `local` copies what is here already. `board` knows what people are told.
 
 mod board;
+mod claimed;
 mod destination;
 mod download;
 mod drive;
@@ -30,7 +31,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use actix::{Actor, Context, Handler, Message, Recipient, ResponseFuture};
+use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use futures_util::StreamExt;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -43,6 +44,7 @@ use self::board::{Board, busy};
 use self::download::{Job, interrupted};
 use self::http::{DEAD, Http};
 use self::joint::{Askers, Joint};
+use crate::actors::link::Link;
 use crate::actors::messages::{
     CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, OfferPieces, Probe,
     Probed, Settle,
@@ -79,7 +81,7 @@ pub struct FetcherConfig {
     /// is checked again.
     pub boot: u128,
     /// Who serves the pieces of downloads under way to others.
-    pub offer: Option<Recipient<OfferPieces>>,
+    pub offer: Option<Link<OfferPieces>>,
 }
 
 /// See the module's description. Its futures need a single-threaded runtime: an arbiter.
@@ -141,7 +143,7 @@ impl Handler<Fetch> for FetcherActor {
             askers,
             stop,
             standing: self.board.standing(fetch.id),
-            newcomers: Mutex::new(fetch.newcomers.take()),
+            wanted: Mutex::new(fetch.newcomers.take().zip(fetch.begun.take())),
             fetch,
         };
         let (asker, given_up) = (job.fetch.cancel.clone(), interrupted(&job));

@@ -35,16 +35,18 @@ pub(super) struct Console {
     json: bool,
     events: bool,
     quiet: bool,
+    verbose: bool,
 }
 
 impl Console {
     pub(super) fn new(globals: &Globals) -> Self {
-        Self { json: globals.json || globals.events, events: globals.events, quiet: globals.quiet }
+        let Globals { events, quiet, .. } = *globals;
+        Self { json: globals.json || events, events, quiet, verbose: globals.verbose > 0 }
     }
 
     /// Before the flags are known.
     pub(super) const fn bare(json: bool) -> Self {
-        Self { json, events: false, quiet: false }
+        Self { json, events: false, quiet: false, verbose: false }
     }
 
     /// Whether results are JSON.
@@ -55,6 +57,11 @@ impl Console {
     /// Whether events are results too.
     pub(super) const fn events(self) -> bool {
         self.events
+    }
+
+    /// Whether a person wants to know more than the result.
+    pub(super) const fn verbose(self) -> bool {
+        self.verbose
     }
 
     /// Whether a person watches stderr.

@@ -8,6 +8,7 @@
 //! ranges at a time, so that its link never waits for the next request. `assign` says who is asked
 //! for what: what nobody has been asked for, and in the end what a slower one was.
 
+mod answer;
 mod assign;
 mod peer;
 mod ranges;
@@ -20,7 +21,7 @@ use url::Url;
 
 use self::peer::{Meter, Peer};
 pub use self::ranges::Ranges;
-use super::{Failure, Head, Limits, MAX_SOURCES, PlanFailure, ProviderUrl, Source};
+use super::{Failure, Limits, MAX_SOURCES, PlanFailure, ProviderUrl, Source, SourceState};
 
 /// Requests of one download at once: more connections make nothing faster, and each has a buffer.
 pub const MAX_REQUESTS: usize = 16;
@@ -107,6 +108,8 @@ pub struct Swarm {
     peers: Vec<Peer>,
     requests: BTreeMap<u64, Request>,
     next_id: u64,
+    /// Since when nobody is asked, nor can be.
+    idle_since: Option<Duration>,
     /// Where the search for missing pieces begins: elsewhere for everybody, so that those who
     /// download at the same time have something to give each other.
     start: u64,
@@ -125,6 +128,7 @@ impl Swarm {
             peers: Vec::new(),
             requests: BTreeMap::new(),
             next_id: 1,
+            idle_since: None,
             start: seed.checked_rem(pieces).unwrap_or(0),
         }
     }
@@ -137,6 +141,12 @@ impl Swarm {
         }
         self.peers.push(Peer::new(provider));
         Some(self.peers.len() - 1)
+    }
+
+    /// Sources that may be asked and do not have all.
+    pub fn partial(&self) -> Vec<usize> {
+        let has_part = |(_, peer): &(usize, &Peer)| !peer.out && peer.has.is_some();
+        self.peers.iter().enumerate().filter(has_part).map(|(index, _)| index).collect()
     }
 
     /// A source says which pieces it has; none for all.
@@ -161,6 +171,9 @@ impl Swarm {
     pub fn credit(&mut self, source: usize, bytes: u64) {
         if let Some(peer) = self.peers.get_mut(source) {
             peer.source.bytes += bytes;
+            if bytes > 0 {
+                peer.source.state = SourceState::Done;
+            }
         }
     }
 
@@ -194,12 +207,35 @@ impl Swarm {
         if self.done.count() == self.pieces {
             return Outcome::Whole;
         }
-        let usable = |peer: &Peer| peer.is_ready(now) || peer.returns(now).is_some();
-        if !self.requests.is_empty() || self.peers.iter().any(usable) {
+        // Those who have a part may get more, and are waited for a while.
+        let patient = now.saturating_sub(self.idle_since.unwrap_or(now)) < self.limits.stall_window;
+        if self.is_going(now) || (patient && !self.partial().is_empty()) {
             return Outcome::Going;
         }
         let sources: Vec<Source> = self.peers.iter().map(|peer| peer.source.clone()).collect();
         Outcome::Failed(PlanFailure::of(&sources))
+    }
+
+    /// Whether anybody is asked, or can be.
+    fn is_going(&self, now: Duration) -> bool {
+        let usable = |peer: &Peer| {
+            (peer.is_ready(now) && self.is_useful(peer)) || peer.returns(now).is_some()
+        };
+        !self.requests.is_empty() || self.peers.iter().any(usable)
+    }
+
+    /// Whether it has anything that is not there.
+    fn is_useful(&self, peer: &Peer) -> bool {
+        peer.has.as_ref().is_none_or(|has| has.iter().any(|range| !self.done.covers(&range)))
+    }
+
+    /// It is over: nobody is asked any more.
+    pub fn end(&mut self) {
+        let ids: Vec<u64> = self.requests.keys().copied().collect();
+        for id in ids {
+            self.close(id);
+        }
+        self.requests.clear();
     }
 
     /// What to do now: to be asked after every event, and every [`TICK`].
@@ -207,68 +243,8 @@ impl Swarm {
         let mut orders = Vec::new();
         self.give_up(now, &mut orders);
         self.assign(now, &mut orders);
+        self.idle_since = if self.is_going(now) { None } else { self.idle_since.or(Some(now)) };
         orders
-    }
-
-    /// The head of a response. Says at which offset its body begins; none if it is no use.
-    pub fn answered(&mut self, id: u64, head: &Head, now: Duration) -> Option<u64> {
-        let request = self.requests.get(&id)?;
-        let source = request.source;
-        match self.judge(request, head) {
-            Ok(at) => {
-                let whole = self.pieces;
-                let request = self.requests.get_mut(&id)?;
-                (request.phase, request.heard, request.at) = (Phase::Answered, now, at);
-                self.peers[source].answered = true;
-                if head.status == 200 {
-                    request.stream = true;
-                    request.pieces = 0..whole;
-                    self.peers[source].sequential = true;
-                }
-                Some(at)
-            }
-            // It may be asked again, for all of it.
-            Err(None) => {
-                self.peers[source].sequential = true;
-                self.close(id);
-                self.requests.remove(&id);
-                None
-            }
-            Err(Some(failure)) => {
-                self.failed(id, failure, now);
-                None
-            }
-        }
-    }
-
-    /// Where the body begins; or what is wrong, which is nothing if ranges are just not known.
-    fn judge(&self, request: &Request, head: &Head) -> Result<u64, Option<Failure>> {
-        if head.encoded {
-            return Err(Some(Failure::Encoded));
-        }
-        match head.status {
-            200 if head.length.is_some_and(|length| length != self.size) => {
-                Err(Some(Failure::WrongSize))
-            }
-            200 if request.at == 0 => Ok(0),
-            200 => Err(None),
-            206 => {
-                let asked = self.bytes(&request.pieces);
-                let range = head.range.ok_or(Failure::BadRange)?;
-                if range.total != self.size {
-                    return Err(Some(Failure::WrongSize));
-                }
-                let length = range.last + 1 - range.first;
-                let agrees = head.length.is_none_or(|told| told == length);
-                // It was asked for no less; what it was asked for may have become less since.
-                if range.first != request.at || range.last + 1 < asked.end || !agrees {
-                    return Err(Some(Failure::BadRange));
-                }
-                Ok(range.first)
-            }
-            416 => Err(Some(Failure::BadRange)),
-            status => Err(Some(Failure::Http(status))),
-        }
     }
 
     /// Bytes came. Says up to which offset they are still wanted: the request's own end, or less
@@ -401,7 +377,10 @@ impl Swarm {
 
     fn is_stalled(&self, request: &Request, now: Duration) -> bool {
         let other = |(index, peer): (usize, &Peer)| {
-            index != request.source && peer.is_ready(now) && (peer.is_proven() || peer.open == 0)
+            index != request.source
+                && peer.is_ready(now)
+                && (peer.is_proven() || peer.open == 0)
+                && self.is_useful(peer)
         };
         let silent = now.saturating_sub(request.heard);
         let window = now.saturating_sub(request.window.0);

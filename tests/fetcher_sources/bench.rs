@@ -90,6 +90,7 @@ impl Bench {
             name: FileName::parse("song.mp3").unwrap(),
             providers: urls.iter().map(parse).collect(),
             newcomers: None,
+            begun: None,
             hash: None,
             newest: false,
             strict: false,

@@ -109,13 +109,15 @@ async fn sources_that_are_found_while_it_lasts_help() {
     let other = Node::start(Way::WrongBytes, TreeKind::None, &content);
     let (sender, newcomers) = mpsc::channel(4);
     let mut fetch = Bench::fetch(&[first.url()]);
-    fetch.newcomers = Some(newcomers);
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    (fetch.newcomers, fetch.begun) = (Some(newcomers), Some(begin));
     let of_another = ContentHash::new([9; 32]);
     let found = [late.url(), format!("http://127.0.0.1:1/x#blake3={of_another}"), other.url()];
     let found = found.iter().map(|url| ProviderUrl::parse(url).unwrap()).collect();
     let running = bench.run(fetch);
     let tell = async {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_eq!(begun.await.unwrap(), hash_of(&content));
+        tokio::time::sleep(Duration::from_millis(500)).await;
         sender.send(found).await.unwrap();
     };
     let (fetched, ()) = tokio::join!(running, tell);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -41,14 +41,19 @@ pub(super) struct Job {
     pub(super) stop: CancellationToken,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) fetch: Fetch,
-    /// Sources that are found while it lasts.
-    pub(super) newcomers: Mutex<Option<mpsc::Receiver<Vec<ProviderUrl>>>>,
+    /// Somebody who looks for sources while it lasts.
+    pub(super) wanted: Mutex<Option<(Newcomers, oneshot::Sender<ContentHash>)>>,
 }
 
+/// Sources that are found while a download lasts.
+pub(super) type Newcomers = mpsc::Receiver<Vec<ProviderUrl>>;
+
 impl Job {
-    /// Sources that are found while it lasts, for the one who asks first.
-    pub(super) fn newcomers(&self) -> Option<mpsc::Receiver<Vec<ProviderUrl>>> {
-        self.newcomers.lock().ok().and_then(|mut newcomers| newcomers.take())
+    /// Has others be looked for that have this content.
+    pub(super) fn newcomers(&self, hash: ContentHash) -> Option<Newcomers> {
+        let (newcomers, begun) = self.wanted.lock().ok()?.take()?;
+        begun.send(hash).ok()?;
+        Some(newcomers)
     }
 
     /// Waits for a place among those that work.

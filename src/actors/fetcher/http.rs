@@ -98,6 +98,23 @@ impl Http {
         self.follow(&Method::GET, url, ask).await
     }
 
+    /// The whole of something small; none if it can't be had, or is longer than it may be.
+    pub(super) async fn small(&self, url: &Url, longest: u64) -> Option<Vec<u8>> {
+        let mut response = self.get(url, &Ask { keeps: true, ..Ask::default() }).await.ok()?;
+        let head = response.head();
+        if head.status != 200 || head.encoded || head.length.is_some_and(|told| told > longest) {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.next().await {
+            bytes.extend_from_slice(&chunk.ok()?);
+            if bytes.len() as u64 > longest {
+                return None;
+            }
+        }
+        Some(bytes)
+    }
+
     /// Whether the source would give the content, and how much of it. One that knows no HEAD is
     /// alive too. One whose entity tag is the hash of another content has that now: its publisher
     /// has replaced the file, and the earlier URL is still about.

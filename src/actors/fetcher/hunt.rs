@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use super::http::{Ask, Http};
+use super::http::Http;
 use crate::content::{ContentHash, Tree};
 use crate::transfer::ProviderUrl;
 
@@ -60,20 +60,8 @@ pub(super) async fn hunt(
 
 /// The tree, if a source has it and does not lie.
 async fn tree_of(http: &Http, hash: ContentHash, source: &ProviderUrl) -> Option<Tree> {
-    let ask = Ask { keeps: true, ..Ask::default() };
-    let mut response = http.get(&source.blob_url(hash, "/tree"), &ask).await.ok()?;
-    let head = response.head();
     let longest = Tree::max_len(http.max_file_bytes());
-    if head.status != 200 || head.encoded || head.length.is_some_and(|length| length > longest) {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.next().await {
-        bytes.extend_from_slice(&chunk.ok()?);
-        if bytes.len() as u64 > longest {
-            return None;
-        }
-    }
+    let bytes = http.small(&source.blob_url(hash, "/tree"), longest).await?;
     let decoded = spawn_blocking(move || Tree::decode(&bytes, hash)).await.ok()?;
     match decoded {
         Ok(tree) => Some(tree),

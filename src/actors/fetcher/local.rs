@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use super::destination::{Destination, io_error};
 use super::download::{Job, interrupted, place};
-use super::partial::{Partial, PartialName, tag};
+use super::claimed::{PartialName, tag};
+use super::partial::Partial;
 use crate::actors::pace::Pace;
 use crate::command::{CommandError, Event, SourceReport};
 use crate::content::{Tree, Verified};

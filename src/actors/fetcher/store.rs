@@ -10,19 +10,20 @@ use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::partial::{Claimed, open_existing};
+use super::claimed::{Claimed, open_existing};
 use crate::content::{Checking, ContentHash, Have, Pieces, Proven, Tree, Verified, WrongGroup};
 use crate::transfer::swarm::{MAX_REQUESTS, Ranges};
 
 /// What a record begins with.
 const MAGIC: &[u8; 8] = b"kadhave1";
-/// Magic, boot, device, inode, length of the tree.
-const HEADER_BYTES: usize = 8 + 16 + 8 + 8 + 4;
+/// Magic, boot, device, inode, birth, length of the tree.
+const HEADER_BYTES: usize = 8 + 16 + 8 + 8 + 16 + 4;
 
 /// What a record of an earlier run says.
 #[derive(Debug)]
@@ -137,8 +138,12 @@ impl Store {
 
     /// The same as a set of numbers of groups.
     pub(super) fn groups(&self) -> Ranges {
-        let bytes = self.have().ranges();
-        bytes.iter().map(|range| groups_of(self.tree(), range)).collect()
+        self.groups_in(self.have())
+    }
+
+    /// What somebody has of the same content, as a set of numbers of groups.
+    pub(super) fn groups_in(&self, have: &Have) -> Ranges {
+        have.ranges().iter().map(|range| groups_of(self.tree(), range)).collect()
     }
 
     /// Where the pieces lie.
@@ -247,6 +252,9 @@ fn head_of(found: &fs::Metadata, boot: u128, tree_len: usize) -> Vec<u8> {
     head.extend_from_slice(&boot.to_le_bytes());
     head.extend_from_slice(&found.dev().to_le_bytes());
     head.extend_from_slice(&found.ino().to_le_bytes());
+    // A file that was made anew may well get the same inode.
+    let born = found.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    head.extend_from_slice(&born.map_or(0, |born| born.as_nanos()).to_le_bytes());
     head.extend_from_slice(&(tree_len as u32).to_le_bytes());
     head
 }

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::destination::io_error;
 use super::drive::no_source;
@@ -18,21 +18,27 @@ use super::http::Http;
 use super::progress::Progress;
 use super::pull::{Pool, pull};
 use super::store::Store;
+use crate::actors::link::Link;
 use crate::actors::messages::{OFFER_EVERY, OfferPieces};
 use crate::command::{CommandError, ErrorCode, SourceReport};
-use crate::content::Verified;
-use crate::transfer::swarm::{MAX_REQUESTS, Order, Outcome, Swarm, TICK};
+use crate::content::{Have, Verified};
+use crate::transfer::swarm::{MAX_REQUESTS, Order, Outcome, Ranges, Swarm, TICK};
 use crate::transfer::{ProviderUrl, Source};
 
 /// How often the record of what is there is written.
 const SAVE_EVERY: Duration = Duration::from_millis(200);
+
+/// How often sources that have only a part are asked which.
+const HAVE_EVERY: Duration = Duration::from_millis(500);
+/// Longest wait for that.
+const HAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The plan, and what it is carried out with.
 pub(super) struct SwarmDownload<'a> {
     name: &'a str,
     pool: Pool<'a>,
     progress: &'a mut Progress,
-    offer: Option<actix::Recipient<OfferPieces>>,
+    offer: Option<Link<OfferPieces>>,
 }
 
 impl<'a> SwarmDownload<'a> {
@@ -43,7 +49,7 @@ impl<'a> SwarmDownload<'a> {
         swarm: Swarm,
         store: Store,
         progress: &'a mut Progress,
-        offer: Option<actix::Recipient<OfferPieces>>,
+        offer: Option<Link<OfferPieces>>,
     ) -> Self {
         let pool = Pool {
             http,
@@ -66,7 +72,8 @@ impl<'a> SwarmDownload<'a> {
         let pool = &self.pool;
         let mut under_way = FuturesUnordered::new();
         let mut handles: BTreeMap<u64, AbortHandle> = BTreeMap::new();
-        let (mut saved, mut offered) = (Instant::now(), Instant::now());
+        let mut asking = FuturesUnordered::new();
+        let (mut saved, mut offered, mut asked) = (Instant::now(), Instant::now(), None);
         loop {
             let mut orders = pool.orders.take();
             orders.extend(pool.swarm.borrow_mut().orders(pool.now()));
@@ -105,18 +112,18 @@ impl<'a> SwarmDownload<'a> {
                     }
                 }
                 () = pool.changed.notified() => {}
-                Some(found) = newcomers.recv() => {
-                    let mut swarm = pool.swarm.borrow_mut();
-                    for source in found {
-                        swarm.add(source);
-                    }
-                }
+                Some(found) = newcomers.recv() => pool.add(found),
+                Some(()) = asking.next() => {}
                 () = sleep(TICK) => {}
             }
             if saved.elapsed() >= SAVE_EVERY {
                 let saving = pool.store.borrow().saving();
                 saving.await;
                 saved = Instant::now();
+            }
+            if asking.is_empty() && asked.is_none_or(|at: Instant| at.elapsed() >= HAVE_EVERY) {
+                asking.extend(pool.swarm.borrow().partial().into_iter().map(|it| pool.ask_have(it)));
+                asked = Some(Instant::now());
             }
             if offered.elapsed() >= OFFER_EVERY {
                 self.offer_pieces();
@@ -137,6 +144,7 @@ impl<'a> SwarmDownload<'a> {
     pub(super) fn into_parts(self) -> (Store, Vec<SourceReport>) {
         let now = self.pool.now();
         let mut swarm = self.pool.swarm.into_inner();
+        swarm.end();
         self.progress.settle_swarm(&mut swarm, now);
         (self.pool.store.into_inner(), super::progress::swarm_reports(&mut swarm, now))
     }
@@ -147,7 +155,7 @@ impl<'a> SwarmDownload<'a> {
             let swarm = self.pool.swarm.borrow();
             (swarm.size() - swarm.held(), self.pool.store.borrow().path().to_owned())
         };
-        let room = super::partial::room_at(path).await;
+        let room = super::claimed::room_at(path).await;
         match room {
             Some(room) if room < left => Err(CommandError::new(
                 ErrorCode::NoSpace,
@@ -170,7 +178,44 @@ impl<'a> SwarmDownload<'a> {
             file: std::sync::Arc::downgrade(store.file()),
             have: store.have().clone(),
         };
-        // A lost offer is made up for by the next one.
-        let _ = offer.try_send(pieces);
+        let offered = offer.send(pieces);
+        // One that is lost is made up for by the next.
+        actix_rt::spawn(async move { drop(offered.await) });
+    }
+}
+
+impl Pool<'_> {
+    /// Sources that were found. Those that are known by the hash alone may have only a part.
+    fn add(&self, found: Vec<ProviderUrl>) {
+        let hash = self.store.borrow().tree().root();
+        let mut swarm = self.swarm.borrow_mut();
+        for source in found.into_iter().filter(|source| source.hash() == Some(hash)) {
+            let partial = source.request_url().path() == source.blob_url(hash, "").path();
+            if let Some(index) = swarm.add(source)
+                && partial
+            {
+                swarm.has(index, Some(Ranges::new()));
+            }
+        }
+    }
+
+    /// Asks a source which pieces it has.
+    async fn ask_have(&self, source: usize) {
+        let (hash, size) = {
+            let store = self.store.borrow();
+            (store.tree().root(), store.tree().size())
+        };
+        let provider = self.swarm.borrow().sources().nth(source).map(|it| it.provider().clone());
+        let Some(provider) = provider else { return };
+        let url = provider.blob_url(hash, "/have");
+        let asked = timeout(HAVE_TIMEOUT, self.http.small(&url, Have::encoded_len(size) as u64));
+        let have = asked.await.ok().flatten().and_then(|bytes| Have::decode(&bytes, size));
+        let groups = match &have {
+            Some(have) if have.is_all() => None,
+            Some(have) => Some(self.store.borrow().groups_in(have)),
+            None => Some(Ranges::new()),
+        };
+        self.swarm.borrow_mut().has(source, groups);
+        self.changed.notify_one();
     }
 }

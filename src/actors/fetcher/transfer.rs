@@ -16,7 +16,8 @@ use super::http::Http;
 use super::hunt::hunt;
 use super::joint::Lead;
 use super::local::Placed;
-use super::partial::{Claimed, Partial, PartialName, tag, url_tag};
+use super::claimed::{Claimed, PartialName, tag, url_tag};
+use super::partial::Partial;
 use super::progress::{Progress, reports};
 use super::store::Store;
 use super::swarm::SwarmDownload;
@@ -209,7 +210,7 @@ async fn swarm(
             swarm.credit(index, source.bytes());
         }
     }
-    let mut newcomers = job.newcomers().unwrap_or_else(|| mpsc::channel(1).1);
+    let mut newcomers = job.newcomers(tree.root()).unwrap_or_else(|| mpsc::channel(1).1);
     let (name, offer) = (job.fetch.name.as_str(), job.config.offer.clone());
     let mut download = SwarmDownload::new(name, http, swarm, store, progress, offer);
     let outcome = job.stop.run_until_cancelled(download.drive(&mut newcomers)).await;
