@@ -12,6 +12,7 @@ mod token;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU64;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -25,7 +26,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::actors::fetcher::{FetcherConfig, Numbers};
-use crate::actors::file_service;
+use crate::actors::file_service::{self, Shared};
 use crate::actors::ipc::{IpcError, IpcSocket};
 use crate::actors::links::{Links, NodeInfo};
 use crate::actors::messages::Execute;
@@ -33,7 +34,7 @@ use crate::actors::panics::Panics;
 use crate::actors::supervisor::{Parts, Supervisor};
 use crate::command::Ready;
 use crate::config::Config;
-use crate::content::Copies;
+use crate::content::{Copies, Trees};
 use crate::database::{CommitError, Database, DatabaseError};
 use crate::http::{self, Token};
 use crate::kademlia::Settings;
@@ -49,6 +50,8 @@ const DOWNLOADS: &str = "downloads";
 const PASSING: &str = "passing";
 /// Where the node's own copies of what it shares lie, beneath the data dir.
 const COPIES: &str = "copies";
+/// Where the hash trees of shares lie in the data dir.
+const TREES: &str = "trees";
 
 /// Why a node did not start, or did not go on.
 #[derive(Debug, Error)]
@@ -186,26 +189,30 @@ async fn serve(config: Config) -> Result<(), StartError> {
         bootstrap: config.bootstrap,
         settings,
     };
-    let fetcher = FetcherConfig {
-        numbers: Numbers::default(),
-        downloads: config.data_dir.join(DOWNLOADS),
-        passing: config.data_dir.join(PASSING),
-        policy: UrlPolicy::new(on_loopback, admin_address, bind::own_addresses()),
-        limits: Limits::default(),
-        seed: rng.next_u64(),
-        boot: clock.mark().boot,
-        offer: None,
-    };
+    let policy = UrlPolicy::new(on_loopback, admin_address, bind::own_addresses());
+    let fetcher = fetcher_config(&config.data_dir, policy, rng.next_u64(), clock.mark().boot);
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
     let udp = Rc::new(udp);
     let copies = Copies::new(config.data_dir.join(COPIES), config.disk_quota);
+    let trees = Trees::new(config.data_dir.join(TREES));
     let panics_too = panics.clone();
-    let parts =
-        Parts { clock, id, rng, udp, quota_bytes, copies, fetcher, ipc, panics: panics_too };
+    let parts = Parts {
+        clock,
+        id,
+        rng,
+        udp,
+        quota_bytes,
+        copies,
+        trees: trees.clone(),
+        fetcher,
+        ipc,
+        panics: panics_too,
+    };
     let (supervisor, links) = Supervisor::start(parts, info, database.clone(), shutdown.clone());
     let admin_listener = admin_listener.zip(token);
     let listeners = Listeners { files: files_listener, admin: admin_listener };
-    let servers = serve_http(listeners, &supervisor, &links, &panics)?;
+    let public = (trees, config.serve_limit);
+    let servers = serve_http(listeners, public, &supervisor, &links, &panics)?;
 
     let files = format!("http://{listen}");
     let dht = listen.to_string();
@@ -222,6 +229,19 @@ async fn serve(config: Config) -> Result<(), StartError> {
     ruin.map_or(Ok(()), |why| Err(StartError::Ruined(why)))
 }
 
+fn fetcher_config(data_dir: &Path, policy: UrlPolicy, seed: u64, boot: u128) -> FetcherConfig {
+    FetcherConfig {
+        numbers: Numbers::default(),
+        downloads: data_dir.join(DOWNLOADS),
+        passing: data_dir.join(PASSING),
+        policy,
+        limits: Limits::default(),
+        seed,
+        boot,
+        offer: None,
+    }
+}
+
 /// TCP, bound.
 struct Listeners {
     files: TcpListener,
@@ -231,6 +251,7 @@ struct Listeners {
 /// Starts the file service and, if it is wanted, the admin API.
 fn serve_http(
     listeners: Listeners,
+    (trees, limit): (Trees, Option<NonZeroU64>),
     supervisor: &Addr<Supervisor>,
     links: &Links,
     panics: &Panics,
@@ -240,9 +261,9 @@ fn serve_http(
         actix_rt::spawn(watch(server, name, panics.clone(), links.shutdown.clone()));
     };
     let listen = SocketAddr::V4(links.info.listen);
-    let withdraw = supervisor.clone().recipient();
-    let (find, health) = (links.find_share.clone(), healths.http.clone());
-    let files = file_service::serve(listeners.files, find, withdraw, health)
+    let (find, withdraw) = (links.find_served.clone(), supervisor.clone().recipient());
+    let shared = Shared { find, withdraw, trees, limit };
+    let files = file_service::serve(listeners.files, shared, healths.http.clone())
         .map_err(|error| bind::refused("TCP", listen, bind::LISTEN, error))?;
     let mut servers = vec![files.handle()];
     run(files, "the file service");

@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -23,8 +24,8 @@ pub use self::in_force::InForce;
 pub use self::locations::{LocationFlags, Locations, MAX_SOCKET_PATH_BYTES};
 use self::parse::Wrong;
 use self::sources::{
-    ADMIN_LISTEN, ADVERTISE, BOOTSTRAP, DIALECT, DISK_QUOTA, Given, LISTEN, PROFILE, STORE_QUOTA,
-    Setting, Sources, Word,
+    ADMIN_LISTEN, ADVERTISE, BOOTSTRAP, DIALECT, DISK_QUOTA, Given, LISTEN, PROFILE, SERVE_LIMIT,
+    STORE_QUOTA, Setting, Sources, Word,
 };
 use crate::kademlia::{Dialect, Profile};
 
@@ -33,6 +34,9 @@ use crate::kademlia::{Dialect, Profile};
 pub const MAX_BOOTSTRAP: usize = 64;
 /// Smallest quota for values of others: one full key (64 KiB) must fit, or nothing could be held.
 pub const MIN_STORE_QUOTA_BYTES: u64 = 64 * 1024;
+/// Slowest that the file service may be told to be, in bytes a second: below that, downloaders take
+/// a node for stalled.
+pub const MIN_SERVE_LIMIT: u64 = 64 * 1024;
 
 /// What `node` takes, as given; what is absent may be said by a variable or the settings file.
 #[derive(Debug, Clone, Default, Args)]
@@ -64,6 +68,10 @@ pub struct NodeFlags {
     /// Disk space for own copies of files; `off` sets no limit [default: off]
     #[arg(long, value_name = "SIZE")]
     pub disk_quota: Option<String>,
+    /// Bytes a second that all others together may download from here; `off` sets no limit
+    /// [default: off]
+    #[arg(long, value_name = "SIZE")]
+    pub serve_limit: Option<String>,
     /// Print every setting in force and where it comes from, as a settings file, and end
     #[arg(long)]
     pub print_config: bool,
@@ -159,6 +167,8 @@ pub struct Config {
     pub store_quota: u64,
     /// Bytes on disk for own copies of files. None: no limit.
     pub disk_quota: Option<u64>,
+    /// Bytes a second that all answers of the file service may take. None: no limit.
+    pub serve_limit: Option<NonZeroU64>,
     /// Whether the `ready` line is JSON.
     pub json: bool,
 }
@@ -191,7 +201,16 @@ impl Config {
             let flag: Vec<OsString> = flag.iter().map(OsString::from).collect();
             sources.given(setting, &flag)
         };
-        let [listen, admin_listen, advertise, dialect, profile, store_quota, disk_quota] = [
+        let [
+            listen,
+            admin_listen,
+            advertise,
+            dialect,
+            profile,
+            store_quota,
+            disk_quota,
+            serve_limit,
+        ] = [
             (LISTEN, &node.listen),
             (ADMIN_LISTEN, &node.admin_listen),
             (ADVERTISE, &node.advertise),
@@ -199,6 +218,7 @@ impl Config {
             (PROFILE, &node.profile),
             (STORE_QUOTA, &node.store_quota),
             (DISK_QUOTA, &node.disk_quota),
+            (SERVE_LIMIT, &node.serve_limit),
         ]
         .map(|(setting, flag)| given(setting, flag.as_slice()));
         let bootstrap = given(BOOTSTRAP, &node.bootstrap);
@@ -220,11 +240,12 @@ impl Config {
             profile: profile.one(parse::profile)?,
             store_quota: store_quota.one(parse::store_quota)?,
             disk_quota: disk_quota.one(parse::disk_quota)?,
+            serve_limit: serve_limit.one(parse::serve_limit)?,
             json,
         };
         let mut settings = Vec::from(places);
         settings.extend([listen, admin_listen, bootstrap, advertise]);
-        settings.extend([dialect, profile, store_quota, disk_quota]);
+        settings.extend([dialect, profile, store_quota, disk_quota, serve_limit]);
         Ok((config, InForce { file: sources.file().map(ToOwned::to_owned), settings }))
     }
 }

@@ -10,6 +10,8 @@
 mod job;
 mod keeper;
 mod rows;
+mod served;
+mod study;
 
 use std::sync::Arc;
 
@@ -20,12 +22,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::job::{Job, Prepared, name_of, quoted, receive, refused};
 use self::keeper::Keeper;
+use self::served::Served;
+use self::study::Studies;
 use super::messages::{
     CountShares, FindShare, ListShares, Rebase, Share, ShareStream, Shared, Unshare, Withdraw,
 };
 use super::vitals::Vitals;
 use crate::command::CommandError;
-use crate::content::{ContentHash, Copies, Listed, ShareEntry, Shares, SharesFull};
+use crate::content::{ContentHash, Copies, Listed, ShareEntry, Shares, SharesFull, Trees};
 use crate::database::Database;
 use crate::faults;
 
@@ -38,7 +42,10 @@ const MAX_HASHING: usize = 2;
 pub struct FilesActor {
     shares: Shares,
     copies: Copies,
+    trees: Trees,
     database: Database,
+    served: Served,
+    studies: Studies,
     /// There from `started()` on.
     keeper: Option<Keeper>,
     hashing: Arc<Semaphore>,
@@ -51,12 +58,16 @@ pub struct FilesActor {
 
 impl FilesActor {
     /// Serves what the database says.
-    pub fn new(database: Database, copies: Copies) -> Self {
+    pub fn new(database: Database, copies: Copies, trees: Trees) -> Self {
+        let shares = rows::load(&database);
         let stopping = CancellationToken::new();
         Self {
-            shares: rows::load(&database),
+            studies: Studies::of(&shares),
+            shares,
             copies,
+            trees,
             database,
+            served: Served::default(),
             keeper: None,
             hashing: Arc::new(Semaphore::new(MAX_HASHING)),
             _stop_with_actor: stopping.clone().drop_guard(),
@@ -71,9 +82,11 @@ impl Actor for FilesActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let needed = self.shares.copies().map(|listed| listed.entry.verified.hash()).collect();
+        let shared = self.shares.contents();
         let actor = ctx.address().downgrade();
-        self.keeper =
-            Some(Keeper::start(self.copies.clone(), needed, actor, self.database.clone()));
+        let folders = (self.copies.clone(), self.trees.clone());
+        self.studies.start(actor.clone(), self.trees.clone(), self.stopping.clone());
+        self.keeper = Some(Keeper::start(folders, needed, shared, actor, self.database.clone()));
     }
 }
 
@@ -235,23 +248,36 @@ impl Handler<Register> for FilesActor {
         let replaced = self.shares.insert(entry)?.map(|listed| listed.entry);
         // Once more as it stands now, whatever came since it was committed.
         rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
+        self.studies.add(name.clone());
+        self.served.want_mirrors(verified.hash());
         let earlier = replaced.as_ref().map(|entry| entry.url.clone());
         let replaced_url = earlier.filter(|earlier| *earlier != url);
         Ok(Registered { shared: Shared { name, verified, url, replaced_url }, replaced })
     }
 }
 
-/// From the actor to itself: a share, served or not, whose copy has this content.
+/// From the actor to itself: what is still needed of a content.
 #[derive(Debug, Message)]
-#[rtype(result = "Option<Listed>")]
+#[rtype(result = "Kept")]
 struct FindCopy(ContentHash);
 
+/// Answer to [`FindCopy`].
+#[derive(Debug)]
+struct Kept {
+    /// A share, served or not, whose copy has the content.
+    copy: Option<Listed>,
+    /// Whether any share, served or not, has it.
+    is_shared: bool,
+}
+
 impl Handler<FindCopy> for FilesActor {
-    type Result = Option<Listed>;
+    type Result = MessageResult<FindCopy>;
 
     fn handle(&mut self, FindCopy(hash): FindCopy, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "FindCopy");
-        self.shares.find_copy(hash).cloned()
+        let copy = self.shares.find_copy(hash).cloned();
+        let is_shared = self.shares.of_content(hash).next().is_some();
+        MessageResult(Kept { copy, is_shared })
     }
 }
 

@@ -9,6 +9,7 @@ mod gather;
 mod join;
 mod lookup;
 mod memory;
+mod mirrors;
 mod reach;
 mod renew;
 mod resume;
@@ -30,6 +31,7 @@ use crate::kademlia::{Key, Value, wire::MAX_VALUE_BYTES};
 
 pub(super) use join::stay_joined;
 pub(super) use memory::remembered;
+pub(super) use mirrors::mirrors;
 pub(super) use renew::renew;
 pub(super) use resume::resume;
 pub(super) use shares::withdraw;

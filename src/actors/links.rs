@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, Load};
 use super::messages::{
-    Bootstrap, CancelTransfer, CountDownloads, CountShares, Enlist, Fetch, FindShare, Get,
-    ListShares, ListTransfers, ObservedAddress, Probe, Put, Reachable, Rebase, Settle, Share,
-    ShareStream, StoreBatch, TraceLookup, Unshare, ViewRouting, ViewStorage, Withdraw,
+    Bootstrap, CancelTransfer, CountDownloads, CountShares, Enlist, Fetch, FindServed, FindShare,
+    Get, ListShares, ListTransfers, ObservedAddress, OfferPieces, Probe, Put, Reachable, Rebase,
+    Settle, Share, ShareStream, StoreBatch, TellMirrors, TraceLookup, Unshare, ViewRouting,
+    ViewStorage, WantedMirrors, Withdraw,
 };
 use super::vitals::{Child, Health};
 use crate::clock::Clock;
@@ -55,6 +56,10 @@ pub struct Links {
     pub list_shares: Link<ListShares>,
     pub count_shares: Link<CountShares>,
     pub find_share: Link<FindShare>,
+    pub find_served: Link<FindServed>,
+    pub offer_pieces: Link<OfferPieces>,
+    pub wanted_mirrors: Link<WantedMirrors>,
+    pub tell_mirrors: Link<TellMirrors>,
     pub withdraw: Link<Withdraw>,
     pub fetch: Link<Fetch>,
     pub enlist: Link<Enlist>,
@@ -171,6 +176,10 @@ impl Links {
             list_shares: Link::new(files),
             count_shares: Link::new(files),
             find_share: Link::new(files),
+            find_served: Link::new(files),
+            offer_pieces: Link::new(files),
+            wanted_mirrors: Link::new(files),
+            tell_mirrors: Link::new(files),
             withdraw: Link::new(files),
             fetch: Link::new(fetcher),
             enlist: Link::new(fetcher),

@@ -15,7 +15,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use blobs::{Blob, FindBlob, OFFER_EVERY, OfferPieces};
+pub use blobs::{
+    Blob, FindServed, OFFER_EVERY, OfferPieces, ServedShare, TellMirrors, Wanted, WantedMirrors,
+};
 pub use downloads::{
     CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, Probe, Probed, Settle,
     Target,
@@ -308,7 +310,7 @@ pub struct Shared {
 #[rtype(result = "usize")]
 pub struct CountShares;
 
-/// Open the file of a share. Sent by the workers of the public HTTP service.
+/// The share of a name, if it is served.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<ShareEntry>")]
 pub struct FindShare {

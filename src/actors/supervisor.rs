@@ -29,7 +29,7 @@ use super::panics::Panics;
 use super::vitals::{Child, Ended};
 use crate::clock::Clock;
 use crate::command::{CommandError, Reply};
-use crate::content::Copies;
+use crate::content::{Copies, Trees};
 use crate::database::Database;
 use crate::faults;
 use crate::kademlia::NodeId;
@@ -50,6 +50,8 @@ pub struct Parts {
     pub quota_bytes: usize,
     /// The node's own copies of what it shares.
     pub copies: Copies,
+    /// The hash trees of what it shares.
+    pub trees: Trees,
     /// What downloads need to know; its seed is drawn for each.
     pub fetcher: FetcherConfig,
     /// The Unix socket.
@@ -108,6 +110,7 @@ impl Actor for Supervisor {
         actix_rt::spawn(flows::stay_joined(self.links.clone()));
         actix_rt::spawn(flows::renew(self.links.clone()));
         actix_rt::spawn(flows::resume(self.links.clone()));
+        actix_rt::spawn(flows::mirrors(self.links.clone()));
     }
 }
 

@@ -207,6 +207,12 @@ impl NewCopy {
         Err(CopyError::Source(OpenError::Changed))
     }
 
+    /// No more is appended: computes what it holds. Blocks.
+    pub fn seal(&mut self) {
+        let (verified, tree) = self.hasher.finish_tree();
+        self.cloned.get_or_insert((verified, Some(tree)));
+    }
+
     /// What it holds.
     pub fn verified(&self) -> Verified {
         self.cloned.as_ref().map_or_else(|| self.hasher.finish(), |(verified, _)| *verified)

@@ -5,23 +5,27 @@
 //! Never: talks to the network, or knows of the DHT.
 
 mod copies;
+mod digest;
 mod hash;
 mod name;
 mod record;
 mod shares;
 mod stamp;
 mod tree;
+mod trees;
 
 pub use copies::{Copies, CopyError, NewCopy, copy_file};
+pub use digest::{Sha256Digest, study_file};
 pub use hash::{ContentHash, HASH_BYTES, HashError, Verified, hash_file};
 pub use name::{FileName, MAX_NAME_BYTES, NameError};
 pub use record::ShareRecord;
 pub use shares::{
     Hashed, Listed, Loss, MAX_SHARES, OpenError, ShareEntry, Shares, SharesFull, hash_in_place,
-    open_regular,
+    open_cached, open_regular,
 };
 pub use stamp::FileStamp;
 pub use tree::{
     Checking, ContentHasher, GROUP_BYTES, Have, MAX_GROUPS, Pieces, Proven, Tree, TreeError,
     WrongGroup,
 };
+pub use trees::Trees;

@@ -23,6 +23,7 @@ pub struct ShareRecord {
     copy: bool,
     /// 0 while it is served, 1 when its file had changed, 2 when that was gone.
     loss: u8,
+    sha256: Option<[u8; 32]>,
 }
 
 impl ShareRecord {
@@ -42,6 +43,7 @@ impl ShareRecord {
                 Some(Loss::Changed) => 1,
                 Some(Loss::Gone) => 2,
             },
+            sha256: listed.sha256,
         }
     }
 
@@ -61,6 +63,7 @@ impl ShareRecord {
         sound.then_some(Listed {
             entry: ShareEntry { name, path, verified, stamp, url, copy },
             loss,
+            sha256: self.sha256,
         })
     }
 }

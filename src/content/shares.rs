@@ -5,7 +5,7 @@
 //! list, unserved, until its name is shared again or given up. Never: copies a file, or serves what
 //! has changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::{Bound, ControlFlow};
@@ -16,7 +16,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::{ContentHash, FileName, FileStamp, Tree, Verified, hash_file};
+use super::{ContentHash, FileName, FileStamp, Sha256Digest, Tree, Verified, hash_file};
 
 /// Files a node serves or had to withdraw, at most: an entry takes about half a KiB, so this bounds
 /// them to 50 MiB.
@@ -48,6 +48,12 @@ impl ShareEntry {
     pub fn open(&self) -> Result<File, OpenError> {
         let (file, stamp) = open_regular(&self.path)?;
         if stamp == self.stamp { Ok(file) } else { Err(OpenError::Changed) }
+    }
+
+    /// The same, but only if nothing has to be waited for and all is well.
+    pub fn open_cached(&self) -> Option<File> {
+        let (file, stamp) = open_cached(&self.path)?;
+        (stamp == self.stamp).then_some(file)
     }
 
     /// The URL of a content under the base URL of its node: `BASE/files/NAME#blake3=HEX`.
@@ -110,6 +116,18 @@ pub struct Listed {
     pub entry: ShareEntry,
     /// Why it is no longer served; none while it is.
     pub loss: Option<Loss>,
+    /// The SHA-256 of its content, once that is known.
+    pub sha256: Option<Sha256Digest>,
+}
+
+/// As [`open_regular`], but only if nothing has to be waited for: none if a disk or a file server
+/// would be asked, or for any error.
+pub fn open_cached(path: &Path) -> Option<(File, FileStamp)> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
+    let file: File = openat2(CWD, path, flags, Mode::empty(), resolve).ok()?.into();
+    let metadata = file.metadata().ok()?;
+    metadata.is_file().then(|| (file, FileStamp::of(&metadata)))
 }
 
 /// Opens a regular file by a path that has been resolved: no link in it is followed. Never waits
@@ -192,6 +210,7 @@ pub struct SharesFull;
 #[derive(Debug, Clone, Default)]
 pub struct Shares {
     by_name: BTreeMap<FileName, Listed>,
+    by_hash: BTreeMap<ContentHash, BTreeSet<FileName>>,
 }
 
 impl Shares {
@@ -205,13 +224,14 @@ impl Shares {
         if self.by_name.len() >= MAX_SHARES && !self.by_name.contains_key(&entry.name) {
             return Err(SharesFull);
         }
-        Ok(self.by_name.insert(entry.name.clone(), Listed { entry, loss: None }))
+        let sha256 = self.of_content(entry.verified.hash()).find_map(|listed| listed.sha256);
+        Ok(self.put(Listed { entry, loss: None, sha256 }))
     }
 
     /// Takes back a share of an earlier run, served or not.
     pub fn restore(&mut self, listed: Listed) {
         if self.by_name.len() < MAX_SHARES {
-            self.by_name.insert(listed.entry.name.clone(), listed);
+            self.put(listed);
         }
     }
 
@@ -239,8 +259,48 @@ impl Shares {
 
     /// A share whose copy has this content; one that is served, if there is one.
     pub fn find_copy(&self, hash: ContentHash) -> Option<&Listed> {
-        let copies = self.copies().filter(|it| it.entry.verified.hash() == hash);
+        let copies = self.of_content(hash).filter(|listed| listed.entry.copy);
         copies.min_by_key(|listed| listed.loss.is_some())
+    }
+
+    /// A share of this content that is served.
+    pub fn find_content(&self, hash: ContentHash) -> Option<&Listed> {
+        self.of_content(hash).find(|listed| listed.loss.is_none())
+    }
+
+    /// Every share of this content, served or not.
+    pub fn of_content(&self, hash: ContentHash) -> impl Iterator<Item = &Listed> {
+        let names = self.by_hash.get(&hash).into_iter().flatten();
+        names.filter_map(|name| self.by_name.get(name))
+    }
+
+    /// Every content that is shared.
+    pub fn contents(&self) -> BTreeSet<ContentHash> {
+        self.by_hash.keys().copied().collect()
+    }
+
+    /// Notes the SHA-256 of a content; the names whose record changes by that.
+    pub fn tell_sha256(&mut self, hash: ContentHash, sha256: Sha256Digest) -> Vec<FileName> {
+        let names: Vec<_> = self.by_hash.get(&hash).into_iter().flatten().cloned().collect();
+        for name in &names {
+            if let Some(listed) = self.by_name.get_mut(name) {
+                listed.sha256 = Some(sha256);
+            }
+        }
+        names
+    }
+
+    /// Every share, served or not.
+    pub fn all(&self) -> impl Iterator<Item = &Listed> {
+        self.by_name.values()
+    }
+
+    fn put(&mut self, listed: Listed) -> Option<Listed> {
+        let name = listed.entry.name.clone();
+        let earlier = self.remove(name.as_str());
+        self.by_hash.entry(listed.entry.verified.hash()).or_default().insert(name.clone());
+        self.by_name.insert(name, listed);
+        earlier
     }
 
     /// Every share, served or not, whose file is the node's own copy.
@@ -269,7 +329,15 @@ impl Shares {
 
     /// Takes a share off the list, served or not.
     pub fn remove(&mut self, name: &str) -> Option<Listed> {
-        self.by_name.remove(name)
+        let listed = self.by_name.remove(name)?;
+        let hash = listed.entry.verified.hash();
+        if let Some(names) = self.by_hash.get_mut(&hash) {
+            names.remove(name);
+            if names.is_empty() {
+                self.by_hash.remove(&hash);
+            }
+        }
+        Some(listed)
     }
 
     /// How many are served.

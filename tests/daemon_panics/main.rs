@@ -86,14 +86,21 @@ const GROUPS: &[(&str, &[Case])] = &[
         ("files", "Share", Told::Error, upload),
         ("files", "hash", Told::Error, upload),
         ("files", "Register", Told::Error, upload),
-        ("files", "FindShare", Told::Status(503), request),
+        ("files", "FindServed", Told::Status(503), request),
         ("files", "CountShares", Told::Error, status),
     ]),
     ("shares", &[
         ("files", "ShareStream", Told::Error, upload_stream),
         ("files", "FindCopy", Told::Error, upload_copy),
         ("files", "ListShares", Told::Error, ls),
+        ("files", "FindShare", Told::Error, unshare),
         ("files", "Unshare", Told::Error, unshare),
+    ]),
+    ("what is told of shares", &[
+        ("files", "Study", Told::Nothing, upload),
+        ("files", "WantedMirrors", Told::Nothing, wait),
+        ("files", "TellMirrors", Told::Nothing, request),
+        ("files", "OfferPieces", Told::Nothing, download),
     ]),
     ("transfers", &[
         ("fetcher", "Enlist", Told::Error, download),

@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::claimed::{PartialName, tag};
 use super::destination::{Destination, io_error};
 use super::download::{Job, interrupted, place};
-use super::claimed::{PartialName, tag};
 use super::partial::Partial;
 use crate::actors::pace::Pace;
 use crate::command::{CommandError, Event, SourceReport};

@@ -23,7 +23,7 @@ use crate::actors::messages::{OFFER_EVERY, OfferPieces};
 use crate::command::{CommandError, ErrorCode, SourceReport};
 use crate::content::{Have, Verified};
 use crate::transfer::swarm::{MAX_REQUESTS, Order, Outcome, Ranges, Swarm, TICK};
-use crate::transfer::{ProviderUrl, Source};
+use crate::transfer::{PlanFailure, ProviderUrl, Source};
 
 /// How often the record of what is there is written.
 const SAVE_EVERY: Duration = Duration::from_millis(200);
@@ -96,12 +96,7 @@ impl<'a> SwarmDownload<'a> {
             match pool.swarm.borrow().outcome(pool.now()) {
                 Outcome::Going => {}
                 Outcome::Whole => break,
-                Outcome::Failed(failure) => {
-                    let swarm = pool.swarm.borrow();
-                    let sources: Vec<&Source> = swarm.sources().collect();
-                    let kept = pool.store.borrow().is_found_again() && swarm.held() > 0;
-                    return Err(no_source(self.name, failure, &sources, kept));
-                }
+                Outcome::Failed(failure) => return Err(self.failed(failure)),
             }
             tokio::select! {
                 biased;
@@ -122,7 +117,8 @@ impl<'a> SwarmDownload<'a> {
                 saved = Instant::now();
             }
             if asking.is_empty() && asked.is_none_or(|at: Instant| at.elapsed() >= HAVE_EVERY) {
-                asking.extend(pool.swarm.borrow().partial().into_iter().map(|it| pool.ask_have(it)));
+                asking
+                    .extend(pool.swarm.borrow().partial().into_iter().map(|it| pool.ask_have(it)));
                 asked = Some(Instant::now());
             }
             if offered.elapsed() >= OFFER_EVERY {
@@ -138,6 +134,13 @@ impl<'a> SwarmDownload<'a> {
         self.offer_pieces();
         let verified = self.pool.store.borrow().verified();
         verified.ok_or_else(|| CommandError::failed("a piece was lost: try again"))
+    }
+
+    fn failed(&self, failure: PlanFailure) -> CommandError {
+        let swarm = self.pool.swarm.borrow();
+        let sources: Vec<&Source> = swarm.sources().collect();
+        let kept = self.pool.store.borrow().is_found_again() && swarm.held() > 0;
+        no_source(self.name, failure, &sources, kept)
     }
 
     /// Ends it: what there is, and how the sources fared.
@@ -180,7 +183,9 @@ impl<'a> SwarmDownload<'a> {
         };
         let offered = offer.send(pieces);
         // One that is lost is made up for by the next.
-        actix_rt::spawn(async move { drop(offered.await) });
+        actix_rt::spawn(async move {
+            let _ = offered.await;
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_blocking;
 
+use super::claimed::{Claimed, PartialName, tag, url_tag};
 use super::destination::{Destination, io_error};
 use super::download::{Job, broke_down, interrupted, place};
 use super::drive::Download;
@@ -16,7 +17,6 @@ use super::http::Http;
 use super::hunt::hunt;
 use super::joint::Lead;
 use super::local::Placed;
-use super::claimed::{Claimed, PartialName, tag, url_tag};
 use super::partial::Partial;
 use super::progress::{Progress, reports};
 use super::store::Store;

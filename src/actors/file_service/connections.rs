@@ -4,7 +4,6 @@
 //! Always holds: a connection is counted from its first moment to its last, and an address without
 //! connections takes no memory. Never: reads from a connection, or waits for one.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, TcpListener};
@@ -50,9 +49,8 @@ impl Connections {
     }
 
     /// Counts a new connection for as long as its data lives, or turns it away.
-    pub(super) fn admit(&self, stream: &dyn Any, data: &mut Extensions) {
+    pub(super) fn admit(&self, stream: &TcpStream, data: &mut Extensions) {
         faults::point("http", "connect");
-        let Some(stream) = stream.downcast_ref::<TcpStream>() else { return };
         // One that has no peer any more ends by itself.
         let Ok(peer) = stream.peer_addr() else { return };
         if let Some(counted) = self.count(peer.ip()) {

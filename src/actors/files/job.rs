@@ -93,7 +93,10 @@ pub(super) fn receive(
                     events.report(Event::receiving(name.as_str(), received, bytes_per_s));
                 }
             }
-            Some(Content::End) => return Ok(new),
+            Some(Content::End) => {
+                new.seal();
+                return Ok(new);
+            }
             None => {
                 let reason = "its content was cut off; nothing was published";
                 return Err(CommandError {

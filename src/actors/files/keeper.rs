@@ -11,16 +11,19 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
 
 use super::job::{Prepared, refused, uncopied};
-use super::{FilesActor, FindCopy, RESTARTING, Register, Registered, rows};
+use super::{FilesActor, FindCopy, Kept, RESTARTING, Register, Registered, rows};
 use crate::actors::messages::Shared;
 use crate::command::{CommandError, ErrorCode};
-use crate::content::{ContentHash, Copies, CopyError, FileName, Listed, NewCopy, ShareEntry};
+use crate::content::{
+    ContentHash, Copies, CopyError, FileName, Listed, NewCopy, ShareEntry, Tree, Trees,
+};
 use crate::database::Database;
 
 /// The copies, and whose turn it is with them.
 #[derive(Debug, Clone)]
 pub(super) struct Keeper {
     copies: Copies,
+    trees: Trees,
     turn: Arc<Mutex<()>>,
     actor: WeakAddr<FilesActor>,
     database: Database,
@@ -29,22 +32,26 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Begins by removing what no share needs; everything else waits for that.
     pub(super) fn start(
-        copies: Copies,
+        (copies, trees): (Copies, Trees),
         needed: BTreeSet<ContentHash>,
+        shared: BTreeSet<ContentHash>,
         actor: WeakAddr<FilesActor>,
         database: Database,
     ) -> Self {
         let turn = Arc::new(Mutex::new(()));
         if let Ok(cleaning) = Arc::clone(&turn).try_lock_owned() {
-            let copies = copies.clone();
+            let (copies, trees) = (copies.clone(), trees.clone());
             drop(spawn_blocking(move || {
                 let _cleaning = cleaning;
                 if let Err(error) = copies.clean(&needed) {
                     log::warn!("the folder of copies cannot be cleaned up: {error}");
                 }
+                if let Err(error) = trees.clean(&shared) {
+                    log::warn!("the folder of hash trees cannot be cleaned up: {error}");
+                }
             }));
         }
-        Self { copies, turn, actor, database }
+        Self { copies, trees, turn, actor, database }
     }
 
     /// The copies, once they are cleaned up.
@@ -61,10 +68,16 @@ impl Keeper {
         base: &str,
     ) -> Result<Shared, CommandError> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        let entry = match prepared {
-            Prepared::InPlace(entry, _tree) => entry,
-            Prepared::Copy(new) => self.place(*new, name, base).await?,
+        let (entry, tree) = match prepared {
+            Prepared::InPlace(entry, tree) => (entry, tree),
+            Prepared::Copy(new) => {
+                let tree = new.tree();
+                (self.place(*new, name, base).await?, tree)
+            }
         };
+        if let Some(tree) = tree {
+            self.keep_tree(tree).await;
+        }
         let registered = self.register(entry.clone()).await;
         let unneeded = match &registered {
             Ok(registered) => registered.replaced.clone(),
@@ -76,7 +89,16 @@ impl Keeper {
         registered.map(|registered| registered.shared)
     }
 
-    /// Deletes the copy of a share that is gone, unless another share needs it.
+    /// Keeps the tree of what is about to be shared. Without it the share is as good: the tree is
+    /// made when somebody asks for it.
+    async fn keep_tree(&self, tree: Tree) {
+        let trees = self.trees.clone();
+        if let Ok(Err(error)) = spawn_blocking(move || trees.keep(&tree)).await {
+            log::warn!("a hash tree cannot be kept: {error}");
+        }
+    }
+
+    /// Deletes the copy and the tree of a share that is gone, unless another share needs them.
     pub(super) async fn clear_away(&self, gone: &ShareEntry) {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         self.clear(gone, &turn).await;
@@ -90,7 +112,7 @@ impl Keeper {
     ) -> Result<ShareEntry, CommandError> {
         let what = format!("{:?}", name.as_str());
         let verified = new.verified();
-        let kept = self.find_copy(verified.hash()).await?.map(|kept| kept.entry);
+        let kept = self.find_kept(verified.hash()).await?.copy.map(|kept| kept.entry);
         let placed = spawn_blocking(move || new.place(kept.as_ref())).await;
         let placed = placed.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let (path, stamp) = placed.map_err(|error| uncopied(&what, &CopyError::Io(error)))?;
@@ -100,7 +122,7 @@ impl Keeper {
 
     async fn register(&self, entry: ShareEntry) -> Result<Registered, CommandError> {
         let name = format!("{:?}", entry.name.as_str());
-        let listed = Listed { entry: entry.clone(), loss: None };
+        let listed = Listed { entry: entry.clone(), loss: None, sha256: None };
         let committed = rows::commit(&self.database, entry.name.as_str(), Some(&listed)).await;
         committed.map_err(|error| CommandError {
             code: if error.full { ErrorCode::NoSpace } else { ErrorCode::Failed },
@@ -111,7 +133,7 @@ impl Keeper {
         registered.map_err(|full| refused(&name, full))
     }
 
-    async fn find_copy(&self, hash: ContentHash) -> Result<Option<Listed>, CommandError> {
+    async fn find_kept(&self, hash: ContentHash) -> Result<Kept, CommandError> {
         let actor = self.actor.upgrade().ok_or_else(restarting)?;
         actor.send(FindCopy(hash)).await.map_err(|_| restarting())
     }
@@ -119,12 +141,18 @@ impl Keeper {
     async fn clear(&self, gone: &ShareEntry, _turn: &OwnedMutexGuard<()>) {
         let hash = gone.verified.hash();
         // Without the actor nobody knows: the next start looks.
-        if !gone.copy || !matches!(self.find_copy(hash).await, Ok(None)) {
-            return;
+        let Ok(kept) = self.find_kept(hash).await else { return };
+        if gone.copy && kept.copy.is_none() {
+            let copies = self.copies.clone();
+            if let Ok(Err(error)) = spawn_blocking(move || copies.remove(hash)).await {
+                log::warn!("the copy {hash} cannot be removed: {error}");
+            }
         }
-        let copies = self.copies.clone();
-        if let Ok(Err(error)) = spawn_blocking(move || copies.remove(hash)).await {
-            log::warn!("the copy {hash} cannot be removed: {error}");
+        if !kept.is_shared {
+            let trees = self.trees.clone();
+            if let Ok(Err(error)) = spawn_blocking(move || trees.remove(hash)).await {
+                log::warn!("the hash tree of {hash} cannot be removed: {error}");
+            }
         }
     }
 }

@@ -8,7 +8,9 @@ use std::future::Future;
 use crate::content::{Listed, ShareRecord, Shares};
 use crate::database::{Change, CommitError, Database, Table};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The same without the SHA-256 at its end.
+const WITHOUT_SHA256: u8 = 1;
 
 fn encode(listed: &Listed) -> Option<Vec<u8>> {
     postcard::to_extend(&ShareRecord::of(listed), vec![VERSION]).ok()
@@ -16,7 +18,12 @@ fn encode(listed: &Listed) -> Option<Vec<u8>> {
 
 fn decode(row: &[u8]) -> Option<Listed> {
     let (version, row) = row.split_first()?;
-    let record: ShareRecord = (*version == VERSION).then(|| postcard::from_bytes(row).ok())??;
+    let record: ShareRecord = match *version {
+        VERSION => postcard::from_bytes(row).ok()?,
+        // Nothing is written down as one zero.
+        WITHOUT_SHA256 => postcard::from_bytes(&[row, &[0]].concat()).ok()?,
+        _ => return None,
+    };
     record.listed()
 }
 
@@ -85,10 +92,14 @@ mod tests {
         let url = ShareEntry::url_of("http://10.0.0.1:1", &name, &verified);
         let entry = ShareEntry { name, path, verified, stamp, url, copy: false };
         for loss in [None, Some(Loss::Changed), Some(Loss::Gone)] {
-            let listed = Listed { entry: entry.clone(), loss };
-            let row = encode(&listed).unwrap();
-            assert_eq!(decode(&row), Some(listed));
+            let mut listed = Listed { entry: entry.clone(), loss, sha256: None };
+            let mut row = encode(&listed).unwrap();
+            assert_eq!(decode(&row).as_ref(), Some(&listed));
             assert_eq!(decode(&row[..row.len() - 1]), None);
+            row[0] = WITHOUT_SHA256;
+            assert_eq!(decode(&row[..row.len() - 1]).as_ref(), Some(&listed));
+            listed.sha256 = Some([7; 32]);
+            assert_eq!(decode(&encode(&listed).unwrap()), Some(listed));
         }
         entry.open().unwrap();
     }

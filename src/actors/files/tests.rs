@@ -24,7 +24,8 @@ use crate::content::{FileName, Loss, OpenError};
 
 fn start() -> Addr<FilesActor> {
     // Where nothing can be written: what these tests share lies elsewhere.
-    FilesActor::new(database(), Copies::new("/proc/none".into(), None)).start()
+    let trees = Trees::new("/proc/none".into());
+    FilesActor::new(database(), Copies::new("/proc/none".into(), None), trees).start()
 }
 
 fn share(path: impl Into<PathBuf>) -> Share {
@@ -239,7 +240,8 @@ async fn one_that_waits_for_its_turn_can_be_cancelled_too() {
 fn with_copies(quota: u64) -> (TempDir, Copies, Addr<FilesActor>) {
     let dir = TempDir::new().unwrap();
     let copies = Copies::new(dir.path().join("copies"), Some(quota));
-    let files = FilesActor::new(database(), copies.clone()).start();
+    let files =
+        FilesActor::new(database(), copies.clone(), Trees::new("/proc/none".into())).start();
     (dir, copies, files)
 }
 

@@ -175,7 +175,7 @@ async fn fetch_and_share(
     let providers = providers(links, &order.name).await?;
     let own = ask(&links.find_share, FindShare { name: order.name.to_string() }).await?;
     let (found, newcomers) = mpsc::channel(1);
-    let (begin, begun) = oneshot::channel();
+    let (tells, begun) = oneshot::channel();
     let gathering = Gathering::default();
     let fetch = Fetch {
         id: Some(id),
@@ -183,7 +183,7 @@ async fn fetch_and_share(
         own: own.clone(),
         providers,
         newcomers: Some(newcomers),
-        begun: Some(begin),
+        begun: Some(tells),
         hash: order.hash,
         newest: order.newest,
         strict: order.strict,

@@ -168,7 +168,7 @@ fn losses(shares: &[Listed]) -> Vec<Option<Loss>> {
     shares.iter().map(look).collect()
 }
 
-fn report(Listed { entry, loss }: Listed) -> ShareReport {
+fn report(Listed { entry, loss, .. }: Listed) -> ShareReport {
     ShareReport {
         name: entry.name.to_string(),
         path: entry.path,

@@ -64,7 +64,8 @@ impl Supervisor {
     }
 
     fn build_files(&self, vitals: Vitals) {
-        let mut files = FilesActor::new(self.links.database.clone(), self.parts.copies.clone());
+        let (copies, trees) = (self.parts.copies.clone(), self.parts.trees.clone());
+        let mut files = FilesActor::new(self.links.database.clone(), copies, trees);
         files.vitals = vitals;
         let files = files.start();
         self.links.share.lead_to(&files);
@@ -74,12 +75,19 @@ impl Supervisor {
         self.links.list_shares.lead_to(&files);
         self.links.count_shares.lead_to(&files);
         self.links.find_share.lead_to(&files);
+        self.links.find_served.lead_to(&files);
+        self.links.offer_pieces.lead_to(&files);
+        self.links.wanted_mirrors.lead_to(&files);
+        self.links.tell_mirrors.lead_to(&files);
         self.links.withdraw.lead_to(&files);
     }
 
     fn build_fetcher(&mut self, vitals: Vitals) {
-        let config =
-            FetcherConfig { seed: self.parts.rng.next_u64(), ..self.parts.fetcher.clone() };
+        let config = FetcherConfig {
+            seed: self.parts.rng.next_u64(),
+            offer: Some(self.links.offer_pieces.clone()),
+            ..self.parts.fetcher.clone()
+        };
         let fetcher = FetcherActor::start_in_arbiter(&self.downloads.handle(), |_| {
             let mut fetcher = FetcherActor::new(config);
             fetcher.vitals = vitals;

@@ -131,9 +131,7 @@ pub(in crate::cli) fn transfer(found: &Transfers, width: Width) -> String {
     let sources: Vec<&SourceReport> =
         found.transfers.iter().flat_map(|transfer| &transfer.sources).collect();
     if !sources.is_empty() {
-        let rows = sources
-            .into_iter()
-            .map(source_row);
+        let rows = sources.into_iter().map(source_row);
         text.push_str("\n\n");
         text.push_str(&table(width, ["SOURCE", "GAVE", "RATE", "URL"], rows));
     }

@@ -36,7 +36,7 @@ fn a_name_leads_to_what_was_shared_last() {
     let (first, second) = (entry(&a, "x"), entry(&b, "x"));
     let mut shares = Shares::new();
     assert_eq!(shares.insert(first.clone()), Ok(None));
-    let replaced = Listed { entry: first.clone(), loss: None };
+    let replaced = Listed { entry: first.clone(), loss: None, sha256: None };
     assert_eq!(shares.insert(second.clone()), Ok(Some(replaced)));
     assert_eq!((shares.find("x"), shares.len()), (Some(&second), 1));
     assert!(!shares.withdraw(&first, Loss::Gone), "an outdated report takes nothing away");
@@ -89,7 +89,7 @@ fn the_number_of_shares_is_bounded() {
     assert_eq!(shares.insert(named(MAX_SHARES)), Err(SharesFull));
     assert_eq!(
         shares.insert(named(0)),
-        Ok(Some(Listed { entry: named(0), loss: None })),
+        Ok(Some(Listed { entry: named(0), loss: None, sha256: None })),
         "a replacement needs no room"
     );
 }

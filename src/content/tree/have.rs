@@ -23,6 +23,13 @@ impl Have {
         Self { size, bits: vec![0; Self::encoded_len(size)] }
     }
 
+    /// All of a content of this size.
+    pub fn all(size: u64) -> Self {
+        let mut all = Self::none(size);
+        (0..group_count(size)).for_each(|group| all.add(group));
+        all
+    }
+
     /// As it was written down, for a content of this size; none if it can't be of that.
     pub fn decode(bytes: &[u8], size: u64) -> Option<Self> {
         let beyond = (bytes.len() * 8).checked_sub(group_count(size))? as u32;

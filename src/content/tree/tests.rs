@@ -1,3 +1,5 @@
+//! Trees of every shape, and what they are not.
+
 use std::io::Write;
 use std::ops::ControlFlow;
 
