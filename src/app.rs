@@ -190,7 +190,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         settings,
     };
     let policy = UrlPolicy::new(on_loopback, admin_address, bind::own_addresses());
-    let fetcher = fetcher_config(&config.data_dir, policy, rng.next_u64());
+    let fetcher = fetcher_config(&config.data_dir, policy, rng.next_u64(), clock.mark().boot);
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
     let udp = Rc::new(udp);
     let copies = Copies::new(config.data_dir.join(COPIES), config.disk_quota);
@@ -230,7 +230,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     ruin.map_or(Ok(()), |why| Err(StartError::Ruined(why)))
 }
 
-fn fetcher_config(data_dir: &Path, policy: UrlPolicy, seed: u64) -> FetcherConfig {
+fn fetcher_config(data_dir: &Path, policy: UrlPolicy, seed: u64, boot: u128) -> FetcherConfig {
     FetcherConfig {
         numbers: Numbers::default(),
         downloads: data_dir.join(DOWNLOADS),
@@ -238,6 +238,8 @@ fn fetcher_config(data_dir: &Path, policy: UrlPolicy, seed: u64) -> FetcherConfi
         policy,
         limits: Limits::default(),
         seed,
+        boot,
+        offer: None,
     }
 }
 

@@ -5,23 +5,31 @@
 //! there before. Never: knows the DHT, or shares what it downloaded.
 //!
 //! `download` runs one from the choice of a variant on: `destination` says where the file goes,
-//! `partial` grows it beside there, `http` asks sources at vetted addresses, `drive` joins them under
-//! the pure [`Plan`](crate::transfer::Plan). `joint` lets requests for one content share a transfer,
+//! `http` asks sources at vetted addresses. `drive` has one source after the other grow a `partial`
+//! file from its start, under the pure [`Plan`](crate::transfer::Plan), while `hunt` looks for the
+//! hash tree; from when that is there, `swarm` asks all sources at once, under the pure
+//! [`Swarm`](crate::transfer::swarm::Swarm): each request is a `pull` into the `store`. `joint` lets requests for one content share a transfer,
 //! `local` copies what is here already. `board` knows what people are told.
 
 mod board;
+mod claimed;
 mod destination;
 mod download;
 mod drive;
 mod http;
+mod hunt;
 mod joint;
 mod local;
 mod partial;
 mod progress;
+mod pull;
+mod store;
+mod swarm;
+mod transfer;
 
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use futures_util::StreamExt;
@@ -36,8 +44,10 @@ use self::board::{Board, busy};
 use self::download::{Job, interrupted};
 use self::http::{DEAD, Http};
 use self::joint::{Askers, Joint};
+use crate::actors::link::Link;
 use crate::actors::messages::{
-    CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, Probe, Probed, Settle,
+    CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, OfferPieces, Probe,
+    Probed, Settle,
 };
 use crate::actors::panics;
 use crate::actors::vitals::{Health, Vitals};
@@ -67,6 +77,11 @@ pub struct FetcherConfig {
     pub limits: Limits,
     /// Seeds the order of sources and the names of partial files.
     pub seed: u64,
+    /// Which start of the machine this is; zero if it doesn't say: then what an earlier run wrote
+    /// is checked again.
+    pub boot: u128,
+    /// Who serves the pieces of downloads under way to others.
+    pub offer: Option<Link<OfferPieces>>,
 }
 
 /// See the module's description. Its futures need a single-threaded runtime: an arbiter.
@@ -111,7 +126,7 @@ impl Actor for FetcherActor {
 impl Handler<Fetch> for FetcherActor {
     type Result = ResponseFuture<Result<Fetched, CommandError>>;
 
-    fn handle(&mut self, fetch: Fetch, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, mut fetch: Fetch, _: &mut Self::Context) -> Self::Result {
         faults::point("fetcher", "Fetch");
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let error = busy(&fetch.name);
@@ -128,6 +143,7 @@ impl Handler<Fetch> for FetcherActor {
             askers,
             stop,
             standing: self.board.standing(fetch.id),
+            wanted: Mutex::new(fetch.newcomers.take().zip(fetch.begun.take())),
             fetch,
         };
         let (asker, given_up) = (job.fetch.cancel.clone(), interrupted(&job));

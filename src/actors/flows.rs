@@ -5,6 +5,7 @@
 
 mod address;
 mod downloads;
+mod gather;
 mod join;
 mod lookup;
 mod memory;

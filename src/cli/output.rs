@@ -34,17 +34,30 @@ impl From<CommandError> for Failure {
 pub(super) struct Console {
     json: bool,
     events: bool,
-    quiet: bool,
+    told: Told,
+}
+
+/// How much a person wants to be told besides the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Usual,
+    More,
 }
 
 impl Console {
     pub(super) fn new(globals: &Globals) -> Self {
-        Self { json: globals.json || globals.events, events: globals.events, quiet: globals.quiet }
+        let told = match globals.verbose {
+            _ if globals.quiet => Told::Nothing,
+            0 => Told::Usual,
+            _ => Told::More,
+        };
+        Self { json: globals.json || globals.events, events: globals.events, told }
     }
 
     /// Before the flags are known.
     pub(super) const fn bare(json: bool) -> Self {
-        Self { json, events: false, quiet: false }
+        Self { json, events: false, told: Told::Usual }
     }
 
     /// Whether results are JSON.
@@ -57,14 +70,19 @@ impl Console {
         self.events
     }
 
+    /// Whether a person wants to know more than the result.
+    pub(super) fn verbose(self) -> bool {
+        self.told == Told::More
+    }
+
     /// Whether a person watches stderr.
     pub(super) fn watched(self) -> bool {
-        !self.quiet && !self.json && io::stderr().is_terminal()
+        self.told != Told::Nothing && !self.json && io::stderr().is_terminal()
     }
 
     /// Something a person may want to know.
     pub(super) fn note(self, text: &str) {
-        if !self.quiet && !self.json {
+        if self.told != Told::Nothing && !self.json {
             say(Style::new().bold(), text);
         }
     }

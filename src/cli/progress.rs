@@ -7,7 +7,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{self, Console, Failure, printable};
 use super::render;
-use crate::command::Event;
+use crate::command::{Event, SourceReport};
+
+/// Sources that have a line of their own below the bar: more would leave no room for anything else.
+const MAX_LINES: usize = 10;
 
 /// Shows events as the flags ask.
 #[derive(Debug)]
@@ -42,12 +45,19 @@ impl Progress {
                 Some(bar) => bar.suspend(|| self.console.note(&message)),
                 None => self.console.note(&message),
             },
-            Event::Progress { name, bytes, size, bytes_per_s, .. } if self.console.watched() => {
+            Event::Progress { name, bytes, size, bytes_per_s, sources }
+                if self.console.watched() =>
+            {
                 let bar = self.bar.get_or_insert_with(|| new_bar(&name));
                 if let Some(size) = size {
                     bar.set_length(size);
                 }
-                bar.set_prefix(pace(bytes, size, bytes_per_s));
+                let mut text = pace(bytes, size, bytes_per_s);
+                text.push_str(&render::active_sources(&sources));
+                if self.console.verbose() {
+                    text.push_str(&source_lines(&sources));
+                }
+                bar.set_prefix(text);
                 bar.set_position(bytes);
             }
             Event::Progress { .. } => {}
@@ -74,6 +84,17 @@ fn pace(bytes: u64, size: Option<u64>, bytes_per_s: u64) -> String {
     }
 }
 
+/// A line for each source that gives, or was given up.
+fn source_lines(sources: &[SourceReport]) -> String {
+    let told = sources.iter().filter(|source| source.state != "waiting").take(MAX_LINES);
+    let line = |source: &SourceReport| {
+        let (given, rate) = (render::size(source.bytes), render::rate(source.bytes_per_s, 1.0));
+        let pace = if source.state == "active" { format!(" {rate}") } else { String::new() };
+        format!("\n  {} {given}{pace} {}", printable(&source.url), source.state)
+    };
+    told.map(line).collect()
+}
+
 fn new_bar(name: &str) -> ProgressBar {
     let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {prefix}";
     // Draws on stderr, and nowhere if that is no terminal.
@@ -93,5 +114,25 @@ mod tests {
         assert_eq!(pace(40_000_000, Some(100_000_000), 2_000_000), "2.0 MB/s 30s");
         assert_eq!(pace(900, Some(1_000), 0), "0.0 MB/s");
         assert_eq!(pace(900, None, 2_000_000), "2.0 MB/s");
+    }
+
+    #[test]
+    fn each_source_has_a_line_that_is_safe_to_show() {
+        let source = |url: &str, state: &str, bytes_per_s| SourceReport {
+            url: url.to_owned(),
+            state: state.to_owned(),
+            bytes: 2_000_000,
+            bytes_per_s,
+        };
+        let sources = [
+            source("http://a/x", "active", 3_000_000),
+            source("http://b/\u{1b}[2J", "wrong_content", 0),
+            source("http://c/x", "waiting", 0),
+        ];
+        let text = source_lines(&sources);
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].ends_with("MB/s active") && lines[0].starts_with("  http://a/x "));
+        assert!(lines[1].ends_with(" wrong_content") && !lines[1].contains('\u{1b}'), "{text}");
     }
 }

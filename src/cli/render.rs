@@ -13,7 +13,9 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Row, Table};
 use serde_json::Value;
 
-pub(super) use self::files::{downloaded, shares, transfer, transfers, variants};
+pub(super) use self::files::{
+    active_sources, downloaded, shares, shares_of_sources, transfer, transfers, variants,
+};
 pub(super) use self::inside::{actors, trace};
 use super::output::printable;
 use crate::command::{Buckets, HeldValues, KeyValues, PeerEntry, Peers, Status, counted};

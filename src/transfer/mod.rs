@@ -10,6 +10,7 @@ mod policy;
 mod provider;
 mod source;
 mod stall;
+pub mod swarm;
 mod variants;
 
 pub use head::{ContentRange, Head};

@@ -371,15 +371,24 @@ impl Plan {
     }
 
     fn verdict(&self) -> PlanFailure {
-        if self.sources.iter().any(|it| it.state == SourceState::Failed(Failure::NoRoom)) {
-            return PlanFailure::NoRoom;
+        match PlanFailure::of(&self.sources) {
+            PlanFailure::AllWrong if self.hash.is_none() => PlanFailure::AllFailed,
+            failure => failure,
         }
-        let mut answers = self.sources.iter().filter_map(Source::answer);
-        let answered = answers.clone().count() > 0;
-        if self.hash.is_some() && answered && answers.all(Failure::is_wrong_content) {
-            PlanFailure::AllWrong
+    }
+}
+
+impl PlanFailure {
+    /// What it means that all of these sources failed.
+    pub(super) fn of(sources: &[Source]) -> Self {
+        if sources.iter().any(|it| it.state == SourceState::Failed(Failure::NoRoom)) {
+            return Self::NoRoom;
+        }
+        let mut answers = sources.iter().filter_map(Source::answer).peekable();
+        if answers.peek().is_some() && answers.all(Failure::is_wrong_content) {
+            Self::AllWrong
         } else {
-            PlanFailure::AllFailed
+            Self::AllFailed
         }
     }
 }

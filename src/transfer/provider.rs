@@ -83,6 +83,14 @@ impl ProviderUrl {
         &self.url
     }
 
+    /// Where the same host serves something of a content by its hash: all of it, or `tree`, `have`.
+    pub fn blob_url(&self, hash: ContentHash, of_it: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(&format!("/blobs/{hash}{of_it}"));
+        url.set_query(None);
+        url
+    }
+
     /// What the content must be, if the publisher said.
     pub const fn hash(&self) -> Option<ContentHash> {
         self.hash

@@ -77,6 +77,8 @@ impl Bench {
             policy: UrlPolicy::new(true, Some(admin.address()), Vec::new()),
             limits,
             seed: (0..10_000).find(in_order).unwrap(),
+            boot: 1,
+            offer: None,
         };
         let fetcher = FetcherActor::new(config).start();
         Self { fetcher, folder, admin }
@@ -87,6 +89,8 @@ impl Bench {
         Fetch {
             name: FileName::parse("song.mp3").unwrap(),
             providers: urls.iter().map(parse).collect(),
+            newcomers: None,
+            begun: None,
             hash: None,
             newest: false,
             strict: false,

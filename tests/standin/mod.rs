@@ -110,6 +110,7 @@ fn download(name: String, output: &Path) -> Reply {
             url: "http://h:1/".to_owned(),
             state: "done".to_owned(),
             bytes: 1024 * 1024,
+            bytes_per_s: 0,
         }],
         url: None,
         stored: 0,

@@ -55,7 +55,12 @@ fn shares() -> ShareList {
 }
 
 fn transfers(id: Option<u64>) -> Transfers {
-    let source = SourceReport { url: HOSTILE.to_owned(), state: "stalled".to_owned(), bytes: 1024 };
+    let source = SourceReport {
+        url: HOSTILE.to_owned(),
+        state: "stalled".to_owned(),
+        bytes: 1024,
+        bytes_per_s: 0,
+    };
     let transfer = |id, error: Option<CommandError>| Transfer {
         id,
         name: "results.csv".to_owned(),

@@ -225,7 +225,7 @@ mod tests {
         let state = |board: &Board| board.list()[0].state.clone();
         assert_eq!(state(&board), "waiting");
         let (url, active) = ("http://10.0.0.1:8468/files/x".to_owned(), "active".to_owned());
-        let source = SourceReport { url, state: active, bytes: 7 };
+        let source = SourceReport { url, state: active, bytes: 7, bytes_per_s: 0 };
         board.standing(Some(id)).send_modify(|it| {
             (it.active, it.bytes, it.sources) = (true, 7, vec![source]);
         });

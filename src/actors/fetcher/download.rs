@@ -6,27 +6,26 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::FetcherConfig;
 use super::board::Standing;
-use super::destination::{Destination, io_error};
-use super::drive::Download;
+use super::destination::Destination;
 use super::http::Http;
-use super::joint::{Askers, Joint, Lead, Role};
-use super::local::{self, Original};
-use super::partial::{Partial, PartialName, tag, url_tag};
-use super::progress::{Progress, reports};
+use super::joint::{Askers, Joint, Role};
+use super::local::{self, Original, Placed};
+use super::progress::Progress;
+use super::transfer::transfer;
 use crate::actors::messages::{Fetch, Fetched, Target};
 use crate::command::{CommandError, ErrorCode, OnConflict};
-use crate::content::{ContentHash, Verified};
-use crate::transfer::{Choice, Plan, ProviderUrl, VariantError, Variants, Wanted};
+use crate::content::ContentHash;
+use crate::transfer::{Choice, ProviderUrl, VariantError, Variants, Wanted};
 
 /// How often a transfer is joined that then ends without the content, for reasons of its own such
 /// as a full disk; after that, nobody is waited for.
@@ -42,9 +41,21 @@ pub(super) struct Job {
     pub(super) stop: CancellationToken,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) fetch: Fetch,
+    /// Somebody who looks for sources while it lasts.
+    pub(super) wanted: Mutex<Option<(Newcomers, oneshot::Sender<ContentHash>)>>,
 }
 
+/// Sources that are found while a download lasts.
+pub(super) type Newcomers = mpsc::Receiver<Vec<ProviderUrl>>;
+
 impl Job {
+    /// Has others be looked for that have this content.
+    pub(super) fn newcomers(&self, hash: ContentHash) -> Option<Newcomers> {
+        let (newcomers, begun) = self.wanted.lock().ok()?.take()?;
+        begun.send(hash).ok()?;
+        Some(newcomers)
+    }
+
     /// Waits for a place among those that work.
     async fn place_to_work(&self) -> Result<OwnedSemaphorePermit, CommandError> {
         let workers = Arc::clone(&self.workers);
@@ -67,12 +78,12 @@ pub(super) async fn run(job: Job, http: &Http, joint: &Joint) -> Result<Fetched,
     let choice = choice.unwrap_or_else(|| Err(interrupted(&job)))?;
     let others = choice.others;
     tell_of_variants(&job, others);
-    let finish = |verified: Verified, path, sources, copied| Fetched {
-        path,
-        verified,
-        tree: None,
+    let finish = |it: Placed, copied| Fetched {
+        path: it.path,
+        verified: it.verified,
+        tree: it.tree,
         seconds: started.elapsed().as_secs_f64(),
-        sources,
+        sources: it.sources,
         other_variants: others,
         copied,
     };
@@ -81,7 +92,7 @@ pub(super) async fn run(job: Job, http: &Http, joint: &Joint) -> Result<Fetched,
         if let Some(original) = own_original(&job, hash).await
             && let Some(copied) = local::copy(&job, &destination, original).await
         {
-            return copied.map(|it| finish(it.verified, it.path, it.sources, true));
+            return copied.map(|it| finish(it, true));
         }
         for _ in 0..MAX_JOINS {
             let other = match joint.role(hash, &job) {
@@ -99,14 +110,14 @@ pub(super) async fn run(job: Job, http: &Http, joint: &Joint) -> Result<Fetched,
             if let Some(original) = followed?
                 && let Some(copied) = local::copy(&job, &destination, original).await
             {
-                return copied.map(|it| finish(it.verified, it.path, it.sources, false));
+                return copied.map(|it| finish(it, false));
             }
         }
     }
     let transferred = transfer(&job, http, &destination, choice, lead).await;
     drop(working);
     let transferred = transferred.map_err(|error| advised(error, &job, others));
-    transferred.map(|it| finish(it.verified, it.path, it.sources, false))
+    transferred.map(|it| finish(it, false))
 }
 
 /// A failure of the variant that was taken, where another may do.
@@ -134,56 +145,6 @@ async fn own_original(job: &Job, hash: ContentHash) -> Option<Original> {
     let verified = own.verified;
     let file = spawn_blocking(move || own.open()).await.ok()?.ok()?;
     Some(Original::own(file, verified, url))
-}
-
-/// Has the sources give the content, and gives it its final name.
-async fn transfer(
-    job: &Job,
-    http: &Http,
-    destination: &Destination,
-    choice: Choice,
-    lead: Option<Lead<'_>>,
-) -> Result<local::Placed, CommandError> {
-    let mut progress = Progress::new(job);
-    let mut plan = Plan::new(choice, &job.config.limits, job.seed);
-    let mut partial = open_partial(job, &plan, destination, &progress).await?;
-    // Before anything can interrupt: what the plan doesn't know of is not kept.
-    if let Ok(left) = partial.verified().await {
-        plan.resume(left.size(), left.hash());
-    }
-    let mut download = Download {
-        name: job.fetch.name.as_str(),
-        limits: &job.config.limits,
-        http,
-        plan: &mut plan,
-        partial: &mut partial,
-        progress: &mut progress,
-    };
-    let outcome = job.stop.run_until_cancelled(download.drive()).await;
-    let outcome = outcome.unwrap_or_else(|| Err(interrupted(job)));
-    progress.settle(&plan);
-    if let Some(lead) = lead {
-        lead.finish(partial.path(), &outcome, reports(&plan)).await;
-    }
-    let verified = match outcome {
-        // Those who went on without the one who asked first have theirs.
-        Ok(_) if job.fetch.cancel.is_cancelled() => {
-            partial.remove().await;
-            return Err(interrupted(job));
-        }
-        Ok(verified) => verified,
-        Err(error) => {
-            leave(partial, &plan).await;
-            return Err(error);
-        }
-    };
-    match place(destination.clone(), partial.path()).await {
-        Ok(path) => Ok(local::Placed { path, verified, sources: reports(&plan) }),
-        Err(error) => {
-            leave(partial, &plan).await;
-            Err(error)
-        }
-    }
 }
 
 async fn destination(job: &Job) -> Result<Destination, CommandError> {
@@ -230,40 +191,6 @@ async fn choose(job: &Job, http: &Http) -> Result<Choice, CommandError> {
         };
         CommandError::new(code, format!("{:?}: {error}", job.fetch.name.as_str()))
     })
-}
-
-async fn open_partial(
-    job: &Job,
-    plan: &Plan,
-    destination: &Destination,
-    progress: &Progress,
-) -> Result<Partial, CommandError> {
-    let first_url = plan.sources().first();
-    let tag = match plan.hash() {
-        Some(hash) => tag(&hash.to_string()),
-        None => url_tag(first_url.map_or("", |source| source.provider().published())),
-    };
-    let name = PartialName {
-        folder: destination.folder().to_owned(),
-        name: destination.name().to_owned(),
-        tag,
-        resumes: plan.hash().is_some(),
-        seed: job.seed,
-    };
-    let opened = Partial::open(name, job.stop.clone(), progress.rereading()).await;
-    opened.map_err(|error| match error.kind() {
-        std::io::ErrorKind::Interrupted => interrupted(job),
-        _ => io_error(destination.folder(), &error),
-    })
-}
-
-/// After a failure: keeps what the same content can go on from. What was proven wrong is not kept,
-/// nor what no later run would look for.
-async fn leave(mut partial: Partial, plan: &Plan) {
-    let resumable = partial.is_found_again() && plan.held() > 0;
-    if !resumable || partial.verified().await.is_err() {
-        partial.remove().await;
-    }
 }
 
 pub(super) fn interrupted(job: &Job) -> CommandError {

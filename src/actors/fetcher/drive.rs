@@ -4,15 +4,19 @@
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::destination::io_error;
 use super::http::{Ask, Http, Response};
+use super::hunt::SMALL_BYTES;
 use super::partial::Partial;
 use super::progress::Progress;
 use crate::command::{CommandError, ErrorCode};
 use crate::content::Verified;
-use crate::transfer::{Attempt, Failure, Limits, Plan, PlanFailure, SourceState, StallMeter, Step};
+use crate::transfer::{
+    Attempt, Failure, Limits, Plan, PlanFailure, Source, SourceState, StallMeter, Step,
+};
 
 /// Longest wait for bytes before the progress is reported anew.
 const WAIT_SLICE: Duration = Duration::from_millis(500);
@@ -27,6 +31,8 @@ pub(super) struct Download<'a> {
     pub(super) plan: &'a mut Plan,
     pub(super) partial: &'a mut Partial,
     pub(super) progress: &'a mut Progress,
+    /// Is told once the content is known to be long.
+    pub(super) begun: &'a Notify,
 }
 
 impl Download<'_> {
@@ -69,13 +75,17 @@ impl Download<'_> {
             return Ok(());
         };
         let url = source.provider().request_url().clone();
-        let ask = Ask { offset: attempt.offset, if_range: attempt.if_range.clone() };
+        let (offset, if_range) = (attempt.offset, attempt.if_range.clone());
+        let ask = Ask { offset, if_range, ..Ask::default() };
         let answer = self.http.get(&url, &ask).await;
         match answer {
             Err(failure) => self.plan.failed(failure),
             Ok(mut response) => match self.plan.answered(response.head()) {
                 None => {}
                 Some(offset) => {
+                    if self.plan.size().is_none_or(|size| size > SMALL_BYTES) {
+                        self.begun.notify_one();
+                    }
                     if offset == 0 {
                         let emptied = self.partial.restart().await;
                         emptied.map_err(|error| self.disk_error(&error))?;
@@ -160,31 +170,41 @@ impl Download<'_> {
     }
 
     fn failure(&self, failure: PlanFailure) -> CommandError {
-        let sources = self.plan.sources();
-        let told = sources.iter().filter_map(|source| match source.state() {
-            SourceState::Failed(why) => Some(format!("{} {why}", source.provider().published())),
-            _ => None,
-        });
-        let mut why: Vec<String> = told.take(NAMED_SOURCES).collect();
-        if sources.len() > why.len() {
-            why.push(format!("and {} more", sources.len() - why.len()));
-        }
-        let (code, what) = match failure {
-            PlanFailure::AllWrong => (ErrorCode::Mismatch, "no source has the right content"),
-            PlanFailure::NoRoom => (
-                ErrorCode::NoSpace,
-                "the disk has too little room: make some, or save elsewhere with -o",
-            ),
-            PlanFailure::AllFailed => (ErrorCode::SourcesFailed, "every source failed"),
-        };
-        let kept = match failure {
-            PlanFailure::AllFailed if self.partial.is_found_again() && self.plan.held() > 0 => {
-                "; what came so far is kept, and the same download goes on from there"
-            }
-            _ => "",
-        };
-        let message =
-            format!("{:?}: {what} ({} asked): {}{kept}", self.name, sources.len(), why.join("; "));
-        CommandError::new(code, message)
+        let sources: Vec<&Source> = self.plan.sources().iter().collect();
+        let kept = self.partial.is_found_again() && self.plan.held() > 0;
+        no_source(self.name, failure, &sources, kept)
     }
+}
+
+/// Why no source gave the content; and whether what came is kept.
+pub(super) fn no_source(
+    name: &str,
+    failure: PlanFailure,
+    sources: &[&Source],
+    kept: bool,
+) -> CommandError {
+    let told = sources.iter().filter_map(|source| match source.state() {
+        SourceState::Failed(why) => Some(format!("{} {why}", source.provider().published())),
+        _ => None,
+    });
+    let mut why: Vec<String> = told.take(NAMED_SOURCES).collect();
+    if sources.len() > why.len() {
+        why.push(format!("and {} more", sources.len() - why.len()));
+    }
+    let (code, what) = match failure {
+        PlanFailure::AllWrong => (ErrorCode::Mismatch, "no source has the right content"),
+        PlanFailure::NoRoom => (
+            ErrorCode::NoSpace,
+            "the disk has too little room: make some, or save elsewhere with -o",
+        ),
+        PlanFailure::AllFailed => (ErrorCode::SourcesFailed, "every source failed"),
+    };
+    let kept = match failure {
+        PlanFailure::AllFailed if kept => {
+            "; what came so far is kept, and the same download goes on from there"
+        }
+        _ => "",
+    };
+    let message = format!("{name:?}: {what} ({} asked): {}{kept}", sources.len(), why.join("; "));
+    CommandError::new(code, message)
 }

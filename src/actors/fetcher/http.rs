@@ -1,8 +1,9 @@
 //! Asks a source, at an address that was vetted.
 //!
 //! Always holds: a name is resolved once for each request, and the connection goes to one of the
-//! addresses that passed the policy; redirects are followed here, each vetted anew. Every request
-//! has its own connection, and asks for the bytes as they are. Never: decompresses.
+//! addresses that passed the policy; redirects are followed here, each vetted anew. A connection is
+//! used again only for the host and port it was vetted for, and only by the same download; requests
+//! ask for the bytes as they are. Never: decompresses.
 
 use std::net::SocketAddr;
 
@@ -35,6 +36,10 @@ pub(super) struct Http {
 pub(super) struct Ask {
     /// First byte wanted, if not the first of all.
     pub(super) offset: u64,
+    /// Where to end, if not at the end of all: one behind the last byte wanted.
+    pub(super) end: Option<u64>,
+    /// Whether more will be asked of the same source.
+    pub(super) keeps: bool,
     /// Goes into `If-Range`.
     pub(super) if_range: Option<String>,
 }
@@ -83,9 +88,31 @@ impl Http {
         Self { client, policy, limits }
     }
 
+    /// See [`Limits::max_file_bytes`].
+    pub(super) const fn max_file_bytes(&self) -> u64 {
+        self.limits.max_file_bytes
+    }
+
     /// Asks for the content.
     pub(super) async fn get(&self, url: &Url, ask: &Ask) -> Result<Response, Failure> {
         self.follow(&Method::GET, url, ask).await
+    }
+
+    /// The whole of something small; none if it can't be had, or is longer than it may be.
+    pub(super) async fn small(&self, url: &Url, longest: u64) -> Option<Vec<u8>> {
+        let mut response = self.get(url, &Ask { keeps: true, ..Ask::default() }).await.ok()?;
+        let head = response.head();
+        if head.status != 200 || head.encoded || head.length.is_some_and(|told| told > longest) {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.next().await {
+            bytes.extend_from_slice(&chunk.ok()?);
+            if bytes.len() as u64 > longest {
+                return None;
+            }
+        }
+        Some(bytes)
     }
 
     /// Whether the source would give the content, and how much of it. One that knows no HEAD is
@@ -159,10 +186,16 @@ impl Http {
             .request(method.clone(), url.as_str())
             .address(address)
             .no_decompress()
-            .force_close()
             .insert_header((header::ACCEPT_ENCODING, "identity"));
-        if ask.offset > 0 {
-            request = request.insert_header((header::RANGE, format!("bytes={}-", ask.offset)));
+        if !ask.keeps {
+            request = request.force_close();
+        }
+        let range = match ask.end {
+            Some(end) => Some(format!("bytes={}-{}", ask.offset, end.saturating_sub(1))),
+            None => (ask.offset > 0).then(|| format!("bytes={}-", ask.offset)),
+        };
+        if let Some(range) = range {
+            request = request.insert_header((header::RANGE, range));
             if let Some(tag) = &ask.if_range {
                 request = request.insert_header((header::IF_RANGE, tag.as_str()));
             }

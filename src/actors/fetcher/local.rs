@@ -9,12 +9,13 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::claimed::{PartialName, tag};
 use super::destination::{Destination, io_error};
 use super::download::{Job, interrupted, place};
-use super::partial::{Partial, PartialName, tag};
+use super::partial::Partial;
 use crate::actors::pace::Pace;
 use crate::command::{CommandError, Event, SourceReport};
-use crate::content::Verified;
+use crate::content::{Tree, Verified};
 
 /// A whole file, and where it came from.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Original {
     /// A share of this node.
     pub(super) fn own(file: File, verified: Verified, url: String) -> Self {
         let (state, bytes) = ("done".to_owned(), verified.size());
-        let sources = vec![SourceReport { url, state, bytes }];
+        let sources = vec![SourceReport { url, state, bytes, bytes_per_s: 0 }];
         Self { file: Arc::new(file), verified, sources }
     }
 
@@ -46,6 +47,8 @@ impl Original {
 pub(super) struct Placed {
     pub(super) path: PathBuf,
     pub(super) verified: Verified,
+    /// The tree of that, if the download came by it.
+    pub(super) tree: Option<Tree>,
     pub(super) sources: Vec<SourceReport>,
 }
 
@@ -90,7 +93,8 @@ pub(super) async fn copy(
                 (standing.bytes, standing.size) = (size, Some(size));
                 standing.sources.clone_from(&original.sources);
             });
-            Some(Ok(Placed { path, verified: original.verified, sources: original.sources }))
+            let (verified, sources) = (original.verified, original.sources);
+            Some(Ok(Placed { path, verified, tree: None, sources }))
         }
         Err(error) => {
             partial.remove().await;

@@ -1,67 +1,31 @@
-//! The hidden file that a download grows in, beside its final name.
+//! The hidden file that a download grows in from its start to its end.
 //!
-//! Always holds: one download writes it at a time (it is locked while it is open); every byte in
-//! it went through the hasher, those of an earlier run too. Never: follows a link that somebody
-//! put in its place, or blocks the actors' thread.
+//! Always holds: every byte in it went through the hasher, those of an earlier run too. Never:
+//! blocks the actors' thread.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::destination::{MAX_NAME_BYTES, cut};
-use crate::content::{ContentHasher, Verified, copy_file};
+use super::claimed::{Claimed, PartialName};
+use crate::content::{ContentHasher, Tree, Verified, copy_file};
 use crate::transfer::CHUNK_BYTES;
-
-/// Other names tried when the first is in use by another download, or is not ours.
-const MAX_NAMES: u64 = 8;
-
-/// How a partial file is named, and whether what an earlier run left in it is of use.
-#[derive(Debug, Clone)]
-pub(super) struct PartialName {
-    /// Where the final name will be.
-    pub(super) folder: PathBuf,
-    /// The final name.
-    pub(super) name: OsString,
-    /// Tells contents of one name apart.
-    pub(super) tag: String,
-    /// Whether to go on from what is there.
-    pub(super) resumes: bool,
-    /// For names beside the first.
-    pub(super) seed: u64,
-}
-
-impl PartialName {
-    /// `.NAME.TAG.partial`, with a number for all but the first.
-    fn path(&self, number: u64) -> PathBuf {
-        let suffix = match number {
-            0 => format!(".{}.partial", self.tag),
-            _ => format!(".{}.{:016x}.partial", self.tag, self.seed ^ number),
-        };
-        let mut name = OsString::from(".");
-        name.push(cut(&self.name, MAX_NAME_BYTES - 1 - suffix.len()));
-        name.push(suffix);
-        self.folder.join(name)
-    }
-}
 
 /// The file and the hash of all that is in it; on a blocking thread while it is written.
 #[derive(Debug)]
 struct Growing {
-    file: File,
+    file: Arc<File>,
     hasher: ContentHasher,
 }
 
 impl Growing {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+        (&*self.file).write_all(bytes)?;
         self.hasher.update(bytes);
         Ok(())
     }
@@ -69,12 +33,10 @@ impl Growing {
 
 type Written = (Growing, Vec<u8>, io::Result<()>);
 
-/// A partial file that is open and locked.
+/// A partial file that grows from its start to its end.
 #[derive(Debug)]
 pub(super) struct Partial {
-    path: PathBuf,
-    /// Whether another run would find it: by its first name, and if that run may go on from it.
-    found_again: bool,
+    claimed: Claimed,
     growing: Option<Growing>,
     writing: Option<JoinHandle<Written>>,
     buffer: Vec<u8>,
@@ -89,21 +51,21 @@ impl Partial {
         stop: CancellationToken,
         progress: impl FnMut(u64, u64) + Send + 'static,
     ) -> io::Result<Self> {
-        let opening = spawn_blocking(move || {
-            let (path, file) = create(&name)?;
-            let found_again = name.resumes && path == name.path(0);
-            let mut growing = Growing { file, hasher: ContentHasher::new() };
-            if name.resumes {
-                reread(&mut growing, &stop, progress)?;
-            } else {
-                growing.file.set_len(0)?;
-            }
-            Ok::<_, io::Error>((path, found_again, growing))
-        });
-        let (path, found_again, growing) = opening.await.map_err(io::Error::other)??;
+        let opening = spawn_blocking(move || Self::reread(Claimed::claim(&name)?, &stop, progress));
+        opening.await.map_err(io::Error::other)?
+    }
+
+    /// Hashes what an earlier run left in a file. Blocks.
+    pub(super) fn reread(
+        claimed: Claimed,
+        stop: &CancellationToken,
+        progress: impl FnMut(u64, u64),
+    ) -> io::Result<Self> {
+        let file = Arc::clone(&claimed.file);
+        let mut growing = Growing { file, hasher: ContentHasher::new() };
+        reread(&mut growing, stop, progress)?;
         Ok(Self {
-            path,
-            found_again,
+            claimed,
             growing: Some(growing),
             writing: None,
             buffer: Vec::with_capacity(CHUNK_BYTES),
@@ -111,22 +73,24 @@ impl Partial {
         })
     }
 
+    /// Hands over the file; what was appended since the last [`Partial::verified`] may be missing.
+    pub(super) fn into_claimed(self) -> Claimed {
+        self.claimed
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.claimed.path
     }
 
     /// Bytes for which the disk still has room, as far as its file system says.
     pub(super) async fn room(&self) -> Option<u64> {
-        let path = self.path.clone();
-        let asked = spawn_blocking(move || rustix::fs::statvfs(&path)).await.ok()?.ok()?;
-        // Some file systems over the network or in user space say nothing.
-        (asked.f_blocks > 0).then(|| asked.f_bavail.saturating_mul(asked.f_frsize))
+        self.claimed.room().await
     }
 
     /// Whether it is of use to a later run.
     pub(super) const fn is_found_again(&self) -> bool {
-        self.found_again
+        self.claimed.found_again
     }
 
     /// Appends bytes. They are written and hashed a chunk at a time, while the next is filled.
@@ -162,29 +126,33 @@ impl Partial {
         self.settle().await?;
         self.buffer.clear();
         let mut growing = self.growing.take().ok_or_else(lost)?;
-        let emptied = spawn_blocking(move || {
+        let spare = std::mem::take(&mut self.spare);
+        // As a writer: dropped half-way, it is waited for later.
+        self.writing = Some(spawn_blocking(move || {
             growing.hasher = ContentHasher::new();
-            growing.file.set_len(0)?;
-            growing.file.rewind()?;
-            Ok::<_, io::Error>(growing)
-        });
-        self.growing = Some(emptied.await.map_err(io::Error::other)??);
-        Ok(())
+            let emptied = growing.file.set_len(0).and_then(|()| (&*growing.file).rewind());
+            (growing, spare, emptied)
+        }));
+        self.settle().await
     }
 
     /// Writes what is left in the buffer, and says what the file holds.
     pub(super) async fn verified(&mut self) -> io::Result<Verified> {
+        self.verified_with_tree().await.map(|(verified, _)| verified)
+    }
+
+    /// The same, with the tree.
+    pub(super) async fn verified_with_tree(&mut self) -> io::Result<(Verified, Tree)> {
         self.hand_over().await?;
         self.settle().await?;
-        self.growing.as_ref().map(|growing| growing.hasher.finish()).ok_or_else(lost)
+        self.growing.as_ref().map(|growing| growing.hasher.finish_tree()).ok_or_else(lost)
     }
 
     /// Removes it.
     pub(super) async fn remove(mut self) {
         // Its writer may still be at work; an error of it no longer matters.
         let _ = self.settle().await;
-        let path = std::mem::take(&mut self.path);
-        let _ = spawn_blocking(move || fs::remove_file(path)).await;
+        self.claimed.remove().await;
     }
 
     async fn hand_over(&mut self) -> io::Result<()> {
@@ -220,56 +188,6 @@ fn lost() -> io::Error {
     io::Error::other("the partial file was lost")
 }
 
-/// Opens and locks the first name that is free or ours, else one that is new.
-fn create(name: &PartialName) -> io::Result<(PathBuf, File)> {
-    let first = name.path(0);
-    if let Some(file) = open_existing(&first)? {
-        return Ok((first, file));
-    }
-    for number in 1..=MAX_NAMES {
-        let path = name.path(number);
-        let mut options = OpenOptions::new();
-        match options.read(true).write(true).create_new(true).open(&path) {
-            Ok(file) => {
-                flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-                return Ok((path, file));
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::other("all names for a partial file are taken"))
-}
-
-/// Opens the file, or makes it. None if it is locked by another download, or not a plain file of
-/// our own: folders may be shared, and somebody may have put a trap there.
-fn open_existing(path: &Path) -> io::Result<Option<File>> {
-    let no_follow = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .custom_flags(no_follow.bits().cast_signed())
-        .open(path);
-    let file = match opened {
-        Ok(file) => file,
-        Err(_) if path.symlink_metadata().is_ok() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let found = file.metadata()?;
-    let ours =
-        found.is_file() && found.nlink() == 1 && found.uid() == rustix::process::geteuid().as_raw();
-    if !ours || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Ok(None);
-    }
-    // Whoever held the lock before may have renamed it into place: then it is no longer ours.
-    let same = path
-        .symlink_metadata()
-        .is_ok_and(|now| (now.dev(), now.ino()) == (found.dev(), found.ino()));
-    Ok(same.then_some(file))
-}
-
 fn reread(
     growing: &mut Growing,
     stop: &CancellationToken,
@@ -278,86 +196,12 @@ fn reread(
     let mut chunk = vec![0; CHUNK_BYTES];
     let size = growing.file.metadata()?.len();
     loop {
-        match growing.file.read(&mut chunk)? {
+        match (&*growing.file).read(&mut chunk)? {
             0 => return Ok(()),
             // Only a file that holds something is left behind for the next run.
             _ if stop.is_cancelled() => return Err(io::ErrorKind::Interrupted.into()),
             read => growing.hasher.update(&chunk[..read]),
         }
         progress(growing.hasher.size(), size);
-    }
-}
-
-/// The tag of a content without a hash: of the URL it comes from.
-pub(super) fn url_tag(url: &str) -> String {
-    let mut hasher = ContentHasher::new();
-    hasher.update(url.as_bytes());
-    tag(&hasher.finish().hash().to_string())
-}
-
-/// The first digits of a hash, enough to tell the contents of one name apart.
-pub(super) fn tag(hex: &str) -> String {
-    hex.chars().take(16).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    fn named(folder: &Path, name: &str) -> PartialName {
-        PartialName {
-            folder: folder.to_owned(),
-            name: OsStr::new(name).to_owned(),
-            tag: tag(&"ab".repeat(32)),
-            resumes: true,
-            seed: 5,
-        }
-    }
-
-    #[test]
-    fn names_stay_hidden_and_short() {
-        let path = named(Path::new("/d"), "song.mp3").path(0);
-        assert_eq!(path, Path::new("/d/.song.mp3.abababababababab.partial"));
-        for number in 0..2 {
-            let long = named(Path::new("/d"), &"ü".repeat(127)).path(number);
-            assert!(long.file_name().unwrap().len() <= MAX_NAME_BYTES);
-        }
-    }
-
-    #[test]
-    fn two_downloads_never_share_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let name = named(folder.path(), "x");
-        let (one, first) = create(&name).unwrap();
-        let (two, _second) = create(&name).unwrap();
-        assert_ne!(one, two);
-        drop(first);
-        assert_eq!(create(&name).unwrap().0, one, "the lock ends with its holder");
-    }
-
-    #[test]
-    fn traps_are_not_stepped_into() {
-        let folder = tempfile::tempdir().unwrap();
-        let name = named(folder.path(), "x");
-        let victim = folder.path().join("victim");
-        fs::write(&victim, "precious").unwrap();
-        for trap in ["symlink", "dangling", "hard link", "folder"] {
-            let path = name.path(0);
-            match trap {
-                "symlink" => symlink(&victim, &path).unwrap(),
-                "dangling" => symlink(folder.path().join("gone"), &path).unwrap(),
-                "hard link" => fs::hard_link(&victim, &path).unwrap(),
-                _ => fs::create_dir(&path).unwrap(),
-            }
-            let (made, _) = create(&name).unwrap();
-            assert_ne!(made, path, "{trap}");
-            assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-            assert!(!folder.path().join("gone").exists(), "made where a link led");
-            fs::remove_file(made).unwrap();
-            let _ = fs::remove_file(&path);
-        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Always holds: at most ten progress events a second. Never: waits for the reader.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 use super::board::Standing;
@@ -9,6 +11,7 @@ use super::download::Job;
 use crate::actors::messages::EventSink;
 use crate::actors::pace::Pace;
 use crate::command::{Event, SourceReport};
+use crate::transfer::swarm::Swarm;
 use crate::transfer::{Plan, Source};
 
 /// Reports the progress of one download.
@@ -53,7 +56,19 @@ impl Progress {
         let Some(bytes_per_s) = self.pace.due(received) else {
             return;
         };
-        let standing = Self::standing(plan, bytes_per_s);
+        self.tell(Self::standing(plan, bytes_per_s));
+    }
+
+    /// The same of a swarm.
+    pub(super) fn tick_swarm(&mut self, swarm: &mut Swarm, now: Duration) {
+        let received = swarm.sources().map(Source::bytes).sum();
+        let Some(bytes_per_s) = self.pace.due(received) else {
+            return;
+        };
+        self.tell(standing(swarm, bytes_per_s, now));
+    }
+
+    fn tell(&self, standing: Standing) {
         self.events.report(standing.event(&self.name));
         self.standing.send_replace(standing);
     }
@@ -63,18 +78,46 @@ impl Progress {
         self.standing.send_replace(Self::standing(plan, 0));
     }
 
+    /// The same of a swarm.
+    pub(super) fn settle_swarm(&self, swarm: &mut Swarm, now: Duration) {
+        self.standing.send_replace(standing(swarm, 0, now));
+    }
+
     fn standing(plan: &Plan, bytes_per_s: u64) -> Standing {
-        let sources = reports(plan);
+        let mut sources = reports(plan);
+        for source in sources.iter_mut().filter(|source| source.state == "active") {
+            source.bytes_per_s = bytes_per_s;
+        }
         Standing { active: true, bytes: plan.held(), size: plan.size(), bytes_per_s, sources }
     }
 }
 
+fn standing(swarm: &mut Swarm, bytes_per_s: u64, now: Duration) -> Standing {
+    let sources = swarm_reports(swarm, now);
+    let (bytes, size) = (swarm.held(), Some(swarm.size()));
+    Standing { active: true, bytes, size, bytes_per_s, sources }
+}
+
 /// How each source fares.
 pub(super) fn reports(plan: &Plan) -> Vec<SourceReport> {
-    let report = |source: &Source| SourceReport {
+    plan.sources().iter().map(|source| report(source, 0)).collect()
+}
+
+/// How each source of a swarm fares.
+pub(super) fn swarm_reports(swarm: &mut Swarm, now: Duration) -> Vec<SourceReport> {
+    let sources: Vec<Source> = swarm.sources().cloned().collect();
+    let rates = sources.iter().enumerate().map(|(index, source)| {
+        let rate = swarm.rate(index, now);
+        report(source, rate)
+    });
+    rates.collect()
+}
+
+fn report(source: &Source, bytes_per_s: u64) -> SourceReport {
+    SourceReport {
         url: source.provider().published().to_owned(),
         state: source.state().word(),
         bytes: source.bytes(),
-    };
-    plan.sources().iter().map(report).collect()
+        bytes_per_s,
+    }
 }

@@ -9,10 +9,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::gather::Gathering;
 use super::resume::{self, Noted};
 use super::shares::{publish, untaken};
 use super::{address, ask, file_name, nothing_found};
@@ -173,11 +174,16 @@ async fn fetch_and_share(
 ) -> Result<Downloaded, CommandError> {
     let providers = providers(links, &order.name).await?;
     let own = ask(&links.find_share, FindShare { name: order.name.to_string() }).await?;
+    let (found, newcomers) = mpsc::channel(1);
+    let (tells, begun) = oneshot::channel();
+    let gathering = Gathering::default();
     let fetch = Fetch {
         id: Some(id),
         name: order.name.clone(),
         own: own.clone(),
         providers,
+        newcomers: Some(newcomers),
+        begun: Some(tells),
         hash: order.hash,
         newest: order.newest,
         strict: order.strict,
@@ -186,7 +192,15 @@ async fn fetch_and_share(
         events: order.events.clone(),
         cancel: order.cancel.clone(),
     };
-    let fetched = ask(&links.fetch, fetch).await??;
+    let fetching = ask(&links.fetch, fetch);
+    let fetched = tokio::select! {
+        fetched = fetching => fetched,
+        () = gathering.run(links, &order.name, begun, found) => {
+            Err(CommandError::failed("the search for more sources has ended: try again"))
+        }
+    };
+    gathering.end(links).await;
+    let fetched = fetched??;
     // It has its name: whatever comes now, it is not saved a second time.
     if let Some(noted) = noted {
         noted.done(links).await;

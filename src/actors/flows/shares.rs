@@ -102,7 +102,7 @@ pub(super) fn untaken(acknowledged: &Acknowledged) -> String {
 }
 
 /// Gives up an own publication; says whether there was one.
-async fn forget(links: &Links, key: &str, value: String) -> Result<bool, CommandError> {
+pub(super) async fn forget(links: &Links, key: &str, value: String) -> Result<bool, CommandError> {
     let request = StoreRequest::Forget { key: Key::of_name(key), value: Value::Text(value) };
     let replies = ask(&links.store, StoreBatch(vec![(0, request)])).await?;
     match replies.first() {

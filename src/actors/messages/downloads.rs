@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use actix::Message;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::EventSink;
@@ -86,6 +87,10 @@ pub struct Fetch {
     pub own: Option<ShareEntry>,
     /// Where it can be had, newest first.
     pub providers: Vec<ProviderUrl>,
+    /// Those that are found while it lasts.
+    pub newcomers: Option<mpsc::Receiver<Vec<ProviderUrl>>>,
+    /// Is told the content once pieces of it come, from whoever has them.
+    pub begun: Option<oneshot::Sender<ContentHash>>,
     /// Take only this content.
     pub hash: Option<ContentHash>,
     /// Take the variant published last.

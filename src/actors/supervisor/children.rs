@@ -84,8 +84,11 @@ impl Supervisor {
     }
 
     fn build_fetcher(&mut self, vitals: Vitals) {
-        let config =
-            FetcherConfig { seed: self.parts.rng.next_u64(), ..self.parts.fetcher.clone() };
+        let config = FetcherConfig {
+            seed: self.parts.rng.next_u64(),
+            offer: Some(self.links.offer_pieces.clone()),
+            ..self.parts.fetcher.clone()
+        };
         let fetcher = FetcherActor::start_in_arbiter(&self.downloads.handle(), |_| {
             let mut fetcher = FetcherActor::new(config);
             fetcher.vitals = vitals;

@@ -18,12 +18,54 @@ pub(in crate::cli) fn downloaded(done: &Downloaded) -> String {
         None => String::new(),
     };
     format!(
-        "{} in {} ({}) from {used} of {} sources{stored}",
+        "{} in {} ({}) from {used} of {} sources{}{stored}",
         size(done.size),
         span(done.seconds),
         rate(done.size, done.seconds),
         done.sources.len(),
+        refused(&done.sources),
     )
+}
+
+/// Sources that gave what is not the content.
+fn refused(sources: &[SourceReport]) -> String {
+    let wrong = |state: &str| matches!(state, "wrong_content" | "wrong_size" | "too_long");
+    let liars: Vec<&str> = sources
+        .iter()
+        .filter(|source| wrong(&source.state))
+        .map(|source| source.url.as_str())
+        .collect();
+    match liars[..] {
+        [] => String::new(),
+        [one] => format!("; refused what {one} sent: it is not the content"),
+        [one, ..] => {
+            let more = liars.len() - 1;
+            format!("; refused what {one} and {more} more sent: it is not the content")
+        }
+    }
+}
+
+/// Sources of which a summary tells.
+const TOLD_SOURCES: usize = 10;
+
+/// Who gave how much, a line each; none if it all came from one.
+pub(in crate::cli) fn shares_of_sources(done: &Downloaded) -> Vec<String> {
+    if done.sources.iter().filter(|source| source.bytes > 0).count() < 2 {
+        return Vec::new();
+    }
+    let told = done.sources.iter().filter(|it| it.bytes > 0 || it.state != "waiting");
+    let line =
+        |source: &SourceReport| format!("  {} {} {}", size(source.bytes), source.state, source.url);
+    told.take(TOLD_SOURCES).map(line).collect()
+}
+
+/// How many sources give at the moment: `from 3 of 4`.
+pub(in crate::cli) fn active_sources(sources: &[SourceReport]) -> String {
+    let active = sources.iter().filter(|source| source.state == "active").count();
+    match sources.len() {
+        0 | 1 => String::new(),
+        known => format!(" from {active} of {known}"),
+    }
 }
 
 /// A line a provider; variants stand in the order in which a download would choose.
@@ -89,13 +131,17 @@ pub(in crate::cli) fn transfer(found: &Transfers, width: Width) -> String {
     let sources: Vec<&SourceReport> =
         found.transfers.iter().flat_map(|transfer| &transfer.sources).collect();
     if !sources.is_empty() {
-        let rows = sources
-            .into_iter()
-            .map(|source| [source.state.clone(), size(source.bytes), source.url.clone()]);
+        let rows = sources.into_iter().map(source_row);
         text.push_str("\n\n");
-        text.push_str(&table(width, ["SOURCE", "GAVE", "URL"], rows));
+        text.push_str(&table(width, ["SOURCE", "GAVE", "RATE", "URL"], rows));
     }
     text
+}
+
+fn source_row(source: &SourceReport) -> [String; 4] {
+    let active = source.state == "active";
+    let pace = if active { rate(source.bytes_per_s, 1.0) } else { unknown() };
+    [source.state.clone(), size(source.bytes), pace, source.url.clone()]
 }
 
 pub(super) fn unknown() -> String {

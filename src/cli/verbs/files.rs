@@ -181,6 +181,9 @@ impl Session {
 
     fn summary(&self, done: &Downloaded) {
         self.console.note(&render::downloaded(done));
+        for line in render::shares_of_sources(done) {
+            self.console.note(&line);
+        }
         if let Some(warning) = &done.warning {
             self.console.note(&format!("the content is whole, but {warning}"));
         }

@@ -38,6 +38,9 @@ pub struct SourceReport {
     pub state: String,
     /// Bytes that came from it.
     pub bytes: u64,
+    /// Bytes a second that come from it at the moment.
+    #[serde(default)]
+    pub bytes_per_s: u64,
 }
 
 /// A file that is now in place under its final name.

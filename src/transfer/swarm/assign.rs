@@ -1,0 +1,210 @@
+//! Who of a swarm is asked for what.
+//!
+//! Always holds: a piece is asked of two sources at most, and of a second one only when the first
+//! is slower by far. Never: leaves a source idle that could shorten the download.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::peer::Meter;
+use super::{Ask, MAX_REQUESTS, MAX_REQUESTS_PER_SOURCE, Order, Phase, Ranges, Request, Swarm};
+
+/// A range takes so long at the rate its source has shown,
+const RANGE_SECONDS: f64 = 1.5;
+/// is not shorter than this: what is asked for costs a round trip,
+const MIN_RANGE_BYTES: u64 = 64 * 1024;
+/// nor longer than this: a source that dies leaves a hole to fill.
+const MAX_RANGE_BYTES: u64 = 16 * 1024 * 1024;
+/// The first range of a source whose rate is not known.
+const FIRST_RANGE_BYTES: u64 = 512 * 1024;
+/// A source that stays silent for so long in the end has its pieces asked of another as well.
+const QUIET: Duration = Duration::from_millis(300);
+/// What a new request costs before its bytes come, about.
+const REQUEST_SECONDS: f64 = 0.05;
+
+impl Swarm {
+    /// Asks whoever has a hand free.
+    pub(super) fn assign(&mut self, now: Duration, orders: &mut Vec<Order>) {
+        let mut useless = vec![false; self.peers.len()];
+        while self.requests.values().filter(|it| it.phase != Phase::Closed).count() < MAX_REQUESTS {
+            let Some(source) = self.idlest(now, &useless) else {
+                return;
+            };
+            match self.pick(source, now) {
+                Some((pieces, stream)) => orders.push(self.begin(source, pieces, stream, now)),
+                None => useless[source] = true,
+            }
+        }
+    }
+
+    /// The source with the fewest requests under way, the fastest of them.
+    fn idlest(&self, now: Duration, useless: &[bool]) -> Option<usize> {
+        let free = self.peers.iter().enumerate().filter(|(index, peer)| {
+            let most = if peer.is_known() { MAX_REQUESTS_PER_SOURCE } else { 1 };
+            !useless[*index] && peer.is_ready(now) && peer.open < most
+        });
+        let order = |(index, peer): &(usize, &super::Peer)| {
+            (peer.open, std::cmp::Reverse(peer.rate() as u64), *index)
+        };
+        free.min_by_key(order).map(|(index, _)| index)
+    }
+
+    fn begin(&mut self, source: usize, pieces: Range<u64>, stream: bool, now: Duration) -> Order {
+        let id = self.next_id;
+        self.next_id += 1;
+        let bytes = self.bytes(&pieces);
+        self.peers[source].begins(now);
+        self.requests.insert(
+            id,
+            Request {
+                source,
+                at: bytes.start,
+                pieces,
+                stream,
+                doubled: false,
+                phase: Phase::Asked,
+                paused: false,
+                heard: now,
+                meter: Meter::new(now),
+                window: (now, 0),
+            },
+        );
+        Order::Ask(Ask { id, source, bytes, whole: stream })
+    }
+
+    /// What to ask a source for; and whether it streams the whole.
+    fn pick(&mut self, source: usize, now: Duration) -> Option<(Range<u64>, bool)> {
+        if self.peers[source].sequential {
+            // One that knows no ranges, or one at a time of those, fills what others leave.
+            let streams = self.requests.values().any(|request| request.stream);
+            return (!streams).then_some((0..self.pieces, true));
+        }
+        let mut taken = self.done.clone();
+        for request in self.requests.values().filter(|request| !request.stream) {
+            taken.insert(request.pieces.clone());
+        }
+        let most = self.length_for(source, &taken);
+        self.rare(source, &taken, most)
+            .or_else(|| self.missing(source, &taken, most))
+            .or_else(|| self.relieve(source, now))
+            .map(|pieces| (pieces, false))
+    }
+
+    /// How many pieces a source is asked for at once.
+    fn length_for(&self, source: usize, taken: &Ranges) -> u64 {
+        let peer = &self.peers[source];
+        let left = (self.pieces - taken.count()) * self.piece;
+        let bytes = if peer.is_proven() {
+            let all: f64 = self.peers.iter().filter(|it| it.open > 0).map(super::Peer::rate).sum();
+            let share = peer.rate() / all.max(peer.rate()).max(1.0);
+            let fair = left as f64 * share / MAX_REQUESTS_PER_SOURCE as f64;
+            let timely = peer.rate() * RANGE_SECONDS / MAX_REQUESTS_PER_SOURCE as f64;
+            (timely.min(fair) as u64).clamp(MIN_RANGE_BYTES, MAX_RANGE_BYTES)
+        } else {
+            FIRST_RANGE_BYTES
+        };
+        bytes.div_ceil(self.piece).max(1)
+    }
+
+    /// What only whole sources have: those who download as well can't help with it yet.
+    fn rare(&self, source: usize, taken: &Ranges, most: u64) -> Option<Range<u64>> {
+        let mut others = self.peers.iter().filter(|peer| !peer.out).filter_map(|p| p.has.as_ref());
+        let first = others.next()?;
+        if self.peers[source].has.is_some() {
+            return None;
+        }
+        let mut known = taken.clone();
+        for pieces in std::iter::once(first).chain(others).flat_map(Ranges::iter) {
+            known.insert(pieces);
+        }
+        self.missing(source, &known, most)
+    }
+
+    /// The first pieces that nobody was asked for, or the last while somebody streams the whole.
+    fn missing(&self, source: usize, taken: &Ranges, most: u64) -> Option<Range<u64>> {
+        let has = self.peers[source].has.as_ref();
+        if has.is_none() && self.requests.values().any(|request| request.stream) {
+            let gap = taken.gaps(0..self.pieces).last()?;
+            return Some(gap.start.max(gap.end.saturating_sub(most))..gap.end);
+        }
+        let cut = |gap: Range<u64>| gap.start..gap.end.min(gap.start + most);
+        for part in [self.start..self.pieces, 0..self.start] {
+            for gap in taken.gaps(part) {
+                let Some(has) = has else { return Some(cut(gap)) };
+                let shared = has.iter().find_map(|range| {
+                    let both = range.start.max(gap.start)..range.end.min(gap.end);
+                    (!both.is_empty()).then_some(both)
+                });
+                if let Some(shared) = shared {
+                    return Some(cut(shared));
+                }
+            }
+        }
+        None
+    }
+
+    /// Everything has been asked for: what the slowest was, as far as this one is faster. The range
+    /// is shared if both can do with a part, else both bring it, and the first one counts.
+    fn relieve(&mut self, source: usize, now: Duration) -> Option<Range<u64>> {
+        let peer = &self.peers[source];
+        if peer.sequential {
+            return None;
+        }
+        let own_rate = peer.rate() / (peer.open + 1) as f64;
+        let (proven, has) = (peer.is_proven(), peer.has.clone());
+        let able = |pieces: &Range<u64>| has.as_ref().is_none_or(|has| has.covers(pieces));
+        let mut slowest: Option<(f64, u64, f64)> = None;
+        for (id, request) in &mut self.requests {
+            if request.source == source || request.doubled || request.stream {
+                continue;
+            }
+            if !able(&request.pieces) {
+                continue;
+            }
+            let quiet = now.saturating_sub(request.heard) >= QUIET && !request.paused;
+            let end = request.pieces.end.saturating_mul(self.piece).min(self.size);
+            let left = end.saturating_sub(request.at) as f64;
+            let rate = if quiet { 0.0 } else { request.meter.rate(now).unwrap_or(f64::MAX) };
+            // Who has shown nothing yet only takes over from one that is silent.
+            if left <= 0.0 || !(proven || quiet) {
+                continue;
+            }
+            let time = if rate > 0.0 { left / rate } else { f64::MAX };
+            if slowest.is_none_or(|(longest, ..)| time > longest) {
+                slowest = Some((time, *id, left));
+            }
+        }
+        let (time, id, left) = slowest?;
+        let own_time = REQUEST_SECONDS + if own_rate > 0.0 { left / own_rate } else { 0.0 };
+        self.share(id, left, time, own_time)
+    }
+
+    /// Takes from a request what another brings sooner, or has both bring it.
+    fn share(&mut self, id: u64, left: f64, time: f64, own_time: f64) -> Option<Range<u64>> {
+        let piece = self.piece;
+        let request = self.requests.get_mut(&id)?;
+        let whole = request.pieces.clone();
+        // Pieces that have begun to come stay where they are.
+        let begun = request.at.div_ceil(piece).max(whole.start);
+        let kept = (left * (own_time / (time + own_time)) / piece as f64) as u64;
+        let cut = (begun + kept).min(whole.end);
+        let worth = (whole.end - cut) * piece >= MIN_RANGE_BYTES;
+        if worth && kept > 0 && time > 2.0 * REQUEST_SECONDS {
+            request.pieces.end = cut;
+            return Some(cut..whole.end);
+        }
+        if time > 1.5 * own_time {
+            request.doubled = true;
+            let from = (request.at / piece).max(whole.start);
+            return Some(from..whole.end);
+        }
+        None
+    }
+}
+
+impl Request {
+    /// Whether its source is waited for.
+    pub(super) const fn is_waiting(&self) -> bool {
+        !matches!(self.phase, Phase::Closed) && !self.paused
+    }
+}
