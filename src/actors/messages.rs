@@ -21,7 +21,7 @@ pub use downloads::{
 
 use crate::command::{Buckets, Command, CommandError, Event, HeldEntry, PeerEntry, Reply};
 use crate::content::{FileName, Listed, Loss, ShareEntry, Verified};
-use crate::kademlia::{Held, Hop, Key, Place, StoreReply, StoreRequest, Value};
+use crate::kademlia::{Hop, Key, Place, StoreReply, StoreRequest, Value};
 
 /// Events wait here for a slow reader; more are dropped, since only the newest matters.
 pub const EVENT_QUEUE: usize = 16;
@@ -118,8 +118,16 @@ pub struct Found {
 pub struct FoundValue {
     /// The value.
     pub value: Value,
-    /// How it is held here, if it is.
-    pub held: Option<Held>,
+    /// Who published it, if anybody says so; none for an own one.
+    pub publisher: Option<SocketAddrV4>,
+    /// Time since it was first published, as far as anybody says.
+    pub age: Option<Duration>,
+    /// Time since its publisher's last word, likewise.
+    pub silent: Option<Duration>,
+    /// Time until this node, or whoever has heard its publisher last, drops it.
+    pub expires_in: Option<Duration>,
+    /// Whether this node published it.
+    pub own: bool,
 }
 
 /// Look for the values of a key, and tell every request that this takes.

@@ -354,7 +354,7 @@ impl Handler<ViewRouting> for RoutingActor {
 
     fn handle(&mut self, _: ViewRouting, _: &mut Context<Self>) -> Self::Result {
         faults::point("routing", "ViewRouting");
-        let buckets = present::buckets(self.clock.now(), self.node.table());
+        let buckets = present::buckets(self.clock.now(), &self.node);
         MessageResult(RoutingView {
             id: self.node.id().to_string(),
             peers: buckets.buckets.iter().flat_map(|bucket| bucket.contacts.clone()).collect(),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::kademlia::operation::Sighting;
 use crate::kademlia::values::MultiStore;
 use crate::kademlia::wire::{
     Datagram, FindValueAnswer, Request, RpcId, StoredValue, decode, decode_find_value,
@@ -121,6 +122,10 @@ fn answer_in(sent: &[(SocketAddrV4, Vec<u8>)]) -> Option<&[u8]> {
 
 fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
+}
+
+fn values_of(found: &[Sighting]) -> Vec<Value> {
+    found.iter().map(|found| found.value.clone()).collect()
 }
 
 fn store(value: &Value) -> Request<'_> {

@@ -155,7 +155,7 @@ fn an_old_value_is_not_published_again_over_a_newer_one_in_the_scalar_dialect() 
                         stored.push(value.object().to_value());
                         encode_store_answer(&mut answer, rpc, true);
                     }
-                    Request::Stun => {}
+                    _ => continue,
                 }
                 queue.extend(subject.receive(to, &answer));
             }
