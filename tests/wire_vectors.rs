@@ -80,7 +80,6 @@ fn value_json(value: ValueRef<'_>) -> Json {
 fn request_json(request: &Request<'_>) -> Json {
     match request {
         Request::Stun => json!(["stun", []]),
-        _ => panic!("no Python node asks this"),
         Request::Ping { sender } => json!(["ping", [bytes_json(sender.as_bytes())]]),
         Request::FindNode { sender, target } => {
             let args = [sender.as_bytes(), target.as_bytes()];
@@ -98,6 +97,7 @@ fn request_json(request: &Request<'_>) -> Json {
             ];
             json!(["store", args])
         }
+        _ => panic!("no Python node asks this"),
     }
 }
 

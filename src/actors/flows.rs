@@ -6,6 +6,7 @@
 mod address;
 mod downloads;
 mod join;
+mod leave;
 mod lookup;
 mod memory;
 mod reach;
@@ -28,6 +29,7 @@ use crate::content::FileName;
 use crate::kademlia::{Key, Value, wire::MAX_VALUE_BYTES};
 
 pub(super) use join::stay_joined;
+pub use leave::leave;
 pub(super) use memory::remembered;
 pub(super) use renew::renew;
 pub(super) use resume::resume;

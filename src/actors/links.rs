@@ -13,7 +13,7 @@ use super::link::{Link, Load};
 use super::messages::{
     Bootstrap, CancelTransfer, CountDownloads, CountShares, Enlist, Fetch, FindShare, Get,
     ListShares, ListTransfers, ObservedAddress, Probe, Put, Reachable, Rebase, Settle, Share,
-    ShareStream, StoreBatch, TraceLookup, Unshare, ViewRouting, ViewStorage, Withdraw,
+    ShareStream, StoreBatch, TakeBack, TraceLookup, Unshare, ViewRouting, ViewStorage, Withdraw,
 };
 use super::vitals::{Child, Health};
 use crate::clock::Clock;
@@ -44,6 +44,7 @@ pub struct Links {
     pub bootstrap: Link<Bootstrap>,
     pub observed: Link<ObservedAddress>,
     pub reachable: Link<Reachable>,
+    pub take_back: Link<TakeBack>,
     pub trace: Link<TraceLookup>,
     pub view_routing: Link<ViewRouting>,
     pub store: Link<StoreBatch>,
@@ -160,6 +161,7 @@ impl Links {
             bootstrap: Link::new(routing),
             observed: Link::new(routing),
             reachable: Link::new(routing),
+            take_back: Link::new(routing),
             trace: Link::new(routing),
             view_routing: Link::new(routing),
             store: Link::new(storage),

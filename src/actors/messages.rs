@@ -161,6 +161,17 @@ pub struct Put {
     pub replaces: Vec<Value>,
 }
 
+/// Take values of a key back from the nodes that hold them for this one, as far as they understand
+/// that; says how many do. The own store is not touched.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct TakeBack {
+    /// The key.
+    pub key: Key,
+    /// What this node has published.
+    pub values: Vec<Value>,
+}
+
 /// How many nodes hold what was put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {

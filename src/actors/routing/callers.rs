@@ -22,6 +22,7 @@ pub(super) enum Caller {
     Join(oneshot::Sender<usize>),
     Observe(oneshot::Sender<Option<Ipv4Addr>>),
     Reach(oneshot::Sender<Option<bool>>),
+    TakeBack(oneshot::Sender<usize>),
 }
 
 /// What waits for the first bootstrap.
@@ -84,7 +85,7 @@ pub(super) fn refuse(caller: Caller, error: &CommandError) {
         Caller::Get(caller) => drop(caller.send(Err(error.clone()))),
         Caller::Put(caller) => drop(caller.send(Err(error.clone()))),
         Caller::Trace(caller) => drop(caller.send(Err(error.clone()))),
-        Caller::Join(caller) => drop(caller.send(0)),
+        Caller::Join(caller) | Caller::TakeBack(caller) => drop(caller.send(0)),
         Caller::Observe(caller) => drop(caller.send(None)),
         // A verdict that was not reached is not remembered.
         Caller::Reach(caller) => drop(caller),

@@ -32,6 +32,11 @@ impl Graves {
         Self(BoundedMap::new(MAX_GRAVES))
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// A publisher takes a value back.
     pub(super) fn dig(
         &mut self,

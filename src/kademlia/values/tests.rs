@@ -1,5 +1,7 @@
 //! Laws and limits of the multi-value store.
 
+mod claims;
+
 use std::net::SocketAddrV4;
 
 use proptest::prelude::*;
