@@ -222,11 +222,7 @@ impl MultiStore {
         publisher: SocketAddrV4,
     ) {
         self.graves.dig(now, key, digest, publisher);
-        let speaks = |stored: &Stored| {
-            stored.words().any(|word| word.publisher == publisher)
-                || stored.origin == Origin::Plain && stored.source == publisher
-        };
-        let gone = self.remove(&key, |stored| speaks(stored) && stored.value.digest() == digest);
+        let gone = self.remove(&key, |stored| stored.value.digest() == digest);
         for mut stored in gone {
             if stored.unsay(publisher) && !stored.has_expired(now) {
                 self.add(key, stored);

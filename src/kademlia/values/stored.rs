@@ -149,31 +149,29 @@ impl Stored {
     /// A publisher speaks for it. Of too many the one goes that was silent for longest; what is
     /// only told is never younger than what is known already, and displaces nobody.
     pub(super) fn speak(&mut self, word: Word) {
-        let latest = self.word();
+        let (latest, renews) = (self.word(), word.first_hand);
         let main_is_known = !matches!(self.origin, Origin::Own | Origin::Plain);
         if self.origin == Origin::Plain {
-            if word.first_hand {
+            if renews {
                 self.take_as_main(word);
             }
             return;
         }
         if main_is_known && self.publisher == word.publisher {
-            if word.first_hand {
+            if renews {
                 self.take_as_main(word);
             }
             return;
         }
         let others = self.others.get_or_insert_default();
         if let Some(known) = others.iter_mut().find(|known| known.publisher == word.publisher) {
-            if word.first_hand {
+            if renews {
                 *known = word;
             }
         } else if others.len() + usize::from(main_is_known) < MAX_PUBLISHERS {
-            let at = if word.first_hand { word.at } else { word.at.min(latest) };
+            let at = if renews { word.at } else { word.at.min(latest) };
             others.push(Word { at, ..word });
-        } else if word.first_hand
-            && let Some(oldest) = others.iter_mut().min_by_key(|known| known.at)
-        {
+        } else if renews && let Some(oldest) = others.iter_mut().min_by_key(|known| known.at) {
             *oldest = word;
         }
     }

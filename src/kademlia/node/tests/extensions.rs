@@ -292,6 +292,28 @@ fn a_get_that_was_told_wrong_of_a_peer_asks_it_in_the_way_that_all_understand() 
 }
 
 #[test]
+fn a_holder_that_has_pages_without_end_is_asked_for_few() {
+    let mut subject = Subject::new();
+    subject.introduce(address(1), id(1), KAD);
+    subject.node.start_get(subject.now, KEY);
+    subject.settle();
+    let mut sent = std::mem::take(&mut subject.sent);
+    let mut asked = 0_u64;
+    while let Some((to, bytes)) = sent.pop() {
+        let Ok(Datagram::Request { id, request: Request::Find { .. } }) = decode(&bytes) else {
+            continue;
+        };
+        asked += 1;
+        let claims = [claim(&format!("another {asked}"), Publisher::Unknown)];
+        let mut answer = Vec::new();
+        crate::kademlia::wire::encode_page(&mut answer, id, 1_000_000, &claims, &[]);
+        sent.extend(subject.receive(to, &answer));
+    }
+    assert_eq!(asked, 13, "a first page and twelve more");
+    assert!(matches!(subject.done.pop(), Some(Outcome::Got { found, .. }) if found.len() == 13));
+}
+
+#[test]
 fn kept_answers_are_read_whole_or_not_at_all() {
     let mut bytes = Vec::new();
     encode_kept(&mut bytes, RPC, &[true, false]);
