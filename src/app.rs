@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actors::fetcher::{FetcherConfig, Numbers};
 use crate::actors::file_service::{self, Shared};
+use crate::actors::flows;
 use crate::actors::ipc::{IpcError, IpcSocket};
 use crate::actors::links::{Links, NodeInfo};
 use crate::actors::messages::Execute;
@@ -226,6 +227,9 @@ async fn serve(config: Config) -> Result<(), StartError> {
     };
     shutdown.cancel();
     notify::stopping();
+    if ruin.is_none() {
+        flows::leave(&links).await;
+    }
     shutdown::finish(&supervisor, servers, database, ruin.is_none()).await;
     ruin.map_or(Ok(()), |why| Err(StartError::Ruined(why)))
 }

@@ -26,6 +26,28 @@ fn what_few_python_nodes_hold_is_found() {
 }
 
 #[test]
+fn python_nodes_are_asked_what_they_understand_and_come_to_no_harm() {
+    let Some(python) = python() else { return };
+    let mut network = Mixed::start(&python, Kind::List, 20);
+    // All have been asked by all of ours; what is theirs to hold reaches both kinds.
+    let keys = keys("unaware", 40);
+    network.set_from_ours(&keys);
+    network.set_from_python(&keys);
+    let pythons = network.swarm.addresses.clone();
+    for node in &network.nodes {
+        let answer = node.connect().ask(&json!({"op": "peers"})).unwrap();
+        for peer in answer["peers"].as_array().unwrap() {
+            let is_python = pythons.iter().any(|address| peer["address"] == json!(address));
+            let kind = if is_python { "plain" } else { "kad" };
+            assert_eq!((&peer["kind"], &peer["failures"]), (&json!(kind), &json!(0)), "{peer}");
+        }
+    }
+    for node in 0..10 {
+        assert!(network.swarm.neighbors(node) >= 4, "it still knows its peers");
+    }
+}
+
+#[test]
 fn several_values_set_from_both_sides_are_all_found() {
     let Some(python) = python() else { return };
     let mut network = Mixed::start(&python, Kind::List, 20);

@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use kad_actor::kademlia::wire::{
-    Datagram, FindValueAnswer, HEADER_BYTES, MAX_DATAGRAM, MAX_VALUES, Request, StoredValue,
-    ValueRef, decode, decode_find_value, decode_nodes, decode_pong, decode_store_answer,
-    decode_stun,
+    Datagram, FindValueAnswer, HEADER_BYTES, MAX_CLAIMS, MAX_DATAGRAM, MAX_VALUES, Request,
+    StoredValue, ValueRef, decode, decode_find_value, decode_hello_answer, decode_kept,
+    decode_nodes, decode_page, decode_pong, decode_store_answer, decode_stun, decode_withdrawn,
 };
 use kad_actor::kademlia::{Dialect, Value};
 
@@ -22,9 +22,16 @@ fn read(datagram: &[u8], mut found: impl FnMut(StoredValue<'_>)) {
         Ok(Datagram::Response { body, .. }) => {
             let _ = (decode_pong(body), decode_stun(body), decode_store_answer(body));
             let _ = decode_nodes(body);
+            let _ = (decode_hello_answer(body), decode_withdrawn(body), decode_kept(body));
+            if let Ok(page) = decode_page(body) {
+                assert!(page.claims.each().count() <= MAX_CLAIMS);
+            }
             if let Ok(FindValueAnswer::Value(value)) = decode_find_value(body) {
                 found(value);
             }
+        }
+        Ok(Datagram::Request { request: Request::Keep { claims, .. }, .. }) => {
+            assert!(claims.each().count() <= MAX_CLAIMS);
         }
         Ok(_) | Err(_) => {}
     }
@@ -76,8 +83,11 @@ fn the_counter_counts() {
 
 #[test]
 fn captured_datagrams_take_no_memory() {
-    let text = include_str!("vectors/wire.json");
-    let vectors: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+    let mut vectors = Vec::new();
+    for text in [include_str!("vectors/wire.json"), include_str!("vectors/extensions.json")] {
+        let some: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+        vectors.extend(some);
+    }
     let hexes = vectors
         .iter()
         .flat_map(|vector| [&vector["hex"], &vector["response"]])
@@ -91,7 +101,11 @@ fn lengths_that_lie_take_no_memory() {
     let id = b"\xc4\x14 twenty bytes of id ";
     let store = [&b"\x92\xa5store\x93"[..], id, id].concat();
     assert_eq!(check(&framed(0, &[&store[..], b"\xa1x"].concat())), 2);
-    let prefixes = [&b""[..], b"\x81\xa5value", &store[..], b"\x92\xa4ping"];
+    let keep = [&b"\x92\xa9kad.store\x93"[..], id, id].concat();
+    let withdraw = [&b"\x92\xackad.withdraw\x94"[..], id, id, b"\xc0"].concat();
+    let page = b"\x83\xa5total\x02\xa6values";
+    let prefixes =
+        [&b""[..], b"\x81\xa5value", &store[..], b"\x92\xa4ping", &keep, &withdraw, page];
     let claims: [&[u8]; 8] = [
         b"\xdd\xff\xff\xff\xff",
         b"\xdf\xff\xff\xff\xff",

@@ -7,6 +7,7 @@ mod address;
 mod downloads;
 mod gather;
 mod join;
+mod leave;
 mod lookup;
 mod memory;
 mod mirrors;
@@ -30,6 +31,7 @@ use crate::content::FileName;
 use crate::kademlia::{Key, Value, wire::MAX_VALUE_BYTES};
 
 pub(super) use join::stay_joined;
+pub use leave::leave;
 pub(super) use memory::remembered;
 pub(super) use mirrors::mirrors;
 pub(super) use renew::renew;

@@ -13,8 +13,8 @@ use super::link::{Link, Load};
 use super::messages::{
     Bootstrap, CancelTransfer, CountDownloads, CountShares, Enlist, Fetch, FindServed, FindShare,
     Get, ListShares, ListTransfers, ObservedAddress, OfferPieces, Probe, Put, Reachable, Rebase,
-    Settle, Share, ShareStream, StoreBatch, TellMirrors, TraceLookup, Unshare, ViewRouting,
-    ViewStorage, WantedMirrors, Withdraw,
+    Settle, Share, ShareStream, StoreBatch, TakeBack, TellMirrors, TraceLookup, Unshare,
+    ViewRouting, ViewStorage, WantedMirrors, Withdraw,
 };
 use super::vitals::{Child, Health};
 use crate::clock::Clock;
@@ -45,6 +45,7 @@ pub struct Links {
     pub bootstrap: Link<Bootstrap>,
     pub observed: Link<ObservedAddress>,
     pub reachable: Link<Reachable>,
+    pub take_back: Link<TakeBack>,
     pub trace: Link<TraceLookup>,
     pub view_routing: Link<ViewRouting>,
     pub store: Link<StoreBatch>,
@@ -165,6 +166,7 @@ impl Links {
             bootstrap: Link::new(routing),
             observed: Link::new(routing),
             reachable: Link::new(routing),
+            take_back: Link::new(routing),
             trace: Link::new(routing),
             view_routing: Link::new(routing),
             store: Link::new(storage),

@@ -25,7 +25,7 @@ pub use downloads::{
 
 use crate::command::{Buckets, Command, CommandError, Event, HeldEntry, PeerEntry, Reply};
 use crate::content::{FileName, Listed, Loss, ShareEntry, Tree, Verified};
-use crate::kademlia::{Held, Hop, Key, Place, StoreReply, StoreRequest, Value};
+use crate::kademlia::{Hop, Key, Place, StoreReply, StoreRequest, Value};
 
 /// Events wait here for a slow reader; more are dropped, since only the newest matters.
 pub const EVENT_QUEUE: usize = 16;
@@ -122,8 +122,16 @@ pub struct Found {
 pub struct FoundValue {
     /// The value.
     pub value: Value,
-    /// How it is held here, if it is.
-    pub held: Option<Held>,
+    /// Who published it, if anybody says so; none for an own one.
+    pub publisher: Option<SocketAddrV4>,
+    /// Time since it was first published, as far as anybody says.
+    pub age: Option<Duration>,
+    /// Time since its publisher's last word, likewise.
+    pub silent: Option<Duration>,
+    /// Time until this node, or whoever has heard its publisher last, drops it.
+    pub expires_in: Option<Duration>,
+    /// Whether this node published it.
+    pub own: bool,
 }
 
 /// Look for the values of a key, and tell every request that this takes.
@@ -155,6 +163,17 @@ pub struct Put {
     pub value: Value,
     /// Own values of the key that this one takes the place of.
     pub replaces: Vec<Value>,
+}
+
+/// Take values of a key back from the nodes that hold them for this one, as far as they understand
+/// that; says how many do. The own store is not touched.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct TakeBack {
+    /// The key.
+    pub key: Key,
+    /// What this node has published.
+    pub values: Vec<Value>,
 }
 
 /// How many nodes hold what was put.

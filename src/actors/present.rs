@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use crate::command::{BucketEntry, Buckets, HeldEntry, HopEntry, PeerEntry, ValueEntry};
 use crate::kademlia::{
-    Contact, HeldDetail, Hop, HopAnswer, KBucket, Key, Place, RoutingTable, Timestamp, Value,
+    Contact, HeldDetail, Hop, HopAnswer, KBucket, Key, Node, Place, Timestamp, Value,
 };
 
 use super::messages::FoundValue;
+use crate::kademlia::wire::Features;
 
 /// A string as it is, a number or bool as JSON's, bytes as `{"bytes": HEX}`, anything else as
 /// `{"msgpack": HEX}`.
@@ -37,8 +38,14 @@ pub(super) fn value_json(value: &Value) -> serde_json::Value {
 pub(super) fn value_entry(found: &FoundValue) -> ValueEntry {
     ValueEntry {
         value: value_json(&found.value),
-        age_s: found.held.as_ref().map(|held| held.age.as_secs()),
-        own: found.held.as_ref().is_some_and(|held| held.own),
+        age_s: found.age.map(|age| age.as_secs()),
+        renewed_s: found.silent.map(|silent| silent.as_secs()),
+        expires_s: found.expires_in.map(|left| left.as_secs()),
+        publisher: match found.publisher {
+            _ if found.own => Some("own".to_owned()),
+            publisher => publisher.map(|from| from.to_string()),
+        },
+        own: found.own,
     }
 }
 
@@ -47,7 +54,9 @@ pub(super) fn held_entry(detail: &HeldDetail) -> HeldEntry {
         key: detail.place.key.to_string(),
         value: value_json(&detail.value),
         publisher: detail.publisher.map_or_else(|| "own".to_owned(), |from| from.to_string()),
+        origin: detail.origin.word().to_owned(),
         age_s: detail.age.as_secs(),
+        renewed_s: detail.silent.as_secs(),
         expires_s: detail.expires_in.map(|left| left.as_secs()),
     }
 }
@@ -65,7 +74,12 @@ pub(super) fn place(text: &str) -> Option<Place> {
     Some(Place { key: Key::from_hex(key).ok()?, digest })
 }
 
-fn peer_entry(now: Timestamp, bucket: usize, contact: &Contact) -> PeerEntry {
+fn peer_entry(
+    now: Timestamp,
+    bucket: usize,
+    contact: &Contact,
+    features: Option<Features>,
+) -> PeerEntry {
     PeerEntry {
         id: contact.id.to_string(),
         address: contact.address.to_string(),
@@ -73,6 +87,7 @@ fn peer_entry(now: Timestamp, bucket: usize, contact: &Contact) -> PeerEntry {
         last_seen_s: now.since(contact.last_seen).as_secs_f64(),
         rtt_ms: contact.round_trip.map(|rtt| millis(rtt.smoothed())),
         failures: contact.failures,
+        kind: if features.is_some() { "kad" } else { "plain" }.to_owned(),
     }
 }
 
@@ -101,25 +116,27 @@ pub(super) fn hop_entry(key: &Key, hop: &Hop) -> HopEntry {
     }
 }
 
-fn bucket_entry(now: Timestamp, index: usize, bucket: &KBucket) -> BucketEntry {
+fn bucket_entry(now: Timestamp, index: usize, bucket: &KBucket, node: &Node) -> BucketEntry {
     let bits =
         bucket.prefix().as_bytes().iter().flat_map(|byte| {
             (0..8).rev().map(move |bit| if byte >> bit & 1 == 1 { '1' } else { '0' })
         });
+    let contact = |c: &Contact| peer_entry(now, index, c, node.features_of(c.address));
     BucketEntry {
         index,
         prefix: bits.take(bucket.depth()).collect(),
         depth: bucket.depth(),
-        contacts: bucket.contacts().iter().map(|c| peer_entry(now, index, c)).collect(),
+        contacts: bucket.contacts().iter().map(contact).collect(),
         replacements: bucket.replacements().len(),
         last_lookup_s: now.since(bucket.last_lookup()).as_secs_f64(),
     }
 }
 
 /// The whole table.
-pub(super) fn buckets(now: Timestamp, table: &RoutingTable) -> Buckets {
-    let buckets = table.buckets().iter().enumerate();
-    Buckets { buckets: buckets.map(|(index, bucket)| bucket_entry(now, index, bucket)).collect() }
+pub(super) fn buckets(now: Timestamp, node: &Node) -> Buckets {
+    let buckets = node.table().buckets().iter().enumerate();
+    let entry = |(index, bucket)| bucket_entry(now, index, bucket, node);
+    Buckets { buckets: buckets.map(entry).collect() }
 }
 
 #[cfg(test)]

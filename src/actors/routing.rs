@@ -6,6 +6,7 @@
 
 mod callers;
 mod reach;
+mod take_back;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -190,6 +191,9 @@ impl RoutingActor {
             {
                 let _ = caller.send(reachable);
             }
+            (Some(Caller::TakeBack(caller)), Outcome::Withdrawn { gone, .. }) => {
+                let _ = caller.send(gone);
+            }
             (Some(Caller::Observe(caller)), Outcome::Observed { ip }) => {
                 let _ = caller.send(ip);
             }
@@ -237,6 +241,10 @@ impl RoutingActor {
 
     fn put(&mut self, put: Put, caller: Caller, ctx: &mut Context<Self>) {
         let op = self.node.start_put(self.clock.now(), put.key, put.value);
+        // Nobody waits for what others do with those it replaces.
+        if op.is_some() && !put.replaces.is_empty() {
+            self.node.start_withdraw(self.clock.now(), put.key, &put.replaces);
+        }
         let forget = |value| (NO_REPLY, StoreRequest::Forget { key: put.key, value });
         let replaced: Vec<_> = put.replaces.into_iter().map(forget).collect();
         // A put that is refused at once must not cost the value before it.
@@ -354,7 +362,7 @@ impl Handler<ViewRouting> for RoutingActor {
 
     fn handle(&mut self, _: ViewRouting, _: &mut Context<Self>) -> Self::Result {
         faults::point("routing", "ViewRouting");
-        let buckets = present::buckets(self.clock.now(), self.node.table());
+        let buckets = present::buckets(self.clock.now(), &self.node);
         MessageResult(RoutingView {
             id: self.node.id().to_string(),
             peers: buckets.buckets.iter().flat_map(|bucket| bucket.contacts.clone()).collect(),

@@ -122,7 +122,8 @@ A file that was changed or removed is no longer served: STATE says so.")]
 Example:
   kad-actor unshare results.csv
 
-Peers forget its URL within a week, and find nobody there until then.")]
+Peers drop its URL at once; Python nodes within a week, and find nobody there
+until then.")]
     Unshare {
         /// The published name
         name: String,
@@ -165,7 +166,7 @@ A value that begins with '-' is taken as it is; a key that does goes behind a
 Example:
   kad-actor unset greeting 'good morning'
 
-Peers forget it within a week.")]
+Peers drop it at once; Python nodes within a week.")]
     Unset {
         /// The key's name
         key: String,

@@ -142,8 +142,19 @@ pub struct LookupTrace {
 pub struct ValueEntry {
     /// A string, or the nearest JSON to what a foreign peer stored (bytes as `{"bytes": HEX}`).
     pub value: serde_json::Value,
-    /// Seconds since it was first known here; null when only other nodes hold it.
+    /// Seconds since it was first published, as far as is known; null where no holder says that,
+    /// as when only Python nodes hold it.
     pub age_s: Option<u64>,
+    /// Seconds since its publisher last said that it is there; null as above.
+    #[serde(default)]
+    pub renewed_s: Option<u64>,
+    /// Seconds until it is dropped unless its publisher renews it; null for own publications, and
+    /// as above.
+    #[serde(default)]
+    pub expires_s: Option<u64>,
+    /// `own`, or the address that published it; null where no holder knows.
+    #[serde(default)]
+    pub publisher: Option<String>,
     /// Whether this node published it.
     pub own: bool,
 }
@@ -183,6 +194,9 @@ pub struct PeerEntry {
     pub rtt_ms: Option<f64>,
     /// Requests in a row that it left unanswered.
     pub failures: u32,
+    /// `kad` for a node that understands the extensions, `plain` for any other, as far as is known.
+    #[serde(default)]
+    pub kind: String,
 }
 
 /// Every contact.
@@ -223,10 +237,18 @@ pub struct HeldEntry {
     pub key: String,
     /// The value, as in [`ValueEntry`].
     pub value: serde_json::Value,
-    /// `own`, or the address that brought it.
+    /// `own`, the address that published it, or, for a plain one, that brought it.
     pub publisher: String,
-    /// Seconds since it was first known here.
+    /// How it came here: `own`, `first-hand` from its publisher, `handed over` by another holder, or
+    /// `plain`, by a store that doesn't say who published it.
+    #[serde(default)]
+    pub origin: String,
+    /// Seconds since it was first published, as far as is known.
     pub age_s: u64,
+    /// Seconds since its publisher last said that it is there; of a plain one since it counts as
+    /// new.
+    #[serde(default)]
+    pub renewed_s: u64,
     /// Seconds until it is dropped; null for own publications.
     pub expires_s: Option<u64>,
 }

@@ -25,12 +25,13 @@ pub use bucket::KBucket;
 pub use contact::{Contact, RoundTrip};
 pub use id::{Distance, ID_BITS, ID_BYTES, IdError, Key, NodeId};
 pub use node::{MAX_OPERATIONS, Node, Output};
-pub use operation::{Hop, HopAnswer, OpId, Outcome};
+pub use operation::{Hop, HopAnswer, OpId, Outcome, Sighting};
 pub use settings::{Dialect, Profile, Settings};
 pub use table::{Inserted, RoutingTable};
 pub use time::Timestamp;
 pub use value::Value;
 pub use values::{
-    DEFAULT_QUOTA_BYTES, Held, HeldDetail, HeldKey, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY,
-    MultiStore, Place, Record, RecordName, Source, StoreReply, StoreRequest, expiry_after_downtime,
+    DEFAULT_QUOTA_BYTES, Held, HeldDetail, HeldKey, LIFETIME, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY,
+    MultiStore, Origin, PLAIN_LIFETIME, Place, Record, RecordName, Source, StoreReply,
+    StoreRequest, Word, expiry_after_downtime,
 };

@@ -5,6 +5,7 @@
 //! its id. Never: holds a value: it asks for them by [`Output::Store`], and the reply comes later.
 
 mod absent;
+mod fluent;
 mod handover;
 mod limits;
 mod outbound;
@@ -13,9 +14,11 @@ mod requests;
 mod responses;
 mod sizes;
 mod upkeep;
+mod values;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -23,20 +26,22 @@ use rand_chacha::ChaCha8Rng;
 use super::bounded::BoundedMap;
 use super::lookup::{Goal, Lookup};
 use super::operation::{
-    Get, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Trace, Walk,
+    Get, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Trace, Walk, Withdraw,
 };
-use super::rpc::{Due, Inflight, Owner};
+use super::rpc::{Asked, Due, Inflight, Owner};
 use super::table::RoutingTable;
 use super::values::{StoreReply, StoreRequest};
-use super::wire::NodeEntry;
+use super::wire::{Claim, MAX_WITHDRAWN, NodeEntry, Publisher};
 use super::{Dialect, Key, NodeId, Settings, Timestamp, Value};
 use absent::Absent;
+use fluent::{Fluency, Speech};
 use handover::{HandoverStep, Handovers};
 use limits::Limits;
 use reach::Probes;
 use requests::Requests;
 use responses::Verified;
 use upkeep::Upkeep;
+use values::Challenges;
 
 /// Operations under way at once, the user's and the node's own: each costs a few kilobytes.
 pub const MAX_OPERATIONS: usize = 256;
@@ -104,6 +109,8 @@ pub struct Node {
     absent: Absent,
     limits: Limits,
     probes: Probes,
+    fluency: Fluency,
+    challenges: Challenges,
     operations: BTreeMap<OpId, (Operation, Client)>,
     events: VecDeque<(OpId, OpEvent)>,
     tickets: BTreeMap<u64, Waiting>,
@@ -127,6 +134,8 @@ impl Node {
             absent: Absent::default(),
             limits: Limits::default(),
             probes: Probes::default(),
+            fluency: Fluency::default(),
+            challenges: Challenges::default(),
             operations: BTreeMap::new(),
             events: VecDeque::new(),
             tickets: BTreeMap::new(),
@@ -168,7 +177,19 @@ impl Node {
 
     /// Publishes a value: the own store keeps it, and the k nearest nodes get it.
     pub fn start_put(&mut self, now: Timestamp, key: Key, value: Value) -> Option<OpId> {
-        self.begin_put(now, Client::User, key, vec![value], Purpose::Publish)
+        let (publisher, zero) = (Publisher::Sender, Duration::ZERO);
+        let claim = Claim { value, publisher, age: zero, born: zero };
+        self.begin_put(now, Client::User, key, vec![claim], Purpose::Publish)
+    }
+
+    /// Takes values of a key back from the k nearest nodes, as far as they know from whom they came.
+    /// Does nothing to the own store.
+    pub fn start_withdraw(&mut self, now: Timestamp, key: Key, values: &[Value]) -> Option<OpId> {
+        let digests: Vec<_> = values.iter().take(MAX_WITHDRAWN).map(Value::digest).collect();
+        let (lookup, k) = (self.lookup(key, Goal::Nodes), self.settings.k);
+        self.begin(now, Client::User, |acts| {
+            Operation::Withdraw(Box::new(Withdraw::start(lookup, k, digests, acts)))
+        })
     }
 
     #[cfg(test)]
@@ -225,13 +246,18 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Timestamp) {
         while let Some(due) = self.inflight.due(now) {
             match due {
-                Due::Slow { to, owner, datagram } => {
+                Due::Slow { to, asked: Asked::Find { skip: 0 }, owner, .. }
+                    if self.speech(to) != Speech::Fluent =>
+                {
+                    self.find_plainly(now, to, owner);
+                }
+                Due::Slow { to, owner, datagram, .. } => {
                     self.outputs.push_back(Output::Send { to, datagram });
                     if let Owner::Operation { op, peer } = owner {
                         self.events.push_back((op, OpEvent::Slow { from: peer }));
                     }
                 }
-                Due::Stalled { owner } => self.give_up(owner),
+                Due::Stalled { owner } => self.give_up(now, owner),
                 Due::Expired(pending) => self.expired(now, &pending),
             }
         }
@@ -269,14 +295,14 @@ impl Node {
         now: Timestamp,
         client: Client,
         key: Key,
-        values: Vec<Value>,
+        claims: Vec<Claim>,
         purpose: Purpose,
     ) -> Option<OpId> {
         let lookup = self.lookup(key, Goal::Nodes);
         let (id, k) = (self.id, self.settings.k);
         let replaces = self.settings.dialect == Dialect::Scalar;
         self.begin(now, client, |acts| {
-            Operation::Put(Box::new(Put::start(lookup, id, k, values, purpose, replaces, acts)))
+            Operation::Put(Box::new(Put::start(lookup, id, k, claims, purpose, replaces, acts)))
         })
     }
 

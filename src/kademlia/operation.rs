@@ -9,6 +9,7 @@ mod get;
 mod put;
 mod reach;
 mod trace;
+mod withdraw;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use super::lookup::{Goal, Lookup, Step};
 use super::values::{Held, StoreReply, StoreRequest};
-use super::wire::NodeEntry;
+use super::wire::{Claim, NodeEntry, Token, Withdrawn};
 use super::{Key, NodeId, Settings, Timestamp, Value};
 
 pub(super) use get::Get;
@@ -24,10 +25,25 @@ pub(super) use put::{Purpose, Put};
 pub(super) use reach::Reach;
 pub(super) use trace::Trace;
 pub use trace::{Hop, HopAnswer};
+pub(super) use withdraw::Withdraw;
 
 /// Names an operation until it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub(crate) u64);
+
+/// A value that other nodes hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The value.
+    pub value: Value,
+    /// Who published it, if anybody says so.
+    pub publisher: Option<SocketAddrV4>,
+    /// Time since it was first published; none where nobody says that. Of what several say, the
+    /// median.
+    pub age: Option<Duration>,
+    /// Time since its publisher's last word, likewise.
+    pub silent: Option<Duration>,
+}
 
 /// What came of an operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,8 +52,9 @@ pub enum Outcome {
     Got {
         /// What this node holds itself, oldest first.
         held: Vec<Held>,
-        /// What other nodes hold: newest first, as far as the order of their answers tells.
-        found: Vec<Value>,
+        /// What other nodes hold, newest first: by when it was first published, and where nobody
+        /// says that, by the order of their answers.
+        found: Vec<Sighting>,
         /// Peers that were asked.
         asked: usize,
         /// Questions they were asked: a holder gets two.
@@ -75,6 +92,13 @@ pub enum Outcome {
         /// From the first request to the end.
         took: Duration,
     },
+    /// Of taking values back.
+    Withdrawn {
+        /// Nodes that said that they are gone.
+        gone: usize,
+        /// Nodes that were asked.
+        of: usize,
+    },
     /// Whether peers can connect to a TCP port of this node.
     Reach {
         /// None when nobody says so who sees this node at the IP in question.
@@ -93,12 +117,44 @@ pub enum Outcome {
 pub(super) enum Act {
     FindNode(NodeEntry),
     FindValue(NodeEntry),
-    Store { to: NodeEntry, key: Key, value: Value, awaited: bool },
+    /// As many as go into one request, from the front; one at least.
+    Store {
+        to: NodeEntry,
+        key: Key,
+        claims: Vec<Claim>,
+        awaited: bool,
+    },
+    /// A further page of what a holder has.
+    Page {
+        to: NodeEntry,
+        skip: u64,
+    },
+    Withdraw {
+        to: NodeEntry,
+        digests: Vec<[u8; 20]>,
+        token: Option<Token>,
+    },
     Ping(SocketAddrV4),
     Stun(NodeEntry),
-    Reach { to: NodeEntry, port: u16 },
+    Reach {
+        to: NodeEntry,
+        port: u16,
+    },
     Disk(StoreRequest),
     Finish(Outcome),
+}
+
+/// What a holder answered to `kad.find`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PageOf {
+    /// Values before this page.
+    pub(super) skip: u64,
+    /// Values in this page, those that can't be kept included.
+    pub(super) count: u64,
+    /// Values that it holds.
+    pub(super) total: u64,
+    pub(super) claims: Vec<Claim>,
+    pub(super) nodes: Vec<NodeEntry>,
 }
 
 /// What happened to something an operation wanted.
@@ -112,9 +168,24 @@ pub(super) enum OpEvent {
         from: NodeId,
         values: Vec<Value>,
     },
+    Page {
+        from: NodeId,
+        page: PageOf,
+    },
+    /// A further page does not come.
+    PageGone {
+        from: NodeId,
+    },
     Stored {
         from: NodeId,
+        /// All that was sent.
         accepted: bool,
+        /// Values that were sent.
+        count: usize,
+    },
+    Withdrawn {
+        from: NodeId,
+        answer: Withdrawn,
     },
     Seen {
         from: NodeId,
@@ -148,6 +219,7 @@ pub(super) enum Operation {
     Observe(Observe),
     Trace(Box<Trace>),
     Reach(Reach),
+    Withdraw(Box<Withdraw>),
 }
 
 impl Operation {
@@ -159,6 +231,7 @@ impl Operation {
             Self::Walk(walk) => Some(*walk.lookup.target()),
             Self::Join(join) => Some(*join.lookup.target()),
             Self::Trace(trace) => Some(*trace.lookup.target()),
+            Self::Withdraw(withdraw) => Some(*withdraw.lookup.target()),
             Self::Observe(_) | Self::Reach(_) => None,
         }
     }
@@ -172,6 +245,7 @@ impl Operation {
             Self::Observe(observe) => observe.handle(&event, acts),
             Self::Trace(trace) => trace.handle(now, event, acts),
             Self::Reach(reach) => reach.handle(&event, acts),
+            Self::Withdraw(withdraw) => withdraw.handle(event, acts),
         }
     }
 }
@@ -185,6 +259,18 @@ fn feed(lookup: &mut Lookup, event: OpEvent) -> Option<OpEvent> {
         other => return Some(other),
     }
     None
+}
+
+/// Hands the first page of what a peer holds to a lookup: it brings nodes, values or both.
+fn feed_page(lookup: &mut Lookup, from: &NodeId, page: &PageOf) {
+    if page.skip == 0 {
+        if page.count == 0 || !page.nodes.is_empty() {
+            lookup.on_nodes(from, page.nodes.iter().copied());
+        }
+        if !page.claims.is_empty() {
+            lookup.on_values(from);
+        }
+    }
 }
 
 /// Asks on behalf of a lookup until it must wait; true when it is over.

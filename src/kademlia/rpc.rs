@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::contact::{RoundTrip, Sample};
 use super::operation::OpId;
-use super::wire::RpcId;
+use super::wire::{NodeEntry, RpcId};
 use super::{NodeId, Timestamp};
 
 /// Requests under way at once: a few hundred lookups' worth.
@@ -41,6 +41,16 @@ pub(super) enum Asked {
     FindNode,
     FindValue,
     Reach,
+    Hello,
+    /// That many values, by `kad.store`.
+    Keep {
+        count: u16,
+    },
+    /// A page of values that begins behind so many, by `kad.find`.
+    Find {
+        skip: u64,
+    },
+    Withdraw,
 }
 
 /// On whose behalf.
@@ -54,8 +64,14 @@ pub(super) enum Owner {
     Operation { op: OpId, peer: NodeId },
     /// A bootstrap address, whose id is not known yet.
     Bootstrap { op: OpId },
-    /// A value pushed to a peer; nobody waits for it.
+    /// Values pushed to a peer; nobody waits for it.
     Push,
+    /// What does this newcomer understand?
+    Greeting { newcomer: NodeEntry },
+    /// Values that were sent in a plain store, too: the peer may not understand this.
+    Learn,
+    /// A further page for an operation, from the holder with this id.
+    Page { op: OpId, peer: NodeId },
 }
 
 /// A request without an answer so far.
@@ -82,7 +98,7 @@ enum Stage {
 #[derive(Debug)]
 pub(super) enum Due {
     /// More likely lost than late: send it again, and let somebody else be asked beside it.
-    Slow { to: SocketAddrV4, owner: Owner, datagram: Vec<u8> },
+    Slow { to: SocketAddrV4, asked: Asked, owner: Owner, datagram: Vec<u8> },
     /// Nobody should wait for it any more, though an answer still counts.
     Stalled { owner: Owner },
     /// The peer left it unanswered: it was [`Self::Stalled`] before.
@@ -133,6 +149,9 @@ impl Inflight {
         // would ask for a second connection.
         let (stage, timeout) = if asked == Asked::Reach {
             (Stage::Resent, REACH_WITHIN)
+        } else if asked == Asked::Hello || owner == Owner::Learn {
+            // A peer that doesn't understand is asked once.
+            (Stage::Resent, (expected * 3).clamp(MIN_TIMEOUT * 3, MAX_TIMEOUT))
         } else {
             (Stage::Sent, expected.clamp(MIN_TIMEOUT, MAX_TIMEOUT))
         };
@@ -192,7 +211,7 @@ impl Inflight {
         let (stage, timer, due) = match pending.stage {
             Stage::Sent => {
                 let datagram = pending.datagram.clone();
-                let slow = Due::Slow { to: pending.to, owner, datagram };
+                let slow = Due::Slow { to: pending.to, asked: pending.asked, owner, datagram };
                 (Stage::Resent, pending.sent + pending.stall(), slow)
             }
             Stage::Resent => {
@@ -215,7 +234,11 @@ impl Pending {
 
     fn stall(&self) -> Duration {
         let patience = self.timeout * 3;
-        if self.asked == Asked::Store { patience.max(MIN_STORE_STALL) } else { patience }
+        if matches!(self.asked, Asked::Store | Asked::Keep { .. }) {
+            patience.max(MIN_STORE_STALL)
+        } else {
+            patience
+        }
     }
 }
 

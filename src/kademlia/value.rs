@@ -5,7 +5,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
 /// A value as peers store and return it. Our own are always texts.
@@ -14,7 +13,7 @@ pub enum Value {
     /// A string.
     Text(String),
     /// Any other MessagePack object, as the bytes it was packed in: exactly one object.
-    Foreign(Bytes),
+    Foreign(Box<[u8]>),
 }
 
 impl Value {
@@ -31,8 +30,8 @@ impl Value {
         }
     }
 
-    /// A digest that no two values share.
-    pub(super) fn digest(&self) -> [u8; 20] {
+    /// A digest that no two values share: SHA-1 of a letter for its kind, and its bytes.
+    pub fn digest(&self) -> [u8; 20] {
         let (kind, bytes) = match self {
             Self::Text(text) => (b't', text.as_bytes()),
             Self::Foreign(packed) => (b'f', packed.as_ref()),

@@ -2,24 +2,33 @@
 //!
 //! Always holds: equal values of a key are one value; every limit below; what the node's own user
 //! published is never displaced, and a value whose URL names its sender's own host is never
-//! displaced by one that doesn't. Never: lets a third party's repeats keep a value alive.
+//! displaced by one that doesn't; nothing that has expired is given out. Never: lets a third
+//! party's repeats keep a value alive, or bring back one that its publisher took back.
 
+mod claims;
 mod details;
 mod exchange;
 mod record;
 mod room;
+mod stored;
+mod sweep;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::bounded::BoundedMap;
 use super::{Key, Timestamp, Value};
 
+use self::claims::Graves;
 use self::record::Journal;
+use self::room::Displacements;
+use self::stored::{OWN, Stored};
+use self::sweep::Sweep;
 
-pub use exchange::{Held, HeldDetail, HeldKey, Place, Source, StoreReply, StoreRequest};
+pub use exchange::{Held, HeldDetail, HeldKey, Origin, Place, Source, StoreReply, StoreRequest};
 pub use record::{Record, RecordName, expiry_after_downtime};
+pub use stored::Word;
 
 /// Values of one key: as many providers as a downloader could use, and they fit a few datagrams.
 pub const MAX_VALUES_PER_KEY: usize = 64;
@@ -29,35 +38,15 @@ const MAX_BYTES_PER_KEY: usize = 64 * 1024;
 pub const MAX_PACKED_VALUE: usize = 8_137 + 3;
 /// Bytes of `--store-quota` when it isn't given.
 pub const DEFAULT_QUOTA_BYTES: usize = 64 * 1024 * 1024;
+/// A value lives this long after its publisher's last word, which comes every eight hours: three
+/// may get lost, and half a day is left.
+pub const LIFETIME: Duration = Duration::from_hours(36);
 /// A plain store lives a week, as with the Python peers.
-const LIFETIME: Duration = Duration::from_hours(7 * 24);
+pub const PLAIN_LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// Peers push what they hold once an hour: what was not pushed for longer is no longer pushed.
 const PUSH_SILENCE: Duration = Duration::from_hours(3);
 /// Expired values that are remembered while peers still push them.
 const MAX_EXPIRED: usize = 65_536;
-/// Memory a held value takes besides its own bytes: key, times, source and map overhead.
-const OVERHEAD_BYTES: usize = 120;
-
-#[derive(Debug, Clone)]
-struct Stored {
-    value: Value,
-    source: Source,
-    first_party: bool,
-    first_seen: Timestamp,
-    refreshed: Timestamp,
-    /// None: an own publication, which lives until it is forgotten.
-    expires: Option<Timestamp>,
-}
-
-impl Stored {
-    fn cost(&self) -> usize {
-        self.value.packed_len() + OVERHEAD_BYTES
-    }
-
-    fn is_own(&self) -> bool {
-        self.source == Source::Own
-    }
-}
 
 /// Everything a node holds.
 #[derive(Debug, Clone)]
@@ -69,9 +58,10 @@ pub struct MultiStore {
     /// Cost of everything held for others, in all and by the IP that brought it.
     bytes: usize,
     bytes_by_ip: BTreeMap<Ipv4Addr, usize>,
-    /// For each key with something that expires: no later than its first expiry.
-    expiries: BTreeSet<(Timestamp, Key)>,
+    sweep: Sweep,
     expired: BoundedMap<(Key, [u8; 20]), Timestamp>,
+    graves: Graves,
+    displacements: Displacements,
     /// Which records have changed, if anybody wants to know.
     journal: Option<Journal>,
 }
@@ -86,8 +76,10 @@ impl MultiStore {
             values: 0,
             bytes: 0,
             bytes_by_ip: BTreeMap::new(),
-            expiries: BTreeSet::new(),
+            sweep: Sweep::new(),
             expired: BoundedMap::new(MAX_EXPIRED),
+            graves: Graves::new(),
+            displacements: Displacements::new(),
             journal: None,
         }
     }
@@ -107,45 +99,43 @@ impl MultiStore {
         self.expire(now);
         match request {
             StoreRequest::Put { key, values, source, replaces } => {
+                self.prune(now, &key);
                 let mut accepted = true;
                 for value in values {
                     accepted &= self.put(now, key, value, source, replaces);
                 }
                 StoreReply::Put { accepted }
             }
-            StoreRequest::Get { key } => StoreReply::Values(self.get(now, &key)),
+            StoreRequest::Keep { key, claims, from, holder, draw } => {
+                self.prune(now, &key);
+                let mut keep = |claim| self.keep(now, key, claim, (from, holder), draw);
+                StoreReply::Kept(
+                    claims.into_iter().map(|claim| claim.is_some_and(&mut keep)).collect(),
+                )
+            }
+            StoreRequest::Withdraw { key, digests, publisher } => {
+                for digest in digests {
+                    self.withdraw(now, key, digest, publisher);
+                }
+                StoreReply::Withdrawn
+            }
+            StoreRequest::Renew { key } => {
+                let of_key = self.keys.get_mut(&key).map(Vec::as_mut_slice).unwrap_or_default();
+                for stored in of_key.iter_mut().filter(|stored| stored.is_own()) {
+                    stored.refreshed = now;
+                }
+                StoreReply::Put { accepted: true }
+            }
+            StoreRequest::Get { key } => {
+                self.prune(now, &key);
+                let values = self.keys.get(&key).map(Vec::as_slice).unwrap_or_default();
+                StoreReply::Values(values.iter().map(|stored| stored.held(now)).collect())
+            }
             StoreRequest::Forget { key, value } => {
-                let gone = self.remove(&key, |stored| stored.is_own() && stored.value == value);
-                StoreReply::Forgotten { found: !gone.is_empty() }
+                StoreReply::Forgotten { found: self.forget(now, key, &value) }
             }
             StoreRequest::Keys { after, limit } => StoreReply::Keys(self.page(now, after, limit)),
         }
-    }
-
-    /// Drops what has expired.
-    pub fn expire(&mut self, now: Timestamp) {
-        while let Some((at, key)) = self.expiries.first().copied()
-            && at <= now
-        {
-            self.expiries.pop_first();
-            let gone = self.remove(&key, |stored| stored.expires.is_some_and(|at| at <= now));
-            for stored in gone {
-                self.expired.insert((key, stored.value.digest()), now);
-            }
-            self.index_expiry(key);
-        }
-    }
-
-    fn get(&self, now: Timestamp, key: &Key) -> Vec<Held> {
-        let values = self.keys.get(key).map(Vec::as_slice).unwrap_or_default();
-        let held = |stored: &Stored| Held {
-            value: stored.value.clone(),
-            age: now.since(stored.first_seen),
-            refreshed: now.since(stored.refreshed),
-            own: stored.is_own(),
-            first_party: stored.first_party,
-        };
-        values.iter().map(held).collect()
     }
 
     fn page(&self, now: Timestamp, after: Option<Key>, limit: usize) -> Vec<HeldKey> {
@@ -173,50 +163,67 @@ impl MultiStore {
         if value.packed_len() > MAX_PACKED_VALUE {
             return false;
         }
-        if replaces && source == Source::Own {
-            self.remove(&key, |stored| stored.is_own() && stored.value != value);
+        let Source::Peer { address, holder } = source else {
+            return self.publish(now, key, value, replaces);
+        };
+        if self.is_taken_back(now, &key, &value, address) {
+            return false;
         }
-        let first_party = self.is_first_party(&key, &value, source);
+        let first_party = self.is_first_party(&key, &value, address);
         if let Some(known) = self.known(&key, &value) {
             known.refreshed = now;
-            if source == Source::Own {
-                self.adopt(&key, &value);
+            if replaces && !known.is_own() {
+                known.born_anew(now);
+            }
+            if known.is_published_by(address) {
+                known.speak(Word { publisher: address, at: now, first_hand: true });
             } else if first_party && !known.is_own() {
-                known.expires = Some(now + LIFETIME);
-                known.first_party = true;
+                known.renew_plain(now);
+                known.first_party |= known.origin == Origin::Plain;
             }
             self.note(&key, &value);
             return true;
         }
-        if source != Source::Own && !first_party && self.is_expired(now, &key, &value) {
+        if !first_party && self.is_expired(now, &key, &value) {
             return false;
         }
-        let expires = (source != Source::Own).then(|| now + LIFETIME);
-        let stored =
-            Stored { value, source, first_party, first_seen: now, refreshed: now, expires };
-        if !self.make_room(&key, &stored, replaces) {
-            return false;
+        let word = Word { publisher: address, at: now, first_hand: false };
+        let mut stored = Stored::new(value, Origin::Plain, address, word);
+        stored.first_party = first_party;
+        self.make_room(now, &key, &stored, (holder, replaces), None) && self.add(key, stored)
+    }
+
+    /// This node's own user publishes a value.
+    fn publish(&mut self, now: Timestamp, key: Key, value: Value, replaces: bool) -> bool {
+        if replaces {
+            self.remove(&key, |stored| stored.is_own() && stored.value != value);
         }
-        self.account(&stored, true);
-        self.note(&key, &stored.value);
-        self.keys.entry(key).or_default().push(stored);
-        self.index_expiry(key);
+        self.graves.open(&key, &value.digest(), OWN);
+        if let Some(mut known) = self.remove(&key, |stored| stored.value == value).pop() {
+            known.refreshed = now;
+            known.adopt(now);
+            return self.add(key, known);
+        }
+        let word = Word { publisher: OWN, at: now, first_hand: true };
+        let stored = Stored::new(value, Origin::Own, OWN, word);
+        self.make_room(now, &key, &stored, (false, replaces), None) && self.add(key, stored)
+    }
+
+    /// This node's own user takes a value back; whether it was published.
+    fn forget(&mut self, now: Timestamp, key: Key, value: &Value) -> bool {
+        let own = |stored: &Stored| stored.is_own() && stored.value == *value;
+        let Some(mut stored) = self.remove(&key, own).pop() else {
+            return false;
+        };
+        self.graves.dig(now, key, value.digest(), OWN);
+        if stored.disown() && !stored.has_expired(now) {
+            self.add(key, stored);
+        }
         true
     }
 
     fn known(&mut self, key: &Key, value: &Value) -> Option<&mut Stored> {
         self.keys.get_mut(key)?.iter_mut().find(|stored| stored.value == *value)
-    }
-
-    /// Makes a value that a peer brought an own publication.
-    fn adopt(&mut self, key: &Key, value: &Value) {
-        let Some(mut stored) = self.remove(key, |stored| stored.value == *value).pop() else {
-            return;
-        };
-        stored.source = Source::Own;
-        stored.expires = None;
-        self.account(&stored, true);
-        self.keys.entry(*key).or_default().push(stored);
     }
 
     /// Whether the value has expired here and is still being pushed: a repeat is no new life.
@@ -236,6 +243,18 @@ impl MultiStore {
         }
     }
 
+    fn add(&mut self, key: Key, stored: Stored) -> bool {
+        self.account(&stored, true);
+        self.note(&key, &stored.value);
+        let of_key = self.keys.entry(key).or_default();
+        if of_key.is_empty() {
+            // Most keys have one value for good.
+            of_key.reserve_exact(1);
+        }
+        of_key.push(stored);
+        true
+    }
+
     fn remove(&mut self, key: &Key, goes: impl Fn(&Stored) -> bool) -> Vec<Stored> {
         let Some(values) = self.keys.get_mut(key) else {
             return Vec::new();
@@ -253,10 +272,11 @@ impl MultiStore {
 
     fn account(&mut self, stored: &Stored, comes: bool) {
         self.values = if comes { self.values + 1 } else { self.values - 1 };
-        let Source::Peer { address, .. } = stored.source else {
+        if stored.is_own() {
             return;
-        };
-        let (cost, of_ip) = (stored.cost(), self.bytes_by_ip.entry(*address.ip()).or_default());
+        }
+        let ip = *stored.source.ip();
+        let (cost, of_ip) = (stored.cost(), self.bytes_by_ip.entry(ip).or_default());
         if comes {
             self.bytes += cost;
             *of_ip += cost;
@@ -265,16 +285,19 @@ impl MultiStore {
             *of_ip -= cost;
         }
         if *of_ip == 0 {
-            self.bytes_by_ip.remove(address.ip());
+            self.bytes_by_ip.remove(&ip);
         }
     }
+}
 
-    fn index_expiry(&mut self, key: Key) {
-        let values = self.keys.get(&key).map(Vec::as_slice).unwrap_or_default();
-        if let Some(first) = values.iter().filter_map(|stored| stored.expires).min() {
-            self.expiries.insert((first, key));
-        }
-    }
+/// Whether a span has passed since then.
+fn is_over(now: Timestamp, since: Timestamp, span: Duration) -> bool {
+    now.since(since) >= span
+}
+
+/// Two addresses on one machine.
+fn same_host(one: SocketAddrV4, other: SocketAddrV4) -> bool {
+    one.ip() == other.ip()
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 //! peer can read. Never: reads a clock, keeps state, or judges whether a peer or an address is to
 //! be believed.
 
+mod claims;
 mod decode;
 mod encode;
+mod extensions;
 mod msgpack;
 mod value;
 
@@ -21,6 +23,9 @@ use thiserror::Error;
 
 use super::{ID_BYTES, Key, NodeId};
 
+pub use claims::{
+    Claim, ClaimRef, Claims, Features, HintedNode, HintedNodes, MAX_CLAIMS, PackedClaims, Publisher,
+};
 pub use decode::{
     answers, decode, decode_find_value, decode_nodes, decode_pong, decode_reach_answer,
     decode_store_answer, decode_stun,
@@ -28,6 +33,11 @@ pub use decode::{
 pub use encode::{
     EncodeError, encode_nodes, encode_pong, encode_reach_answer, encode_request,
     encode_store_answer, encode_stun, encode_values,
+};
+pub use extensions::{
+    Digests, Kept, MAX_WITHDRAWN, PAGE_BYTES, Page, STORE_ROOM, TOKEN_BYTES, Token, Withdrawn,
+    decode_hello_answer, decode_kept, decode_page, decode_withdrawn, encode_hello_answer,
+    encode_kept, encode_page, encode_withdrawn,
 };
 pub use value::{StoredValue, ValueRef, Values};
 
@@ -122,6 +132,44 @@ pub enum Request<'a> {
         /// Not 0.
         port: u16,
     },
+    /// What do you understand? An extension, as those below. Answered by [`encode_hello_answer`].
+    Hello {
+        /// Who asks.
+        sender: NodeId,
+        /// What the sender understands.
+        features: Features,
+    },
+    /// Keep these. Answered by [`encode_kept`].
+    Keep {
+        /// Who asks.
+        sender: NodeId,
+        /// Under which key.
+        key: Key,
+        /// What, and whose word it is.
+        claims: Claims<'a>,
+    },
+    /// What is kept under this key, and who is nearest? Answered by [`encode_page`].
+    Find {
+        /// Who asks.
+        sender: NodeId,
+        /// Under this key.
+        key: Key,
+        /// Decides in which order the values come.
+        seed: u64,
+        /// So many of them have been told.
+        skip: u64,
+    },
+    /// Forget these values, which I have published. Answered by [`encode_withdrawn`].
+    Withdraw {
+        /// Who asks.
+        sender: NodeId,
+        /// Of this key.
+        key: Key,
+        /// What an earlier answer asked for.
+        token: Option<Token>,
+        /// The values.
+        digests: Digests<'a>,
+    },
 }
 
 impl Request<'_> {
@@ -132,8 +180,22 @@ impl Request<'_> {
             | Self::Store { sender, .. }
             | Self::FindNode { sender, .. }
             | Self::FindValue { sender, .. }
-            | Self::Reach { sender, .. } => Some(*sender),
+            | Self::Reach { sender, .. }
+            | Self::Hello { sender, .. }
+            | Self::Keep { sender, .. }
+            | Self::Find { sender, .. }
+            | Self::Withdraw { sender, .. } => Some(*sender),
             Self::Stun => None,
+        }
+    }
+
+    /// What a peer understands that asks this.
+    pub const fn shows(&self) -> Option<Features> {
+        match self {
+            Self::Hello { features, .. } => Some(*features),
+            Self::Keep { .. } | Self::Find { .. } | Self::Withdraw { .. } => Some(Features::VALUES),
+            Self::Reach { .. } => Some(Features::REACH),
+            _ => None,
         }
     }
 }

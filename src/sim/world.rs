@@ -383,7 +383,7 @@ impl World {
             return None;
         };
         let mut values: Vec<Value> = held.into_iter().map(|held| held.value).collect();
-        values.extend(found);
+        values.extend(found.into_iter().map(|found| found.value));
         values.sort();
         values.dedup();
         Some(GetReport { values, took, asked })

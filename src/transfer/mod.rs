@@ -23,4 +23,4 @@ pub use policy::{Denied, Target, UrlPolicy};
 pub use provider::{MAX_URL_BYTES, ProviderError, ProviderUrl};
 pub use source::{Failure, Source, SourceState};
 pub use stall::StallMeter;
-pub use variants::{Choice, Variant, VariantError, Variants, Wanted};
+pub use variants::{Choice, Variant, VariantError, Variants, Wanted, newest_first};

@@ -7,7 +7,8 @@
 //! Providers without a hash also stand in as last sources of another choice: what they give is
 //! checked against the hash, or taken whole where there is none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -61,6 +62,25 @@ pub struct Choice {
     pub stand_ins: Vec<ProviderUrl>,
     /// Variants that were not taken.
     pub others: usize,
+}
+
+/// Puts providers in the order of how new what they have is, with the time since each was first
+/// published, where that is known. A content is as old as its oldest provider: whoever downloads it
+/// publishes it once more, which makes it no newer. What nobody dates comes last, in its order.
+pub fn newest_first(mut dated: Vec<(ProviderUrl, Option<Duration>)>) -> Vec<ProviderUrl> {
+    let mut ages: BTreeMap<String, Duration> = BTreeMap::new();
+    for (provider, age) in &dated {
+        if let (Some(hash), Some(age)) = (provider.hash(), age) {
+            let known = ages.entry(hash.to_string()).or_default();
+            *known = (*known).max(*age);
+        }
+    }
+    dated.sort_by_cached_key(|(provider, age)| {
+        let own = age.unwrap_or(Duration::MAX);
+        let content = provider.hash().and_then(|hash| ages.get(&hash.to_string()).copied());
+        (content.unwrap_or(own), own)
+    });
+    dated.into_iter().map(|(provider, _)| provider).collect()
 }
 
 /// All variants of a name, the one published last first.
@@ -263,6 +283,21 @@ mod tests {
         assert_eq!(choose("a1 b2", strict, "ab"), Err(VariantError::Ambiguous(2)));
         assert_eq!(choose("a1 b", strict, "ab"), Err(VariantError::Ambiguous(2)));
         assert!(choose("a1 b1", strict, "").is_ok());
+    }
+
+    #[test]
+    fn a_content_is_as_old_as_its_oldest_provider() {
+        let dated = |list: &str, ages: &[Option<u64>]| {
+            let ages = ages.iter().map(|age| age.map(Duration::from_secs));
+            let sorted = newest_first(providers(list).into_iter().zip(ages).collect());
+            hosts(&sorted)
+        };
+        assert_eq!(dated("a1 b2", &[Some(9), Some(5)]), "ba");
+        // c has downloaded the old content a moment ago, and publishes it, too.
+        assert_eq!(dated("a1 b2 c1", &[Some(9), Some(5), Some(1)]), "bca");
+        assert_eq!(dated("a1 b2 c", &[None, Some(5), None]), "bac", "what nobody dates is last");
+        assert_eq!(dated("c b1 a2", &[None, None, None]), "cba", "in its order");
+        assert_eq!(dated("a1 b2 c1", &[None, Some(5), Some(1)]), "cab");
     }
 
     #[test]

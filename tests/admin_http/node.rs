@@ -96,6 +96,7 @@ fn peer(number: usize) -> PeerEntry {
         last_seen_s: 0.5,
         rtt_ms: None,
         failures: 0,
+        kind: "kad".to_owned(),
     }
 }
 

@@ -19,7 +19,8 @@ use support::node::{Node, texts};
 use support::{http, make_file, wait_or_kill, wait_until};
 use triggers::{
     ask, cancel, connect, download, find, get, look, lookup, ls, peers, request, request_changed,
-    script, set, status, transfers, unshare, upload, upload_copy, upload_stream, values, wait,
+    script, set, status, transfers, unset, unshare, upload, upload_copy, upload_stream, values,
+    wait,
 };
 
 /// A node serves again within this, and on a machine that is busy with other tests mostly.
@@ -74,6 +75,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("what routing is asked seldom", &[
         ("routing", "TraceLookup", Told::Error, lookup),
         ("routing", "Reachable", Told::Nothing, upload),
+        ("routing", "TakeBack", Told::Nothing, unset),
     ]),
     ("storage and commands", &[
         ("storage", "StoreBatch", Told::Error, set),

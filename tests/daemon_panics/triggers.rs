@@ -59,6 +59,12 @@ pub(crate) fn unshare(scene: &Scene) -> Heard {
     scene.ask(&json!({"op": "unshare", "name": "spare.bin"}))
 }
 
+pub(crate) fn unset(scene: &Scene) -> Heard {
+    let pair = |op| json!({"op": op, "key": "passing", "value": "v"});
+    scene.ask(&pair("set"));
+    scene.ask(&pair("unset"))
+}
+
 pub(crate) fn transfers(scene: &Scene) -> Heard {
     scene.ask(&json!({"op": "transfers"}))
 }

@@ -121,7 +121,14 @@ fn download(name: String, output: &Path) -> Reply {
 }
 
 fn get(key: String) -> Reply {
-    let entry = |value: Value| ValueEntry { value, age_s: Some(1), own: false };
+    let entry = |value: Value| ValueEntry {
+        value,
+        age_s: Some(1),
+        renewed_s: Some(1),
+        expires_s: Some(9),
+        publisher: Some("10.0.0.1:8468".to_owned()),
+        own: false,
+    };
     let values = match key.as_str() {
         "empty" => Vec::new(),
         _ => vec![entry(json!("new")), entry(json!("grüße\u{1b}[2J")), entry(json!(7))],
@@ -137,6 +144,7 @@ fn peers() -> Reply {
         last_seen_s: 1.0,
         rtt_ms: None,
         failures: 0,
+        kind: "kad".to_owned(),
     };
     Reply::Peers(Peers { peers: vec![peer; MANY_PEERS] })
 }

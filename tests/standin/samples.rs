@@ -129,7 +129,9 @@ fn held() -> HeldValues {
         key: "ab".repeat(20),
         value: json!(HOSTILE),
         publisher: "10.0.0.1:8468".to_owned(),
+        origin: "handed over".to_owned(),
         age_s: 200,
+        renewed_s: 100,
         expires_s,
     };
     HeldValues {

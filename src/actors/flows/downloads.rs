@@ -28,7 +28,7 @@ use crate::command::{
 };
 use crate::content::{ContentHash, FileName, ShareEntry};
 use crate::kademlia::Key;
-use crate::transfer::{ProviderUrl, Variants};
+use crate::transfer::{ProviderUrl, Variants, newest_first};
 
 /// A download that was asked for, and what it needs on its way.
 struct Order {
@@ -301,7 +301,7 @@ async fn become_source(
     Ok(())
 }
 
-/// The URLs of a name, newest first.
+/// The URLs of a name, the newest content first.
 pub(super) async fn providers(
     links: &Links,
     name: &FileName,
@@ -310,10 +310,10 @@ pub(super) async fn providers(
     if found.values.is_empty() {
         return Err(nothing_found(links, name.as_str(), &found));
     }
-    let texts = found.values.iter().filter_map(|found| found.value.as_text());
-    let (usable, refused): (Vec<_>, Vec<_>) =
-        texts.map(ProviderUrl::parse).partition(Result::is_ok);
-    let usable: Vec<ProviderUrl> = usable.into_iter().flatten().collect();
+    let texts = found.values.iter().filter_map(|it| Some((it.value.as_text()?, it.age)));
+    let parsed = texts.map(|(text, age)| ProviderUrl::parse(text).map(|provider| (provider, age)));
+    let (usable, refused): (Vec<_>, Vec<_>) = parsed.partition(Result::is_ok);
+    let usable = newest_first(usable.into_iter().flatten().collect());
     if usable.is_empty() {
         let why = refused.into_iter().find_map(Result::err);
         let why = why.map_or_else(|| "they are no strings".to_owned(), |error| error.to_string());

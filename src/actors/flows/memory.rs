@@ -79,7 +79,15 @@ mod tests {
     fn peer(n: u16, failures: u32) -> PeerEntry {
         let address = format!("10.0.0.1:{n}");
         let id = format!("{n:040}");
-        PeerEntry { id, address, bucket: 0, last_seen_s: 0.0, rtt_ms: None, failures }
+        PeerEntry {
+            id,
+            address,
+            bucket: 0,
+            last_seen_s: 0.0,
+            rtt_ms: None,
+            failures,
+            kind: String::new(),
+        }
     }
 
     fn at(n: u16) -> SocketAddrV4 {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::leave::take_back;
 use super::{address, ask, file_name, reach};
 use crate::actors::links::Links;
 use crate::actors::messages::{
@@ -101,12 +102,18 @@ pub(super) fn untaken(acknowledged: &Acknowledged) -> String {
     format!("none of {of} nodes has taken that URL: publishing is tried again by itself")
 }
 
-/// Gives up an own publication; says whether there was one.
+/// Gives up an own publication, and tells those who hold it; says whether there was one.
 pub(super) async fn forget(links: &Links, key: &str, value: String) -> Result<bool, CommandError> {
-    let request = StoreRequest::Forget { key: Key::of_name(key), value: Value::Text(value) };
+    let request =
+        StoreRequest::Forget { key: Key::of_name(key), value: Value::Text(value.clone()) };
     let replies = ask(&links.store, StoreBatch(vec![(0, request)])).await?;
     match replies.first() {
-        Some((_, StoreReply::Forgotten { found })) => Ok(*found),
+        Some((_, StoreReply::Forgotten { found })) => {
+            if *found {
+                take_back(links, key, value).await;
+            }
+            Ok(*found)
+        }
         Some((_, StoreReply::NoSpace)) => Err(CommandError::new(
             ErrorCode::NoSpace,
             "the disk of the node's data dir is full, so this would not last: make room, and try \

@@ -4,12 +4,14 @@
 //! waiting for an operation that could not begin.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::actors::messages::{Acknowledged, Found, FoundValue, Put, Traced};
 use crate::command::{CommandError, ErrorCode};
-use crate::kademlia::{Held, Key, Value};
+use crate::kademlia::wire::Publisher;
+use crate::kademlia::{Held, Key, LIFETIME, PLAIN_LIFETIME, Sighting};
 
 /// Who waits for an operation.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub(super) enum Caller {
     Join(oneshot::Sender<usize>),
     Observe(oneshot::Sender<Option<Ipv4Addr>>),
     Reach(oneshot::Sender<Option<bool>>),
+    TakeBack(oneshot::Sender<usize>),
 }
 
 /// What waits for the first bootstrap.
@@ -44,15 +47,37 @@ impl Deferred {
     }
 }
 
-/// What is held here with what is known of it, newest first, and then what only others hold.
-pub(super) fn unite(mut held: Vec<Held>, found: Vec<Value>, peers_asked: usize) -> Found {
+/// What is held here and what others hold, the one published last first; those of which nobody says
+/// when that was come last, in the order that they have.
+pub(super) fn unite(mut held: Vec<Held>, found: Vec<Sighting>, peers_asked: usize) -> Found {
     held.sort_by_key(|held| held.refreshed);
-    let others: Vec<Value> =
-        found.into_iter().filter(|value| held.iter().all(|own| own.value != *value)).collect();
-    let own =
-        held.into_iter().map(|held| FoundValue { value: held.value.clone(), held: Some(held) });
-    let others = others.into_iter().map(|value| FoundValue { value, held: None });
-    Found { values: own.chain(others).collect(), peers_asked }
+    let elsewhere: Vec<_> =
+        found.into_iter().filter(|it| held.iter().all(|own| own.value != it.value)).collect();
+    let here = held.into_iter().map(|held| FoundValue {
+        publisher: match held.publisher {
+            Publisher::Other(publisher) => Some(publisher),
+            Publisher::Sender | Publisher::Unknown => None,
+        },
+        age: Some(held.age),
+        silent: Some(held.silent),
+        expires_in: held.expires_in,
+        own: held.own,
+        value: held.value,
+    });
+    let elsewhere = elsewhere.into_iter().map(|it| FoundValue {
+        value: it.value,
+        publisher: it.publisher,
+        age: it.age,
+        silent: it.silent,
+        expires_in: it.silent.map(|silent| {
+            let lifetime = if it.publisher.is_some() { LIFETIME } else { PLAIN_LIFETIME };
+            lifetime.saturating_sub(silent)
+        }),
+        own: false,
+    });
+    let mut values: Vec<FoundValue> = here.chain(elsewhere).collect();
+    values.sort_by_key(|found| found.age.unwrap_or(Duration::MAX));
+    Found { values, peers_asked }
 }
 
 pub(super) fn refuse(caller: Caller, error: &CommandError) {
@@ -60,7 +85,7 @@ pub(super) fn refuse(caller: Caller, error: &CommandError) {
         Caller::Get(caller) => drop(caller.send(Err(error.clone()))),
         Caller::Put(caller) => drop(caller.send(Err(error.clone()))),
         Caller::Trace(caller) => drop(caller.send(Err(error.clone()))),
-        Caller::Join(caller) => drop(caller.send(0)),
+        Caller::Join(caller) | Caller::TakeBack(caller) => drop(caller.send(0)),
         Caller::Observe(caller) => drop(caller.send(None)),
         // A verdict that was not reached is not remembered.
         Caller::Reach(caller) => drop(caller),

@@ -3,17 +3,36 @@
 //! Always holds: decoding is total, and gives only what was encoded: the name holds a digest of
 //! the value. Never: changes what a version means: another layout gets another version.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::kademlia::{Key, Record, Source, Timestamp, Value};
+use crate::kademlia::{Key, Origin, PLAIN_LIFETIME, Record, Timestamp, Value, Word};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Rows of before values had publishers: all that peers brought were plain stores.
+const VERSION_PLAIN: u8 = 1;
+/// Of a plain store's lifetime, which such a row's expiry was counted from.
+const LIFETIME_THEN: Duration = PLAIN_LIFETIME;
 
 #[derive(Serialize, Deserialize)]
 struct Row<'a> {
+    text: bool,
+    value: &'a [u8],
+    /// [`Origin`], as [`ORIGINS`] counts them.
+    origin: u8,
+    source: SocketAddrV4,
+    first_party: bool,
+    born_micros: u64,
+    refreshed_micros: u64,
+    /// Publisher, when it last spoke, and whether it did so itself.
+    words: Vec<(SocketAddrV4, u64, bool)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PlainRow<'a> {
     text: bool,
     value: &'a [u8],
     /// The address of who brought it, and whether that is a holder of its key; none for an own one.
@@ -24,49 +43,81 @@ struct Row<'a> {
     expires_micros: Option<u64>,
 }
 
+const ORIGINS: [Origin; 4] = [Origin::Own, Origin::FirstHand, Origin::HandedOver, Origin::Plain];
+
 /// The row of a record; none if it can't be put into bytes, which no record is known to cause.
 pub(super) fn encode(record: &Record) -> Option<Bytes> {
     let (text, value) = match &record.value {
         Value::Text(text) => (true, text.as_bytes()),
         Value::Foreign(packed) => (false, packed.as_ref()),
     };
+    let origin = ORIGINS.iter().position(|origin| *origin == record.origin)?;
+    let words = record.words.iter();
     let row = Row {
         text,
         value,
-        peer: match record.source {
-            Source::Own => None,
-            Source::Peer { address, holder } => Some((address, holder)),
-        },
+        origin: u8::try_from(origin).ok()?,
+        source: record.source,
         first_party: record.first_party,
-        first_seen_micros: record.first_seen.as_micros(),
+        born_micros: record.born.as_micros(),
         refreshed_micros: record.refreshed.as_micros(),
-        expires_micros: record.expires.map(Timestamp::as_micros),
+        words: words.map(|it| (it.publisher, it.at.as_micros(), it.first_hand)).collect(),
     };
     postcard::to_extend(&row, vec![VERSION]).ok().map(Bytes::from)
 }
 
-/// The record of a row; none if it is not one of this version, or was changed.
+/// The record of a row; none if it is of no version known here, or was changed.
 pub(super) fn decode(name: &[u8], row: &[u8]) -> Option<Record> {
     let (version, row) = row.split_first()?;
-    let row: Row<'_> = (*version == VERSION).then(|| postcard::from_bytes(row).ok())??;
-    let value = if row.text {
-        Value::Text(String::from_utf8(row.value.to_vec()).ok()?)
-    } else {
-        Value::Foreign(Bytes::copy_from_slice(row.value))
-    };
-    let record = Record {
-        key: Key::from_slice(name.get(..20)?).ok()?,
-        value,
-        source: match row.peer {
-            None => Source::Own,
-            Some((address, holder)) => Source::Peer { address, holder },
-        },
-        first_party: row.first_party,
-        first_seen: Timestamp::from_micros(row.first_seen_micros),
-        refreshed: Timestamp::from_micros(row.refreshed_micros),
-        expires: row.expires_micros.map(Timestamp::from_micros),
+    let key = Key::from_slice(name.get(..20)?).ok()?;
+    let record = match *version {
+        VERSION => read(key, row)?,
+        VERSION_PLAIN => read_plain(key, row)?,
+        _ => return None,
     };
     (record.name().as_bytes() == name).then_some(record)
+}
+
+fn read(key: Key, row: &[u8]) -> Option<Record> {
+    let row: Row<'_> = postcard::from_bytes(row).ok()?;
+    let word = |(publisher, at, first_hand)| {
+        let at = Timestamp::from_micros(at);
+        Word { publisher, at, first_hand }
+    };
+    Some(Record {
+        key,
+        value: value(row.text, row.value)?,
+        origin: *ORIGINS.get(usize::from(row.origin))?,
+        source: row.source,
+        first_party: row.first_party,
+        born: Timestamp::from_micros(row.born_micros),
+        refreshed: Timestamp::from_micros(row.refreshed_micros),
+        words: row.words.into_iter().map(word).collect(),
+    })
+}
+
+fn read_plain(key: Key, row: &[u8]) -> Option<Record> {
+    let row: PlainRow<'_> = postcard::from_bytes(row).ok()?;
+    let (born, refreshed) = (row.first_seen_micros, row.refreshed_micros);
+    let (born, refreshed) = (Timestamp::from_micros(born), Timestamp::from_micros(refreshed));
+    let (origin, source, at) = match (row.peer, row.expires_micros) {
+        (None, _) => (Origin::Own, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), refreshed),
+        (Some((source, _)), Some(expires)) => {
+            (Origin::Plain, source, Timestamp::from_micros(expires) - LIFETIME_THEN)
+        }
+        (Some(_), None) => return None,
+    };
+    let words = vec![Word { publisher: source, at, first_hand: origin == Origin::Own }];
+    let (value, first_party) = (value(row.text, row.value)?, row.first_party);
+    Some(Record { key, value, origin, source, first_party, born, refreshed, words })
+}
+
+fn value(text: bool, bytes: &[u8]) -> Option<Value> {
+    Some(if text {
+        Value::Text(String::from_utf8(bytes.to_vec()).ok()?)
+    } else {
+        Value::Foreign(bytes.into())
+    })
 }
 
 #[cfg(test)]
@@ -75,24 +126,29 @@ mod tests {
 
     use super::*;
 
+    type Said = Vec<([u8; 4], u16, u64, bool)>;
+
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded_and_the_rest_is_refused(
             key in any::<[u8; 20]>(), text in any::<Option<String>>(), bytes in any::<Vec<u8>>(),
-            peer in any::<Option<([u8; 4], u16, bool)>>(), first_party in any::<bool>(),
-            times in any::<(u64, u64, Option<u64>)>(), at in any::<prop::sample::Index>(),
+            origin in 0_usize..4, source in any::<([u8; 4], u16)>(), first_party in any::<bool>(),
+            times in any::<(u64, u64)>(), words in any::<Said>(),
+            at in any::<prop::sample::Index>(),
         ) {
             let record = Record {
                 key: Key::new(key),
                 value: text.map_or_else(|| Value::Foreign(bytes.into()), Value::Text),
-                source: peer.map_or(Source::Own, |(ip, port, holder)| Source::Peer {
-                    address: SocketAddrV4::new(ip.into(), port),
-                    holder,
-                }),
+                origin: ORIGINS[origin],
+                source: SocketAddrV4::new(source.0.into(), source.1),
                 first_party,
-                first_seen: Timestamp::from_micros(times.0),
+                born: Timestamp::from_micros(times.0),
                 refreshed: Timestamp::from_micros(times.1),
-                expires: times.2.map(Timestamp::from_micros),
+                words: words.into_iter().map(|(ip, port, at, first_hand)| Word {
+                    publisher: SocketAddrV4::new(ip.into(), port),
+                    at: Timestamp::from_micros(at),
+                    first_hand,
+                }).collect(),
             };
             let (name, row) = (record.name(), encode(&record).unwrap());
             let decoded = decode(name.as_bytes(), &row);
@@ -107,6 +163,39 @@ mod tests {
         #[test]
         fn any_bytes_are_a_row_or_none(name in any::<Vec<u8>>(), row in any::<Vec<u8>>()) {
             prop_assert!(decode(&name, &row).is_none());
+        }
+    }
+
+    #[test]
+    fn rows_of_before_values_had_publishers_are_still_read() {
+        let (day, week) = (86_400_000_000_u64, 7 * 86_400_000_000);
+        let value = Value::Text("http://10.0.0.9:8468/f".to_owned());
+        let (key, source) = (Key::of_name("k"), SocketAddrV4::new([10, 0, 0, 9].into(), 8468));
+        for (peer, expires_micros) in [(None, None), (Some((source, true)), Some(day + week))] {
+            let row = PlainRow {
+                text: true,
+                value: b"http://10.0.0.9:8468/f",
+                peer,
+                first_party: true,
+                first_seen_micros: day / 2,
+                refreshed_micros: day * 2,
+                expires_micros,
+            };
+            let row = postcard::to_extend(&row, vec![VERSION_PLAIN]).unwrap();
+            let name = {
+                let record = read_plain(key, &row[1..]).unwrap();
+                record.name()
+            };
+            let record = decode(name.as_bytes(), &row).expect("an old row");
+            assert_eq!((&record.value, record.first_party), (&value, true));
+            assert_eq!(record.born.as_micros(), day / 2);
+            let word = record.words[0];
+            if peer.is_some() {
+                assert_eq!((record.origin, record.source), (Origin::Plain, source));
+                assert_eq!(word.at.as_micros(), day, "it expires when it would have");
+            } else {
+                assert_eq!((record.origin, word.first_hand), (Origin::Own, true));
+            }
         }
     }
 }

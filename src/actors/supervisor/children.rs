@@ -59,6 +59,7 @@ impl Supervisor {
         links.bootstrap.lead_to(&routing);
         links.observed.lead_to(&routing);
         links.reachable.lead_to(&routing);
+        links.take_back.lead_to(&routing);
         links.trace.lead_to(&routing);
         links.view_routing.lead_to(&routing);
     }

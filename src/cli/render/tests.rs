@@ -8,7 +8,14 @@ use crate::command::{
 
 #[test]
 fn values_of_peers_cannot_command_the_terminal_or_forge_a_line() {
-    let entry = |value: &str| ValueEntry { value: Value::from(value), age_s: None, own: false };
+    let entry = |value: &str| ValueEntry {
+        value: Value::from(value),
+        age_s: None,
+        renewed_s: None,
+        expires_s: None,
+        publisher: None,
+        own: false,
+    };
     let found = KeyValues {
         key: "k".to_owned(),
         values: vec![entry("grüße\u{1b}[2J"), entry("a\nb"), entry("\u{202e}x")],
@@ -25,6 +32,7 @@ fn tables_align_and_carry_units() {
         last_seen_s: 200.7,
         rtt_ms: Some(0.25),
         failures: 0,
+        kind: "kad".to_owned(),
     };
     let text = peers(&Peers { peers: vec![peer] }, None);
     let lines: Vec<&str> = text.lines().collect();
@@ -51,6 +59,7 @@ fn a_row_is_one_line_of_the_terminal_and_whole_elsewhere() {
         last_seen_s: 200.7,
         rtt_ms: Some(0.25),
         failures: 0,
+        kind: "kad".to_owned(),
     };
     let all = Peers { peers: vec![peer; 3] };
     for width in [20, 40, 60, 80, 200] {

@@ -10,20 +10,22 @@ use super::upkeep::PAGE;
 use super::{Node, Waiting};
 use crate::kademlia::rpc::Owner;
 use crate::kademlia::values::{StoreReply, StoreRequest};
-use crate::kademlia::wire::NodeEntry;
-use crate::kademlia::{Key, Timestamp, Value};
+use crate::kademlia::wire::{Claim, NodeEntry};
+use crate::kademlia::{Key, Timestamp};
 
 /// Newcomers that wait for a hand-over; more get theirs by replication.
 pub(super) const MAX_NEWCOMERS: usize = 64;
-/// Values pushed and not yet answered.
+/// Pushes that are not yet answered: of one value, or of as many as go into one request.
 pub(super) const MAX_PUSHES: usize = 64;
+/// Values that may go into one request: as many short ones as fit a datagram.
+const MAX_AT_ONCE: usize = 24;
 
 /// Who waits, and what is on its way.
 #[derive(Debug, Default)]
 pub(super) struct Handovers {
     newcomers: Vec<NodeEntry>,
     current: Option<Handover>,
-    /// Values pushed and not yet answered.
+    /// Pushes that are not yet answered.
     pub(super) pushes: usize,
 }
 
@@ -47,21 +49,25 @@ struct Handover {
 #[derive(Debug)]
 struct Load {
     key: Key,
-    values: Vec<Value>,
-    to: Vec<NodeEntry>,
-    next: usize,
+    claims: Vec<Claim>,
+    /// To whom, and how many each has been sent.
+    to: VecDeque<(NodeEntry, usize)>,
 }
 
 impl Load {
     const fn none() -> Self {
-        Self { key: Key::new([0; 20]), values: Vec::new(), to: Vec::new(), next: 0 }
+        Self { key: Key::new([0; 20]), claims: Vec::new(), to: VecDeque::new() }
     }
 
-    fn take_next(&mut self) -> Option<(NodeEntry, Key, Value)> {
-        let value = self.values.get(self.next.checked_div(self.to.len())?)?.clone();
-        let to = self.to[self.next % self.to.len()];
-        self.next += 1;
-        Some((to, self.key, value))
+    /// Whose turn it is, and what it has not been sent; as many as go into one request are enough.
+    fn next(&mut self) -> Option<(NodeEntry, usize, Vec<Claim>)> {
+        loop {
+            let (to, sent) = self.to.pop_front()?;
+            let rest = self.claims.get(sent..).unwrap_or_default();
+            if !rest.is_empty() {
+                return Some((to, sent, rest.iter().take(MAX_AT_ONCE).cloned().collect()));
+            }
+        }
     }
 }
 
@@ -95,9 +101,13 @@ impl Node {
         }
         while self.handovers.pushes < MAX_PUSHES
             && let Some(handover) = &mut self.handovers.current
-            && let Some((to, key, value)) = handover.load.take_next()
+            && let Some((to, sent, claims)) = handover.load.next()
         {
-            self.request_store(now, to.address, key, &value, Owner::Push);
+            let key = handover.load.key;
+            let more = self.send_claims(now, to.address, key, &claims, Owner::Push);
+            if let Some(handover) = &mut self.handovers.current {
+                handover.load.to.push_back((to, sent + more.max(1)));
+            }
         }
         let Some(handover) = &mut self.handovers.current else {
             return;
@@ -140,8 +150,9 @@ impl Node {
                 }
             }
             (HandoverStep::Values { key, to }, StoreReply::Values(held)) => {
-                let values = self.to_be_sent(&held, false);
-                handover.load = Load { key, values, to, next: 0 };
+                let claims = self.to_be_sent(&held, false);
+                handover.load =
+                    Load { key, claims, to: to.into_iter().map(|to| (to, 0)).collect() };
                 self.handovers.current = Some(handover);
             }
             // The store can't be asked: replication will bring what is theirs.

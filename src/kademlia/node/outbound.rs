@@ -4,12 +4,13 @@
 
 use std::net::SocketAddrV4;
 
+use super::fluent::Speech;
 use super::{Node, Output, Waiting};
+use crate::kademlia::Timestamp;
 use crate::kademlia::operation::{Act, OpEvent, OpId};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::StoreReply;
-use crate::kademlia::wire::{Request, RpcId, StoredValue, encode_request};
-use crate::kademlia::{Timestamp, Value};
+use crate::kademlia::wire::{Digests, NodeEntry, Request, RpcId, Token, encode_request};
 
 /// The longest request but `store` takes 77 bytes.
 const USUAL_REQUEST_BYTES: usize = 80;
@@ -44,13 +45,28 @@ impl Node {
                         continue;
                     };
                     let owner = Owner::Operation { op, peer: to.id };
-                    let request = Request::FindValue { sender, key };
-                    self.request(now, to.address, &request, (Asked::FindValue, owner));
+                    self.find_there(now, to.address, key, (0, owner));
                 }
-                Act::Store { to, key, value, awaited } => {
-                    let owner =
-                        if awaited { Owner::Operation { op, peer: to.id } } else { Owner::Push };
-                    self.request_store(now, to.address, key, &value, owner);
+                Act::Page { to, skip } => {
+                    let Some(key) = self.target_of(op) else {
+                        continue;
+                    };
+                    let owner = Owner::Page { op, peer: to.id };
+                    self.find_there(now, to.address, key, (skip, owner));
+                }
+                Act::Store { to, key, claims, awaited: true } => {
+                    let owner = Owner::Operation { op, peer: to.id };
+                    self.send_claims(now, to.address, key, &claims, owner);
+                }
+                Act::Store { to, key, claims, awaited: false } => {
+                    let mut rest = &claims[..];
+                    while !rest.is_empty() {
+                        let sent = self.send_claims(now, to.address, key, rest, Owner::Push);
+                        rest = rest.get(sent.max(1)..).unwrap_or_default();
+                    }
+                }
+                Act::Withdraw { to, digests, token } => {
+                    self.withdraw_there(now, op, to, &digests, token);
                 }
                 Act::Ping(to) => {
                     let owner = Owner::Bootstrap { op };
@@ -76,17 +92,23 @@ impl Node {
         }
     }
 
-    pub(super) fn request_store(
+    fn withdraw_there(
         &mut self,
         now: Timestamp,
-        to: SocketAddrV4,
-        key: crate::kademlia::Key,
-        value: &Value,
-        owner: Owner,
+        op: OpId,
+        to: NodeEntry,
+        digests: &[[u8; 20]],
+        token: Option<Token>,
     ) {
-        let value = StoredValue::one(value, self.settings.dialect);
-        let request = Request::Store { sender: self.id, key, value };
-        self.request(now, to, &request, (Asked::Store, owner));
+        let owner = Owner::Operation { op, peer: to.id };
+        match self.target_of(op) {
+            Some(key) if self.speech(to.address) != Speech::Plain => {
+                let digests = Digests::new(digests);
+                let request = Request::Withdraw { sender: self.id, key, token, digests };
+                self.request(now, to.address, &request, (Asked::Withdraw, owner));
+            }
+            _ => self.give_up(now, owner),
+        }
     }
 
     /// Sends a request and waits for its answer.
@@ -100,7 +122,7 @@ impl Node {
         let id = RpcId::random(&mut self.rng);
         let mut datagram = Vec::with_capacity(USUAL_REQUEST_BYTES);
         if self.inflight.is_full() || encode_request(&mut datagram, id, request).is_err() {
-            self.give_up(owner);
+            self.give_up(now, owner);
             return;
         }
         if owner == Owner::Push {
@@ -112,17 +134,21 @@ impl Node {
     }
 
     /// Tells whoever waits for a request not to.
-    pub(super) fn give_up(&mut self, owner: Owner) {
+    pub(super) fn give_up(&mut self, now: Timestamp, owner: Owner) {
         match owner {
             Owner::Operation { op, peer } => {
                 self.events.push_back((op, OpEvent::Gone { from: peer }));
             }
             Owner::Bootstrap { op } => self.events.push_back((op, OpEvent::BootstrapFailed)),
-            Owner::Verify { .. } | Owner::Check | Owner::Push => {}
+            Owner::Page { op, peer } => {
+                self.events.push_back((op, OpEvent::PageGone { from: peer }));
+            }
+            Owner::Greeting { newcomer } => self.welcome(now, newcomer),
+            Owner::Verify { .. } | Owner::Check | Owner::Push | Owner::Learn => {}
         }
     }
 
-    fn target_of(&self, op: OpId) -> Option<crate::kademlia::Key> {
+    pub(super) fn target_of(&self, op: OpId) -> Option<crate::kademlia::Key> {
         self.operations.get(&op).and_then(|(operation, _)| operation.target())
     }
 }

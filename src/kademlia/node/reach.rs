@@ -10,10 +10,9 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use super::{Client, Node, Output};
-use crate::kademlia::bounded::BoundedMap;
 use crate::kademlia::budget::{Budget, Rate};
 use crate::kademlia::operation::{OpId, Operation, Reach};
-use crate::kademlia::wire::{NodeEntry, RpcId, encode_reach_answer};
+use crate::kademlia::wire::{Features, NodeEntry, RpcId, encode_reach_answer};
 use crate::kademlia::{Key, Timestamp};
 
 /// Probes under way at once: each is a connection that may hang until it is given up.
@@ -26,15 +25,12 @@ const PROBE_LOST_AFTER: Duration = Duration::from_secs(10);
 /// Peers that are asked: enough for one to be a node that knows the question in a mixed network,
 /// and for one odd firewall not to decide.
 const MAX_WITNESSES: usize = 3;
-/// Peers that are known to understand the question.
-const MAX_FLUENT: usize = 256;
 
-/// Probes for others, and who speaks of them.
+/// Probes for others.
 #[derive(Debug)]
 pub(super) struct Probes {
     running: BTreeMap<u64, Probe>,
     lately: Budget,
-    fluent: BoundedMap<SocketAddrV4, ()>,
 }
 
 /// A probe under way.
@@ -47,11 +43,7 @@ struct Probe {
 
 impl Default for Probes {
     fn default() -> Self {
-        Self {
-            running: BTreeMap::new(),
-            lately: Budget::new(PROBES),
-            fluent: BoundedMap::new(MAX_FLUENT),
-        }
+        Self { running: BTreeMap::new(), lately: Budget::new(PROBES) }
     }
 }
 
@@ -65,7 +57,8 @@ impl Node {
         // A peer on this machine would not notice its firewall. Of the others any will do.
         peers.sort_by_key(|peer| {
             let neighbour = peer.address.ip() == address.ip();
-            let fluent = self.probes.fluent.get(&peer.address).is_some();
+            let features = self.features_of(peer.address).unwrap_or_default();
+            let fluent = features.has(Features::REACH);
             (neighbour, !fluent, somewhere.distance(&peer.id))
         });
         peers.truncate(MAX_WITNESSES);
@@ -90,7 +83,6 @@ impl Node {
         rpc: RpcId,
         port: u16,
     ) {
-        self.speaks_of_reach(asker);
         let ip = *asker.ip();
         self.probes.running.retain(|_, probe| now.since(probe.since) < PROBE_LOST_AFTER);
         let running = &self.probes.running;
@@ -106,10 +98,5 @@ impl Node {
         self.next_ticket += 1;
         self.probes.running.insert(ticket, Probe { asker, rpc, since: now });
         self.outputs.push_back(Output::Reach(ticket, SocketAddrV4::new(ip, port)));
-    }
-
-    /// Whoever asks or answers the question is asked before others.
-    pub(super) fn speaks_of_reach(&mut self, peer: SocketAddrV4) {
-        self.probes.fluent.insert(peer, ());
     }
 }

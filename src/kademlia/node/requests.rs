@@ -18,7 +18,8 @@ use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::{Source, StoreReply, StoreRequest};
 use crate::kademlia::wire::{
     self, Datagram, HEADER_BYTES, MAX_LIST_BYTES, MAX_REQUEST_BODY, NodeEntry, Request, RpcId,
-    StoredValue, encode_nodes, encode_pong, encode_store_answer, encode_stun, encode_values,
+    StoredValue, Withdrawn, encode_nodes, encode_pong, encode_store_answer, encode_stun,
+    encode_values,
 };
 use crate::kademlia::{Contact, Dialect, Key, NodeId, Timestamp, Value};
 
@@ -44,15 +45,20 @@ const USUAL_ANSWER_BYTES: usize = 900;
 /// Who waits for a value or an acknowledgement, and under which message id.
 #[derive(Debug)]
 pub(super) struct Asker {
-    address: SocketAddrV4,
-    rpc: RpcId,
-    wants: Wants,
+    pub(super) address: SocketAddrV4,
+    pub(super) rpc: RpcId,
+    pub(super) wants: Wants,
 }
 
 #[derive(Debug)]
-enum Wants {
+pub(super) enum Wants {
     Acknowledgement,
     Values(Key),
+    /// What became of so many values.
+    Kept(usize),
+    /// Of a key, in the order of a seed, behind so many.
+    Page(Key, u64, u64),
+    Withdrawn,
 }
 
 #[derive(Debug)]
@@ -132,6 +138,9 @@ impl Node {
         };
         if self.is_verified(now, from, &sender) {
             self.table.heard(from, now);
+            if let Some(features) = request.shows() {
+                self.shows(from, features);
+            }
             self.serve(now, from, rpc, request);
             return;
         }
@@ -216,6 +225,19 @@ impl Node {
                 self.serve_store(now, (from, sender), rpc, key, value);
             }
             Request::Reach { port, .. } => self.serve_reach(now, from, rpc, port),
+            Request::Hello { .. } => self.serve_hello(from, rpc),
+            // What this node doesn't understand it doesn't answer.
+            _ if request.shows().is_some_and(|it| !self.own_features().has(it)) => {}
+            Request::Keep { sender, key, claims } => {
+                self.serve_keep((from, sender), rpc, key, claims);
+            }
+            Request::Find { key, seed, skip, .. } => {
+                let asker = Asker { address: from, rpc, wants: Wants::Page(key, seed, skip) };
+                self.ticket(Waiting::Request(asker), StoreRequest::Get { key });
+            }
+            Request::Withdraw { key, token, digests, .. } => {
+                self.serve_withdraw(from, rpc, key, (token, digests));
+            }
             Request::Stun => {}
         }
     }
@@ -235,9 +257,7 @@ impl Node {
         if values.is_empty() {
             return self.acknowledge(from, rpc, false);
         }
-        let k = self.settings.k;
-        let holder = self.table.at(from).is_some_and(|contact| contact.id == sender)
-            && self.table.nearer_than(&key, &sender, k) < k;
+        let holder = self.is_holder(from, &sender, &key);
         let source = Source::Peer { address: from, holder };
         let asker = Asker { address: from, rpc, wants: Wants::Acknowledgement };
         let replaces = self.settings.dialect == Dialect::Scalar;
@@ -290,12 +310,40 @@ impl Node {
                     self.send_long(now, asker.address, answer);
                 }
             }
+            (Wants::Kept(_), StoreReply::Kept(kept)) => {
+                self.answer_kept(asker.address, asker.rpc, &kept);
+            }
+            (Wants::Kept(count), _) => {
+                self.answer_kept(asker.address, asker.rpc, &vec![false; *count]);
+            }
+            (Wants::Page(key, seed, skip), StoreReply::Values(held)) => {
+                let to = (asker.address, asker.rpc);
+                self.answer_page(now, to, key, (*seed, *skip), held);
+            }
+            (Wants::Withdrawn, reply) => {
+                let gone = reply == StoreReply::Withdrawn;
+                let answer = if gone { Withdrawn::Gone } else { Withdrawn::Refused };
+                self.answer_withdrawn(asker.address, asker.rpc, answer);
+            }
             // Nothing is known of the key: an answer would read as a miss.
-            (Wants::Values(_), _) => {}
+            (Wants::Values(_) | Wants::Page(..), _) => {}
         }
     }
 
     fn answer_nodes(&mut self, now: Timestamp, asker: SocketAddrV4, rpc: RpcId, target: &Key) {
+        let nodes = self.nodes_to_name(asker, target, self.settings.k);
+        let mut answer = Vec::with_capacity(USUAL_ANSWER_BYTES);
+        encode_nodes(&mut answer, rpc, &nodes);
+        self.send_long(now, asker, answer);
+    }
+
+    /// The contacts nearest to a point, as an asker may be told.
+    pub(super) fn nodes_to_name(
+        &self,
+        asker: SocketAddrV4,
+        target: &Key,
+        count: usize,
+    ) -> wire::Nodes {
         let local_asker = asker.ip().is_loopback();
         let may_be_named = |contact: &Contact| {
             contact.failures == 0
@@ -303,12 +351,8 @@ impl Node {
                 && contact.id.as_key() != *target
                 && (local_asker || !contact.address.ip().is_loopback())
         };
-        let nearest = self.table.closest(target, self.settings.k, may_be_named);
-        let nodes: wire::Nodes =
-            nearest.iter().map(|c| NodeEntry { id: c.id, address: c.address }).collect();
-        let mut answer = Vec::with_capacity(USUAL_ANSWER_BYTES);
-        encode_nodes(&mut answer, rpc, &nodes);
-        self.send_long(now, asker, answer);
+        let nearest = self.table.closest(target, count, may_be_named);
+        nearest.iter().map(|c| NodeEntry { id: c.id, address: c.address }).collect()
     }
 
     fn acknowledge(&mut self, to: SocketAddrV4, rpc: RpcId, accepted: bool) {

@@ -7,13 +7,15 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::Node;
+use super::fluent::Speech;
 use crate::kademlia::contact::Sample;
 use crate::kademlia::operation::OpEvent;
 use crate::kademlia::rpc::{Asked, Owner, Pending};
 use crate::kademlia::table::Inserted;
 use crate::kademlia::wire::{
-    FindValueAnswer, NodeEntry, RpcId, decode_find_value, decode_nodes, decode_pong,
-    decode_reach_answer, decode_store_answer, decode_stun,
+    Features, FindValueAnswer, NodeEntry, RpcId, decode_find_value, decode_hello_answer,
+    decode_kept, decode_nodes, decode_page, decode_pong, decode_reach_answer, decode_store_answer,
+    decode_stun, decode_withdrawn,
 };
 use crate::kademlia::{Contact, NodeId, Timestamp};
 
@@ -48,6 +50,7 @@ impl Node {
         };
         // How long connecting took says nothing of the way to the peer.
         let connected = pending.asked == Asked::Reach;
+        self.learn_from(from, pending.asked, body);
         self.table.answered(from, now, (!connected).then_some(sample));
         if pending.owner == Owner::Push {
             self.push_ended(now);
@@ -55,20 +58,20 @@ impl Node {
         if pending.asked == Asked::Ping {
             match decode_pong(body) {
                 Ok(id) => self.ponged(now, &pending, id, sample),
-                Err(_) => self.give_up(pending.owner),
+                Err(_) => self.give_up(now, pending.owner),
             }
             return;
         }
-        let Owner::Operation { op, peer } = pending.owner else {
+        if let Owner::Greeting { newcomer } = pending.owner {
+            self.welcome(now, newcomer);
+        }
+        let (Owner::Operation { op, peer } | Owner::Page { op, peer }) = pending.owner else {
             return;
         };
         let Some(event) = self.understand(pending.asked, from, peer, body) else {
-            self.give_up(pending.owner);
+            self.give_up(now, pending.owner);
             return;
         };
-        if let OpEvent::Reached { .. } = event {
-            self.speaks_of_reach(from);
-        }
         self.events.push_back((op, event));
         // Whoever was useful may become a contact, once its id is proven.
         if !self.is_verified(now, from, &peer)
@@ -79,8 +82,23 @@ impl Node {
         }
     }
 
+    /// Who answers an extension understands it.
+    fn learn_from(&mut self, from: SocketAddrV4, asked: Asked, body: &[u8]) {
+        let shown = match asked {
+            Asked::Hello => decode_hello_answer(body).ok(),
+            Asked::Keep { .. } => decode_kept(body).ok().map(|_| Features::VALUES),
+            Asked::Find { .. } => decode_page(body).ok().map(|_| Features::VALUES),
+            Asked::Withdraw => decode_withdrawn(body).ok().map(|_| Features::VALUES),
+            Asked::Reach => decode_reach_answer(body).ok().map(|_| Features::REACH),
+            _ => None,
+        };
+        if let Some(features) = shown {
+            self.shows(from, features);
+        }
+    }
+
     fn understand(
-        &self,
+        &mut self,
         asked: Asked,
         answerer: SocketAddrV4,
         from: NodeId,
@@ -91,7 +109,18 @@ impl Node {
             named.filter(|node| may_be_named_by(answerer, node.address)).collect()
         };
         match asked {
-            Asked::Ping => None,
+            Asked::Ping | Asked::Hello => None,
+            Asked::Keep { count } => {
+                let kept = decode_kept(body).ok()?;
+                let count = usize::from(count);
+                let accepted = kept.len() >= count && kept.iter().take(count).all(|kept| *kept);
+                Some(OpEvent::Stored { from, accepted, count })
+            }
+            Asked::Find { skip } => self.understand_page((skip, from), answerer, body, credible),
+            Asked::Withdraw => {
+                let answer = decode_withdrawn(body).ok()?;
+                Some(OpEvent::Withdrawn { from, answer })
+            }
             Asked::Stun => {
                 let as_ip = *decode_stun(body).ok()?.ip();
                 Some(OpEvent::Seen { from, as_ip })
@@ -102,7 +131,7 @@ impl Node {
             }
             Asked::Store => {
                 let accepted = decode_store_answer(body).ok()?;
-                Some(OpEvent::Stored { from, accepted })
+                Some(OpEvent::Stored { from, accepted, count: 1 })
             }
             Asked::FindNode => {
                 let nodes = credible(&decode_nodes(body).ok()?);
@@ -135,7 +164,7 @@ impl Node {
             }
             Owner::Bootstrap { .. } if id == self.id => {
                 self.is_own(address);
-                self.give_up(pending.owner);
+                self.give_up(now, pending.owner);
             }
             Owner::Bootstrap { op } => {
                 let entry = NodeEntry { id, address };
@@ -164,18 +193,22 @@ impl Node {
         }
         self.is_back(peer.address);
         if newcomer && inserted != Inserted::Refused {
-            self.welcome(now, peer);
+            self.greet(now, peer);
         }
         self.release_held(now, peer.address, &peer.id);
     }
 
     pub(super) fn expired(&mut self, now: Timestamp, pending: &Pending) {
         // Silence is how peers answer a question that they don't know.
-        if pending.asked == Asked::Reach {
-            return;
-        }
         if pending.owner == Owner::Push {
             self.push_ended(now);
+        }
+        let extension =
+            matches!(pending.asked, Asked::Keep { .. } | Asked::Find { .. } | Asked::Withdraw);
+        if matches!(pending.asked, Asked::Reach | Asked::Hello)
+            || extension && self.speech(pending.to) != Speech::Fluent
+        {
+            return;
         }
         let was_contact = self.table.at(pending.to).is_some();
         for replacement in self.table.failed(pending.to, pending.sent, now) {
@@ -184,6 +217,7 @@ impl Node {
         // Whoever left the table or never came in has to prove itself anew.
         if self.table.at(pending.to).is_none() {
             self.verified.remove(&pending.to);
+            self.fluency.forget(pending.to);
             if was_contact {
                 self.remember_lost(pending.to);
             }

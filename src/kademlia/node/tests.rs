@@ -1,5 +1,6 @@
 //! A node against hand-made datagrams: who is believed, who is answered, who is kept waiting.
 
+mod extensions;
 mod limits;
 mod operations;
 mod reach;
@@ -13,11 +14,12 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::kademlia::operation::Sighting;
 use crate::kademlia::values::MultiStore;
 use crate::kademlia::wire::{
-    Datagram, FindValueAnswer, Request, RpcId, StoredValue, decode, decode_find_value,
-    decode_nodes, decode_pong, decode_store_answer, decode_stun, encode_nodes, encode_pong,
-    encode_request,
+    Datagram, Features, FindValueAnswer, Request, RpcId, StoredValue, decode, decode_find_value,
+    decode_nodes, decode_pong, decode_store_answer, decode_stun, encode_hello_answer, encode_nodes,
+    encode_pong, encode_request,
 };
 
 const NOW: Timestamp = Timestamp::from_micros(1_000_000_000);
@@ -82,11 +84,33 @@ impl Subject {
         std::mem::take(&mut self.sent)
     }
 
-    /// The peer introduces itself and answers the reverse ping.
-    fn meet(&mut self, address: SocketAddrV4, id: NodeId) {
+    /// The peer introduces itself, and answers the reverse ping, and `kad.hello` with this.
+    fn introduce(
+        &mut self,
+        address: SocketAddrV4,
+        id: NodeId,
+        features: Option<Features>,
+    ) -> Vec<(SocketAddrV4, Vec<u8>)> {
         let sent = self.ask(address, &Request::Ping { sender: id });
-        let ping = sent.iter().find_map(|(_, bytes)| ping_in(bytes)).expect("a reverse ping");
-        self.receive(address, &pong(ping, id));
+        let Some(ping) = sent.iter().find_map(|(_, bytes)| ping_in(bytes)) else {
+            return Vec::new();
+        };
+        let mut sent = self.receive(address, &pong(ping, id));
+        let asked = sent.iter().find_map(|(_, bytes)| match decode(bytes) {
+            Ok(Datagram::Request { id, request: Request::Hello { .. } }) => Some(id),
+            _ => None,
+        });
+        if let (Some(hello), Some(features)) = (asked, features) {
+            let mut answer = Vec::new();
+            encode_hello_answer(&mut answer, hello, features);
+            sent.extend(self.receive(address, &answer));
+        }
+        sent
+    }
+
+    /// A Python node introduces itself.
+    fn meet(&mut self, address: SocketAddrV4, id: NodeId) {
+        self.introduce(address, id, None);
         assert_eq!(self.node.table().at(address).map(|contact| contact.id), Some(id));
     }
 }
@@ -121,6 +145,10 @@ fn answer_in(sent: &[(SocketAddrV4, Vec<u8>)]) -> Option<&[u8]> {
 
 fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
+}
+
+fn values_of(found: &[Sighting]) -> Vec<Value> {
+    found.iter().map(|found| found.value.clone()).collect()
 }
 
 fn store(value: &Value) -> Request<'_> {

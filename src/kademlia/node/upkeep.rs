@@ -13,11 +13,11 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Client, Node, Waiting};
-use crate::kademlia::operation::{Outcome, Purpose};
+use crate::kademlia::operation::{Outcome, Purpose, Sighting};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::{Held, HeldKey, StoreReply, StoreRequest};
-use crate::kademlia::wire::Request;
-use crate::kademlia::{Dialect, Key, Settings, Timestamp, Value};
+use crate::kademlia::wire::{Claim, Request};
+use crate::kademlia::{Dialect, Key, Settings, Timestamp};
 
 /// How often the node looks whether something is due.
 const TICK: Duration = Duration::from_secs(5);
@@ -229,10 +229,10 @@ impl Node {
                     }
                     return;
                 }
-                let values = self.to_be_sent(&held, own_only);
-                let purpose = if own_only { Purpose::Publish } else { Purpose::Replicate };
-                if values.is_empty()
-                    || self.begin_put(now, Client::Upkeep, key, values, purpose).is_none()
+                let claims = self.to_be_sent(&held, own_only);
+                let purpose = if own_only { Purpose::Renew } else { Purpose::Replicate };
+                if claims.is_empty()
+                    || self.begin_put(now, Client::Upkeep, key, claims, purpose).is_none()
                 {
                     self.upkeep_next();
                 }
@@ -270,21 +270,23 @@ impl Node {
         now: Timestamp,
         key: Key,
         held: &[Held],
-        found: &[Value],
+        found: &[Sighting],
     ) {
         let newest = self.to_be_sent(held, false);
         let current = newest == self.to_be_sent(held, true)
-            && found.first().is_none_or(|found| newest.first() == Some(found));
+            && found
+                .first()
+                .is_none_or(|found| newest.first().is_some_and(|it| it.value == found.value));
         if !current
             || newest.is_empty()
-            || self.begin_put(now, Client::Upkeep, key, newest, Purpose::Publish).is_none()
+            || self.begin_put(now, Client::Upkeep, key, newest, Purpose::Renew).is_none()
         {
             self.upkeep_next();
         }
     }
 
     /// Which values travel: in the scalar dialect a store replaces, so only the newest may.
-    pub(super) fn to_be_sent(&self, held: &[Held], own_only: bool) -> Vec<Value> {
+    pub(super) fn to_be_sent(&self, held: &[Held], own_only: bool) -> Vec<Claim> {
         let mut held: Vec<_> = held.iter().filter(|held| held.own || !own_only).collect();
         held.sort_by_key(|held| std::cmp::Reverse(held.refreshed));
         let most = match self.settings.dialect {
@@ -292,6 +294,6 @@ impl Node {
             Dialect::Scalar => 1,
         };
         let newest = held.len().saturating_sub(most);
-        held[newest..].iter().map(|held| held.value.clone()).collect()
+        held[newest..].iter().map(|held| held.claim()).collect()
     }
 }

@@ -1,29 +1,78 @@
 //! Get: the own store, united with what the holders say.
 //!
 //! Always holds: own values are part of the result, and no single holder's answer ends the
-//! search. Never: lets a foreign order of values hide one of them.
+//! search; what holders say of a value's age counts by the median, so that no single one decides
+//! what is newest. Never: lets a foreign order of values hide one of them, or asks for pages
+//! without an end.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+use std::time::Duration;
 
-use super::{Act, OpEvent, Outcome, drive, feed};
+use smallvec::SmallVec;
+
+use super::{Act, OpEvent, Outcome, PageOf, Sighting, drive, feed, feed_page};
 use crate::kademlia::lookup::Lookup;
-use crate::kademlia::values::{Held, StoreReply, StoreRequest};
-use crate::kademlia::wire::MAX_VALUES;
-use crate::kademlia::{Dialect, Value};
+use crate::kademlia::values::{Held, LIFETIME, PLAIN_LIFETIME, StoreReply, StoreRequest};
+use crate::kademlia::wire::{Claim, MAX_VALUES, Publisher};
+use crate::kademlia::{Dialect, NodeId, Value};
 
 /// Distinct values that a get collects: thirty-two of the longest answers, so that liars fill
 /// neither the memory nor the place of what honest holders say.
 pub(super) const MAX_FOUND: usize = 32 * MAX_VALUES;
 /// Values that are cached on the nearest peer that lacked them; the rest follows by replication.
 const MAX_CACHED: usize = 16;
+/// Further pages that one holder is asked for: all that a full key of URLs takes.
+const MAX_PAGES_PER_HOLDER: u64 = 12;
+/// Further pages that a get asks for in all.
+const MAX_PAGES: usize = 96;
+/// With so many values nobody is asked for more: four times what a downloader could use.
+const ENOUGH: usize = 256;
+/// Holders whose word on a value's age counts.
+const MAX_REPORTS: usize = 16;
 
-/// How recent the holders think a value is.
-#[derive(Debug, Clone, Copy)]
+/// What the holders say of a value.
+#[derive(Debug, Clone, Default)]
 struct Rank {
     /// Its least position from the newest end of an answer.
     from_newest: usize,
     /// Holders that have it.
     holders: usize,
+    publisher: Option<SocketAddrV4>,
+    /// Seconds since it was first published, and since its publisher's last word.
+    reports: SmallVec<[(u32, u32); 1]>,
+}
+
+impl Rank {
+    fn report(&mut self, claim: &Claim) {
+        let seconds = |age: Duration| u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
+        if let Publisher::Other(publisher) = claim.publisher {
+            self.publisher.get_or_insert(publisher);
+        }
+        if self.reports.len() < MAX_REPORTS {
+            self.reports.push((seconds(claim.born), seconds(claim.age)));
+        }
+    }
+
+    fn median(&self, of: impl Fn(&(u32, u32)) -> u32) -> Option<Duration> {
+        let mut all: Vec<u32> = self.reports.iter().map(of).collect();
+        all.sort_unstable();
+        let middle = all.len().checked_sub(1)? / 2;
+        all.get(middle).map(|seconds| Duration::from_secs(u64::from(*seconds)))
+    }
+
+    fn sighting(self, value: Value) -> Sighting {
+        let (age, silent) = (self.median(|report| report.0), self.median(|report| report.1));
+        Sighting { value, publisher: self.publisher, age, silent }
+    }
+}
+
+/// How far a holder's pages have come.
+#[derive(Debug)]
+struct Paging {
+    asked: u64,
+    waiting: bool,
 }
 
 /// A get under way.
@@ -35,6 +84,8 @@ pub(in crate::kademlia) struct Get {
     found: BTreeMap<Value, Rank>,
     questions: usize,
     hops: Option<u32>,
+    paging: BTreeMap<NodeId, Paging>,
+    pages: usize,
 }
 
 impl Get {
@@ -44,8 +95,9 @@ impl Get {
         acts: &mut Vec<Act>,
     ) -> Self {
         acts.push(Act::Disk(StoreRequest::Get { key: *lookup.target() }));
-        let (found, hops) = (BTreeMap::new(), None);
-        let mut get = Self { lookup, dialect, held: None, found, questions: 0, hops };
+        let (found, paging, hops) = (BTreeMap::new(), BTreeMap::new(), None);
+        let mut get =
+            Self { lookup, dialect, held: None, found, questions: 0, hops, paging, pages: 0 };
         get.go_on(acts);
         get
     }
@@ -55,7 +107,19 @@ impl Get {
             Some(OpEvent::Values { from, values }) => {
                 self.hops.get_or_insert(self.lookup.hop(&from));
                 self.lookup.on_values(&from);
-                self.unite(values);
+                // Whoever has told them already is asked once more only when that was late.
+                if !self.paging.contains_key(&from) {
+                    self.unite(values);
+                }
+            }
+            Some(OpEvent::Page { from, page }) => {
+                feed_page(&mut self.lookup, &from, &page);
+                self.read(from, page, acts);
+            }
+            Some(OpEvent::PageGone { from }) => {
+                if let Some(paging) = self.paging.get_mut(&from) {
+                    paging.waiting = false;
+                }
             }
             Some(OpEvent::Disk(StoreReply::Values(held))) => self.held = Some(held),
             Some(OpEvent::Disk(_)) => self.held = Some(Vec::new()),
@@ -70,8 +134,38 @@ impl Get {
                 rank.holders += 1;
                 rank.from_newest = rank.from_newest.min(from_newest);
             } else if self.found.len() < MAX_FOUND {
-                self.found.insert(value, Rank { from_newest, holders: 1 });
+                self.found.insert(value, Rank { from_newest, holders: 1, ..Rank::default() });
             }
+        }
+    }
+
+    /// Takes in a page, and asks for the next one as long as that may bring something new.
+    fn read(&mut self, from: NodeId, page: PageOf, acts: &mut Vec<Act>) {
+        let paging = self.paging.entry(from).or_insert(Paging { asked: 0, waiting: false });
+        paging.waiting = false;
+        let before = self.found.len();
+        for claim in page.claims {
+            if self.found.len() >= MAX_FOUND && !self.found.contains_key(&claim.value) {
+                continue;
+            }
+            let rank = self.found.entry(claim.value.clone()).or_default();
+            rank.holders += 1;
+            rank.report(&claim);
+        }
+        let skip = page.skip + page.count;
+        let brought = self.found.len() > before;
+        let known = self.found.len();
+        if page.count > 0
+            && skip < page.total
+            && (brought || (known as u64) < page.total)
+            && known < ENOUGH
+            && paging.asked < MAX_PAGES_PER_HOLDER
+            && self.pages < MAX_PAGES
+            && let Some(to) = self.lookup.answered().find(|entry| entry.id == from)
+        {
+            (paging.asked, paging.waiting) = (paging.asked + 1, true);
+            self.pages += 1;
+            acts.push(Act::Page { to, skip });
         }
     }
 
@@ -79,31 +173,51 @@ impl Get {
         let before = acts.len();
         let over = drive(&mut self.lookup, acts);
         self.questions += acts.len() - before;
-        if !over {
+        if !over || self.paging.values().any(|paging| paging.waiting) {
             return;
         }
         let Some(held) = self.held.take() else { return };
         let mut found: Vec<_> = std::mem::take(&mut self.found).into_iter().collect();
-        found.sort_by_key(|(_, rank)| (rank.from_newest, std::cmp::Reverse(rank.holders)));
-        let found: Vec<Value> = found.into_iter().map(|(value, _)| value).collect();
+        found.sort_by_key(|(_, rank)| (rank.from_newest, Reverse(rank.holders)));
+        let mut found: Vec<Sighting> =
+            found.into_iter().map(|(value, rank)| rank.sighting(value)).collect();
+        found.sort_by_key(|sighting| sighting.age.unwrap_or(Duration::MAX));
         self.cache(&found, acts);
         let (asked, questions, hops) = (self.lookup.asked(), self.questions, self.hops);
         acts.push(Act::Finish(Outcome::Got { held, found, asked, questions, hops }));
     }
 
     /// Stores what was found on the nearest peer that lacked it (Kademlia paper, section 2.3): a
-    /// holder has gone, or that peer is new.
-    fn cache(&self, found: &[Value], acts: &mut Vec<Act>) {
+    /// holder has gone, or that peer is new. Each holder that is nearer halves the time that the
+    /// copy has.
+    fn cache(&self, found: &[Sighting], acts: &mut Vec<Act>) {
         let Some(to) = self.lookup.nearest_without_values() else {
             return;
         };
+        let key = *self.lookup.target();
+        let distance = key.distance(&to.id);
+        let answered = self.lookup.answered();
+        let nearer = answered.filter(|entry| key.distance(&entry.id) < distance).count();
         let most = if self.dialect == Dialect::Scalar { 1 } else { MAX_CACHED };
-        let texts = found.iter().any(|value| value.as_text().is_some());
-        let alike = found.iter().filter(|value| value.as_text().is_some() == texts);
+        let texts = found.iter().any(|it| it.value.as_text().is_some());
+        let alike = found.iter().filter(|it| it.value.as_text().is_some() == texts);
+        let mut claims: Vec<Claim> = alike.take(most).map(|it| cached(it, nearer)).collect();
         // Oldest first, so that the receiver's order is the holders'.
-        for value in alike.take(most).collect::<Vec<_>>().into_iter().rev() {
-            let (key, value) = (*self.lookup.target(), value.clone());
-            acts.push(Act::Store { to, key, value, awaited: false });
+        claims.reverse();
+        if !claims.is_empty() {
+            acts.push(Act::Store { to, key, claims, awaited: false });
         }
     }
+}
+
+/// A copy for a peer with so many holders nearer to the key: its age says how soon it is to go.
+fn cached(found: &Sighting, nearer: usize) -> Claim {
+    let (publisher, lifetime) = match found.publisher {
+        Some(publisher) => (Publisher::Other(publisher), LIFETIME),
+        None => (Publisher::Unknown, PLAIN_LIFETIME),
+    };
+    let left = lifetime.saturating_sub(found.silent.unwrap_or_default());
+    let halved = left / 2_u32.saturating_pow(u32::try_from(nearer).unwrap_or(u32::MAX).min(31));
+    let age = lifetime.saturating_sub(halved);
+    Claim { value: found.value.clone(), publisher, age, born: found.age.unwrap_or(age).max(age) }
 }

@@ -7,16 +7,21 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Act, OpEvent, Outcome, drive, feed};
+use crate::kademlia::NodeId;
 use crate::kademlia::lookup::Lookup;
 use crate::kademlia::values::{Source, StoreReply, StoreRequest};
-use crate::kademlia::wire::NodeEntry;
-use crate::kademlia::{NodeId, Value};
+use crate::kademlia::wire::{Claim, NodeEntry};
+
+/// Values that may go into one request: as many short ones as fit a datagram.
+const MAX_AT_ONCE: usize = 24;
 
 /// Why a put is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::kademlia) enum Purpose {
-    /// The own user publishes, or the node renews what was published.
+    /// The own user publishes.
     Publish,
+    /// The node says once more what its user published.
+    Renew,
     /// A holder keeps up the number of holders.
     Replicate,
 }
@@ -27,7 +32,7 @@ pub(in crate::kademlia) struct Put {
     pub(super) lookup: Lookup,
     own: NodeId,
     k: usize,
-    values: Vec<Value>,
+    claims: Vec<Claim>,
     purpose: Purpose,
     /// The own store has taken the value, or need not.
     kept: bool,
@@ -51,20 +56,26 @@ impl Put {
         lookup: Lookup,
         own: NodeId,
         k: usize,
-        values: Vec<Value>,
+        claims: Vec<Claim>,
         purpose: Purpose,
         replaces: bool,
         acts: &mut Vec<Act>,
     ) -> Self {
-        if purpose == Purpose::Publish {
-            let (key, values) = (*lookup.target(), values.clone());
-            acts.push(Act::Disk(StoreRequest::Put { key, values, source: Source::Own, replaces }));
+        let key = *lookup.target();
+        match purpose {
+            Purpose::Publish => {
+                let values = claims.iter().map(|claim| claim.value.clone()).collect();
+                let source = Source::Own;
+                acts.push(Act::Disk(StoreRequest::Put { key, values, source, replaces }));
+            }
+            Purpose::Renew => acts.push(Act::Disk(StoreRequest::Renew { key })),
+            Purpose::Replicate => {}
         }
         let mut put = Self {
             lookup,
             own,
             k,
-            values,
+            claims,
             purpose,
             kept: purpose == Purpose::Replicate,
             searching: true,
@@ -95,7 +106,9 @@ impl Put {
             event if self.searching => {
                 feed(&mut self.lookup, event);
             }
-            OpEvent::Stored { from, accepted } => self.answered(from, accepted, acts),
+            OpEvent::Stored { from, accepted, count } => {
+                self.answered(from, accepted, count, acts);
+            }
             OpEvent::Gone { from } => self.stalled(from, acts),
             _ => {}
         }
@@ -136,28 +149,30 @@ impl Put {
     }
 
     fn send(&mut self, target: Target, acts: &mut Vec<Act>) {
-        if let Some(value) = self.values.get(target.next) {
-            let (key, value) = (*self.lookup.target(), value.clone());
-            acts.push(Act::Store { to: target.entry, key, value, awaited: true });
+        let rest = self.claims.get(target.next..).unwrap_or_default();
+        if !rest.is_empty() {
+            let claims = rest.iter().take(MAX_AT_ONCE).cloned().collect();
+            let key = *self.lookup.target();
+            acts.push(Act::Store { to: target.entry, key, claims, awaited: true });
             self.targets.insert(target.entry.id, target);
         }
     }
 
-    /// One value after the other, so that a key of many doesn't flood its holders.
-    fn answered(&mut self, from: NodeId, accepted: bool, acts: &mut Vec<Act>) {
+    /// One request after the other, so that a key of many doesn't flood its holders.
+    fn answered(&mut self, from: NodeId, accepted: bool, count: usize, acts: &mut Vec<Act>) {
         let Some(mut target) = self.targets.remove(&from) else {
             return;
         };
         // A holder may refuse one value of several for good reason: it is full of better ones.
-        if !accepted && self.purpose == Purpose::Publish {
+        if !accepted && self.purpose != Purpose::Replicate {
             // For one that stalled a spare has come already.
             if !target.stalled {
                 self.replace(acts);
             }
             return;
         }
-        target.next += 1;
-        if target.next < self.values.len() {
+        target.next += count.max(1);
+        if target.next < self.claims.len() {
             self.send(target, acts);
         } else {
             self.stored += 1;

@@ -8,7 +8,7 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use super::get::MAX_FOUND;
-use super::{Act, OpEvent, Outcome, drive, feed};
+use super::{Act, OpEvent, Outcome, drive, feed, feed_page};
 use crate::kademlia::lookup::{Lookup, MAX_CANDIDATES};
 use crate::kademlia::{NodeId, Timestamp, Value};
 
@@ -74,6 +74,17 @@ impl Trace {
                 self.lookup.on_values(from);
                 let room = MAX_FOUND.saturating_sub(self.values.len());
                 self.values.extend(values.iter().take(room).map(Value::digest));
+            }
+            OpEvent::Page { from, page } => {
+                let (answer, count) = match (page.total, page.nodes.len()) {
+                    (0, nodes) => (HopAnswer::Nodes, nodes),
+                    (total, _) => (HopAnswer::Values, usize::try_from(total).unwrap_or(MAX_FOUND)),
+                };
+                self.note_answer(now, from, answer, count.min(MAX_FOUND));
+                feed_page(&mut self.lookup, from, page);
+                let room = MAX_FOUND.saturating_sub(self.values.len());
+                let claims = page.claims.iter().take(room);
+                self.values.extend(claims.map(|claim| claim.value.digest()));
             }
             OpEvent::Gone { from } => {
                 if let Some(hop) = self.latest(from) {

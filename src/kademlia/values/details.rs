@@ -3,7 +3,8 @@
 //! Always holds: whoever goes from page to page sees each value that is there all the while exactly
 //! once, whatever comes and goes meanwhile. Never: changes anything.
 
-use super::{HeldDetail, MultiStore, Place, Source, Stored};
+use super::{HeldDetail, MultiStore, Place, Stored};
+use crate::kademlia::wire::Publisher;
 use crate::kademlia::{Key, Timestamp};
 
 impl MultiStore {
@@ -24,19 +25,26 @@ impl MultiStore {
         // A key has at most 64 values, so that they are put in order only when their turn comes.
         let all = range.flat_map(|(key, values)| {
             let place = |stored: &Stored| Place { key: *key, digest: stored.value.digest() };
-            let mut of_key: Vec<_> = values.iter().map(|stored| (place(stored), stored)).collect();
+            let alive = values.iter().filter(|stored| !stored.has_expired(now));
+            let mut of_key: Vec<_> = alive.map(|stored| (place(stored), stored)).collect();
             of_key.sort_by_key(|(place, _)| *place);
             of_key
         });
-        let detail = |(place, stored): (Place, &Stored)| HeldDetail {
-            place,
-            value: stored.value.clone(),
-            publisher: match stored.source {
-                Source::Own => None,
-                Source::Peer { address, .. } => Some(address),
-            },
-            age: now.since(stored.first_seen),
-            expires_in: stored.expires.map(|at| at.since(now)),
+        let detail = |(place, stored): (Place, &Stored)| {
+            let held = stored.held(now);
+            HeldDetail {
+                place,
+                value: held.value,
+                origin: stored.origin,
+                publisher: match held.publisher {
+                    Publisher::Sender => None,
+                    Publisher::Other(publisher) => Some(publisher),
+                    Publisher::Unknown => Some(stored.source),
+                },
+                age: held.age,
+                silent: held.silent,
+                expires_in: held.expires_in,
+            }
         };
         let behind = all.filter(|(place, _)| after.is_none_or(|after| *place > after));
         behind.take(limit).map(detail).collect()

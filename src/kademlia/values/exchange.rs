@@ -6,6 +6,7 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use crate::kademlia::wire::{Claim, Publisher};
 use crate::kademlia::{Key, Value};
 
 /// Who brought a value.
@@ -23,6 +24,31 @@ pub enum Source {
     },
 }
 
+/// How a value came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// This node's own user published it.
+    Own,
+    /// Its publisher said so itself, by `kad.store`.
+    FirstHand,
+    /// Another holder told of it and of its publisher, by `kad.store`.
+    HandedOver,
+    /// By a plain `store`, which doesn't say who published it.
+    Plain,
+}
+
+impl Origin {
+    /// The word that users see.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::FirstHand => "first-hand",
+            Self::HandedOver => "handed over",
+            Self::Plain => "plain",
+        }
+    }
+}
+
 /// What the routing node asks of the store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreRequest {
@@ -37,6 +63,33 @@ pub enum StoreRequest {
         /// Whether a value takes the place of earlier ones, as in the scalar dialect: it is not
         /// refused for want of room, and the node's own user has one value a key.
         replaces: bool,
+    },
+    /// Merge what a peer says by `kad.store` into a key.
+    Keep {
+        /// The key.
+        key: Key,
+        /// Its values, and whose word they are; none in the place of one that can't be kept.
+        claims: Vec<Option<Claim>>,
+        /// The verified UDP address that says so.
+        from: SocketAddrV4,
+        /// Whether it is a verified contact among the k nearest to the key.
+        holder: bool,
+        /// Drawn anew for each request: decides who of equals gives way in a full key.
+        draw: u64,
+    },
+    /// A publisher takes back values that it published.
+    Withdraw {
+        /// The key.
+        key: Key,
+        /// [`Value::digest`] of each.
+        digests: Vec<[u8; 20]>,
+        /// The verified UDP address that takes them back.
+        publisher: SocketAddrV4,
+    },
+    /// The own publications of a key are being published once more.
+    Renew {
+        /// The key.
+        key: Key,
     },
     /// Everything held under a key.
     Get {
@@ -74,14 +127,29 @@ impl StoreRequest {
 pub struct Held {
     /// The value.
     pub value: Value,
-    /// Time since it was first known here.
+    /// Who published it: this node itself, another, or nobody knows.
+    pub publisher: Publisher,
+    /// Time since it was first published, as far as is known.
     pub age: Duration,
+    /// Time since its publisher's last word; since it was first seen, where nobody knows who that
+    /// is.
+    pub silent: Duration,
     /// Time since it was last stored here.
     pub refreshed: Duration,
     /// Whether this node published it.
     pub own: bool,
     /// Whether its URL names the host that brought it.
     pub first_party: bool,
+    /// Time until it is dropped; none for an own publication.
+    pub expires_in: Option<Duration>,
+}
+
+impl Held {
+    /// As it is told to others, by a node whose own publications are its word of now.
+    pub fn claim(&self) -> Claim {
+        let (publisher, value) = (self.publisher, self.value.clone());
+        Claim { value, publisher, age: self.silent, born: self.age }
+    }
 }
 
 /// A key that is held.
@@ -98,11 +166,15 @@ pub struct HeldKey {
 /// What the store answers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreReply {
-    /// To `Put`: whether every value was taken.
+    /// To `Put` and `Renew`: whether every value was taken.
     Put {
         /// False when at least one value was refused.
         accepted: bool,
     },
+    /// To `Keep`: for each value whether it was taken.
+    Kept(Vec<bool>),
+    /// To `Withdraw`: from now on what others tell of them is not believed.
+    Withdrawn,
     /// To `Forget`.
     Forgotten {
         /// Whether there was such an own publication.
@@ -134,10 +206,15 @@ pub struct HeldDetail {
     pub place: Place,
     /// The value.
     pub value: Value,
-    /// The address that brought it; none for an own publication.
+    /// How it came here.
+    pub origin: Origin,
+    /// The address of who published it, the last who spoke for it of several, or who brought it by
+    /// a plain store; none for an own publication.
     pub publisher: Option<SocketAddrV4>,
-    /// Time since it was first known here.
+    /// Time since it was first published, as far as is known.
     pub age: Duration,
+    /// Time since its publisher's last word.
+    pub silent: Duration,
     /// Time until it is dropped; none for an own publication.
     pub expires_in: Option<Duration>,
 }

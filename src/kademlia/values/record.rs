@@ -6,9 +6,12 @@
 //! keeps a journal for whoever has no use for one, such as the simulator.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use super::{MAX_BYTES_PER_KEY, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY, MultiStore, Source, Stored};
+use super::{
+    MAX_BYTES_PER_KEY, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY, MultiStore, Origin, Stored, Word,
+};
 use crate::kademlia::{Key, Timestamp, Value};
 
 /// A value's last hour counts only while the node runs: its publisher has that long to renew it.
@@ -47,16 +50,19 @@ pub struct Record {
     pub key: Key,
     /// The value.
     pub value: Value,
-    /// Who brought it.
-    pub source: Source,
+    /// How it came here.
+    pub origin: Origin,
+    /// The address of who brought it; of no meaning for an own publication.
+    pub source: SocketAddrV4,
     /// Whether its URL names the host that brought it.
     pub first_party: bool,
-    /// When it was first stored here.
-    pub first_seen: Timestamp,
+    /// When it was first published, as far as is known.
+    pub born: Timestamp,
     /// When it was last stored here.
     pub refreshed: Timestamp,
-    /// When it is dropped; never, for an own publication.
-    pub expires: Option<Timestamp>,
+    /// Who published it, and when they last said so. The first of them is the one that its origin
+    /// speaks of; of a plain one it is who brought it, with when it was last renewed.
+    pub words: Vec<Word>,
 }
 
 impl Record {
@@ -112,11 +118,12 @@ impl MultiStore {
         Some(Record {
             key,
             value: stored.value.clone(),
+            origin: stored.origin,
             source: stored.source,
             first_party: stored.first_party,
-            first_seen: stored.first_seen,
+            born: stored.born(),
             refreshed: stored.refreshed,
-            expires: stored.expires,
+            words: stored.all_words(),
         })
     }
 
@@ -124,22 +131,19 @@ impl MultiStore {
     /// expired, makes no sense or doesn't fit any more is not taken, and noted as gone.
     pub fn load(&mut self, record: Record, ended: Timestamp, began: Timestamp) {
         let name = record.name();
-        let Record { key, value, source, first_party, first_seen, refreshed, expires } = record;
-        let left = match (source, expires) {
-            (Source::Own, _) => Some(None),
-            (_, Some(at)) => expiry_after_downtime(at, ended, began).map(Some),
-            (_, None) => None,
-        };
-        let moved = left != Some(expires);
-        let stored = left.map(|expires| Stored {
-            value,
-            source,
-            first_party,
-            first_seen,
-            refreshed,
-            expires,
+        let key = record.key;
+        let stored = Stored::from_record(record);
+        let mut moved = false;
+        let left = stored.and_then(|mut stored| {
+            let Some(at) = stored.expires() else {
+                return Some(stored);
+            };
+            let later = expiry_after_downtime(at, ended, began)?;
+            moved = later != at;
+            stored.shift(later.since(at));
+            Some(stored)
         });
-        let taken = stored.is_some_and(|stored| self.take_back(key, stored));
+        let taken = left.is_some_and(|stored| self.take_back(key, stored));
         if moved || !taken {
             self.note_again([name]);
         }
@@ -165,9 +169,11 @@ impl MultiStore {
         self.account(&stored, true);
         let of_key = self.keys.entry(key).or_default();
         // The oldest is first, as they came.
-        let at = of_key.partition_point(|known| known.first_seen <= stored.first_seen);
+        let at = of_key.partition_point(|known| known.born() <= stored.born());
+        if of_key.is_empty() {
+            of_key.reserve_exact(1);
+        }
         of_key.insert(at, stored);
-        self.index_expiry(key);
         true
     }
 

@@ -5,10 +5,12 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::claims::Claims;
+use super::extensions::{Digests, read_token};
 use super::msgpack::{Cursor, Head};
 use super::{
-    Datagram, DecodeError, FindValueAnswer, HEADER_BYTES, MAX_NODES, MAX_REQUEST_BODY, NodeEntry,
-    Nodes, Request, RpcId, StoredValue, ValueRef,
+    Datagram, DecodeError, Features, FindValueAnswer, HEADER_BYTES, MAX_NODES, MAX_REQUEST_BODY,
+    NodeEntry, Nodes, Request, RpcId, StoredValue, ValueRef,
 };
 use crate::kademlia::{Key, NodeId};
 
@@ -62,12 +64,6 @@ fn decode_request(body: &[u8]) -> Result<Request<'_>> {
                 key: Key::new(cursor.expect_id()?),
             })
         }
-        "kad.reach" => {
-            arity(2, "a node id and a port")?;
-            let sender = NodeId::new(cursor.expect_id()?);
-            let port = usable_port(cursor.expect_uint()?).ok_or(DecodeError::Expected("a port"))?;
-            Ok(Request::Reach { sender, port })
-        }
         "ping" => {
             arity(1, "a node id")?;
             Ok(Request::Ping { sender: NodeId::new(cursor.expect_id()?) })
@@ -81,7 +77,41 @@ fn decode_request(body: &[u8]) -> Result<Request<'_>> {
             })
         }
         "stun" => arity(0, "no arguments").map(|()| Request::Stun),
-        _ => Err(DecodeError::UnknownMethod),
+        extension => read_extension(extension, args, &mut cursor),
+    }
+}
+
+fn read_extension<'a>(method: &str, args: usize, cursor: &mut Cursor<'a>) -> Result<Request<'a>> {
+    let wanted = match method {
+        "kad.find" | "kad.withdraw" => 4,
+        "kad.store" => 3,
+        "kad.hello" | "kad.reach" => 2,
+        _ => return Err(DecodeError::UnknownMethod),
+    };
+    if args != wanted {
+        return Err(DecodeError::Expected("the arguments of an extension"));
+    }
+    let sender = NodeId::new(cursor.expect_id()?);
+    match method {
+        "kad.hello" => Ok(Request::Hello { sender, features: Features(cursor.expect_uint()?) }),
+        "kad.reach" => {
+            let port = usable_port(cursor.expect_uint()?).ok_or(DecodeError::Expected("a port"))?;
+            Ok(Request::Reach { sender, port })
+        }
+        _ => {
+            let key = Key::new(cursor.expect_id()?);
+            Ok(match method {
+                "kad.store" => Request::Keep { sender, key, claims: Claims::read(cursor)? },
+                "kad.find" => {
+                    let (seed, skip) = (cursor.expect_uint()?, cursor.expect_uint()?);
+                    Request::Find { sender, key, seed, skip }
+                }
+                _ => {
+                    let (token, digests) = (read_token(cursor)?, Digests::read(cursor)?);
+                    Request::Withdraw { sender, key, token, digests }
+                }
+            })
+        }
     }
 }
 

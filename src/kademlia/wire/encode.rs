@@ -8,7 +8,9 @@ use std::net::SocketAddrV4;
 use rmp::Marker;
 use thiserror::Error;
 
-use super::msgpack::{array_header_len, write_array, write_id, write_text, write_u16};
+use super::msgpack::{
+    array_header_len, write_array, write_bin8, write_id, write_text, write_u16, write_uint,
+};
 use super::{
     HEADER_BYTES, MAX_LIST_BYTES, MAX_NODES, MAX_REQUEST_BODY, NodeEntry, Request, RpcId, ValueRef,
 };
@@ -62,6 +64,28 @@ fn write_request(out: &mut Vec<u8>, request: &Request<'_>) {
         Request::Reach { sender, port } => {
             call("kad.reach", &[sender.as_bytes()], 1);
             write_u16(out, *port);
+        }
+        Request::Hello { sender, features } => {
+            call("kad.hello", &[sender.as_bytes()], 1);
+            write_uint(out, features.0);
+        }
+        Request::Keep { sender, key, claims } => {
+            call("kad.store", &[sender.as_bytes(), key.as_bytes()], 1);
+            write_array(out, claims.count());
+            out.extend_from_slice(claims.packed());
+        }
+        Request::Find { sender, key, seed, skip } => {
+            call("kad.find", &[sender.as_bytes(), key.as_bytes()], 2);
+            write_uint(out, *seed);
+            write_uint(out, *skip);
+        }
+        Request::Withdraw { sender, key, token, digests } => {
+            call("kad.withdraw", &[sender.as_bytes(), key.as_bytes()], 2);
+            match token {
+                Some(token) => write_bin8(out, token),
+                None => out.push(Marker::Null.to_u8()),
+            }
+            digests.write(out);
         }
         Request::Store { sender, key, value } => {
             call("store", &[sender.as_bytes(), key.as_bytes()], 1);
@@ -220,7 +244,7 @@ impl Family {
     }
 }
 
-fn header(out: &mut Vec<u8>, direction: u8, id: RpcId) {
+pub(super) fn header(out: &mut Vec<u8>, direction: u8, id: RpcId) {
     out.push(direction);
     out.extend_from_slice(id.as_bytes());
 }

@@ -307,7 +307,7 @@ pub(super) fn write_id(out: &mut Vec<u8>, id: &[u8; ID_BYTES]) {
     out.extend_from_slice(id);
 }
 
-/// Writes a port.
+/// Writes an integer of 16 bits, such as a port.
 pub(super) fn write_u16(out: &mut Vec<u8>, int: u16) {
     match int {
         0..=127 => out.push(int as u8),
@@ -316,5 +316,25 @@ pub(super) fn write_u16(out: &mut Vec<u8>, int: u16) {
             out.push(Marker::U16.to_u8());
             out.extend_from_slice(&int.to_be_bytes());
         }
+    }
+}
+
+/// Writes at most 255 bytes.
+pub(super) fn write_bin8(out: &mut Vec<u8>, bytes: &[u8]) {
+    debug_assert!(u8::try_from(bytes.len()).is_ok(), "longer strings have another header");
+    out.extend_from_slice(&[Marker::Bin8.to_u8(), bytes.len() as u8]);
+    out.extend_from_slice(bytes);
+}
+
+/// Writes an integer of at least 0.
+pub(super) fn write_uint(out: &mut Vec<u8>, int: u64) {
+    if let Ok(int) = u16::try_from(int) {
+        write_u16(out, int);
+    } else if let Ok(int) = u32::try_from(int) {
+        out.push(Marker::U32.to_u8());
+        out.extend_from_slice(&int.to_be_bytes());
+    } else {
+        out.push(Marker::U64.to_u8());
+        out.extend_from_slice(&int.to_be_bytes());
     }
 }

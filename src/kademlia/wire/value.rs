@@ -3,8 +3,6 @@
 //! Always holds: what was decoded is one well-formed object, and each value taken from it can be
 //! kept and handed on. Never: copies a value before it is asked to.
 
-use bytes::Bytes;
-
 use super::msgpack::{Cursor, Head};
 use super::{DecodeError, MAX_VALUES};
 use crate::kademlia::{Dialect, Value};
@@ -32,7 +30,7 @@ impl<'a> ValueRef<'a> {
     pub fn to_value(self) -> Value {
         match self {
             Self::Text(text) => Value::Text(text.to_owned()),
-            Self::Foreign(packed) => Value::Foreign(Bytes::copy_from_slice(packed)),
+            Self::Foreign(packed) => Value::Foreign(packed.into()),
         }
     }
 
@@ -50,7 +48,7 @@ impl<'a> ValueRef<'a> {
     }
 
     /// Whether it can be kept and handed on.
-    fn supported(&self) -> bool {
+    pub(super) fn supported(&self) -> bool {
         match self {
             Self::Text(_) => true,
             // The map and the list of an answer are around it.

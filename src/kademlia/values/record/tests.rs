@@ -6,10 +6,15 @@ use std::net::SocketAddrV4;
 use proptest::prelude::*;
 
 use super::*;
-use crate::kademlia::StoreRequest;
+use crate::kademlia::values::LIFETIME;
+use crate::kademlia::{Source, StoreRequest};
 
 const START: Timestamp = Timestamp::from_micros(1_000_000_000_000_000);
 const DAY: u64 = 24 * 3_600;
+
+fn at(n: u8) -> SocketAddrV4 {
+    SocketAddrV4::new([10, 0, 0, n].into(), 8468)
+}
 
 fn peer(n: u8) -> Source {
     Source::Peer { address: SocketAddrV4::new([10, 0, 0, n].into(), 8468), holder: n == 0 }
@@ -79,8 +84,10 @@ proptest! {
         prop_assert_eq!(&again.bytes_by_ip, &store.bytes_by_ip);
         // Later, too, both let go of the same.
         let later = now + Duration::from_secs(4 * DAY);
-        store.expire(later);
-        again.expire(later);
+        for minute in 0..3 {
+            store.expire(later + Duration::from_mins(minute));
+            again.expire(later + Duration::from_mins(minute));
+        }
         prop_assert_eq!(held(&again, later), held(&store, later));
         prop_assert_eq!(again.bytes, store.bytes);
     }
@@ -112,38 +119,38 @@ fn what_had_expired_before_the_node_went_down_is_gone() {
 
 #[test]
 fn records_that_make_no_sense_or_do_not_fit_are_noted_as_gone() {
-    let record = |n: u16, source, expires| Record {
+    let record = |n: u16, origin, source, words| Record {
         key: Key::new([1; 20]),
         value: Value::Text(n.to_string()),
+        origin,
         source,
         first_party: false,
-        first_seen: START,
+        born: START,
         refreshed: START,
-        expires,
+        words,
     };
+    let word = |when: Timestamp| vec![Word { publisher: at(1), at: when, first_hand: true }];
     let mut store = MultiStore::new(20_000, false);
     store.keep_journal();
-    let later = Some(START + GRACE * 48);
-    store.load(record(1, peer(1), None), START, START);
-    store.load(record(2, peer(1), Some(START)), START, START);
-    let expected = [record(1, peer(1), None).name(), record(2, peer(1), None).name()];
+    let kad = Origin::FirstHand;
+    store.load(record(1, kad, at(1), Vec::new()), START, START);
+    store.load(record(2, kad, at(1), word(START - LIFETIME)), START, START);
+    let mut expected =
+        [record(1, kad, at(1), Vec::new()).name(), record(2, kad, at(1), Vec::new()).name()];
     let mut noted = store.changed(9);
     noted.sort_unstable();
-    assert_eq!(noted, {
-        let mut all = expected;
-        all.sort_unstable();
-        all
-    });
+    expected.sort_unstable();
+    assert_eq!(noted, expected);
     for n in 0..MAX_VALUES_PER_KEY as u16 + 5 {
-        store.load(record(n, peer((n % 200) as u8), later), START, START);
+        store.load(record(n, kad, at((n % 200) as u8), word(START)), START, START);
     }
     assert_eq!(store.value_count(), MAX_VALUES_PER_KEY);
     assert_eq!(store.changed(99).len(), 5);
     let long = Value::Text("x".repeat(MAX_PACKED_VALUE));
     let mut none = MultiStore::new(100, false);
     none.keep_journal();
-    none.load(Record { value: long, ..record(1, Source::Own, None) }, START, START);
-    none.load(record(3, peer(1), later), START, START);
+    none.load(Record { value: long, ..record(1, Origin::Own, at(0), word(START)) }, START, START);
+    none.load(record(3, kad, at(1), word(START)), START, START);
     assert_eq!((none.value_count(), none.changed(9).len()), (0, 2), "beyond the quota");
 }
 

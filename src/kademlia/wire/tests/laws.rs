@@ -1,6 +1,5 @@
 //! Laws that hold for any message and for any bytes.
 
-use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -53,12 +52,50 @@ fn read_all(bytes: &[u8]) {
         read_values(value);
     }
     let _ = (decode_pong(bytes), decode_store_answer(bytes), decode_stun(bytes));
+    let _ = (decode_hello_answer(bytes), decode_withdrawn(bytes));
+    if let Ok(kept) = decode_kept(bytes) {
+        assert!(kept.len() <= MAX_CLAIMS && !kept.spilled());
+    }
+    if let Ok(Datagram::Request { request: Request::Keep { claims, .. }, .. }) = decode(bytes) {
+        read_claims(claims);
+    }
+    if let Ok(page) = decode_page(bytes) {
+        assert!(page.nodes.len() <= MAX_NODES && !page.nodes.spilled());
+        read_claims(page.claims);
+    }
     if let Ok(nodes) = decode_nodes(bytes) {
         assert!(nodes.len() <= MAX_NODES && !nodes.spilled());
     }
     if let Ok(FindValueAnswer::Value(value)) = decode_find_value(bytes) {
         read_values(value);
     }
+}
+
+fn read_claims(claims: Claims<'_>) {
+    assert!(claims.count() <= MAX_CLAIMS);
+    assert_eq!(claims.each().count(), claims.count());
+    for claim in claims.each().flatten().map(ClaimRef::to_claim) {
+        assert!(claim.born >= claim.age);
+        if let Value::Foreign(packed) = claim.value {
+            let mut rest = &packed[..];
+            rmpv::decode::read_value(&mut rest).unwrap();
+            assert!(rest.is_empty());
+        }
+    }
+}
+
+fn any_claim() -> impl Strategy<Value = Claim> {
+    let publisher = prop_oneof![
+        Just(Publisher::Sender),
+        Just(Publisher::Unknown),
+        (any::<[u8; 4]>(), 1_u16..)
+            .prop_map(|(ip, port)| { Publisher::Other(SocketAddrV4::new(ip.into(), port)) }),
+    ];
+    (any_value(), publisher, any::<u32>(), any::<u32>()).prop_map(|(value, publisher, a, b)| {
+        let age = std::time::Duration::from_secs(u64::from(a));
+        let born = age.max(std::time::Duration::from_secs(u64::from(b)));
+        Claim { value, publisher, age, born }
+    })
 }
 
 fn read_values(value: StoredValue<'_>) {
@@ -148,6 +185,104 @@ proptest! {
     }
 
     #[test]
+    fn extensions_round_trip(
+        ids: [[u8; 20]; 3],
+        claims in vec(any_claim(), 0..40),
+        ints: (u64, u64),
+        token: Option<Token>,
+        digests in vec(any::<[u8; 20]>(), 1..=MAX_WITHDRAWN),
+    ) {
+        let (id, sender, key) = (RpcId::new(ids[0]), NodeId::new(ids[1]), Key::new(ids[2]));
+        let packed = PackedClaims::of(&claims, STORE_ROOM);
+        prop_assert!(packed.claims().count() > 0 || claims.is_empty());
+        for request in [
+            Request::Hello { sender, features: Features(ints.0) },
+            Request::Keep { sender, key, claims: packed.claims() },
+            Request::Find { sender, key, seed: ints.0, skip: ints.1 },
+            Request::Withdraw { sender, key, token, digests: Digests::new(&digests) },
+        ] {
+            let mut out = Vec::new();
+            encode_request(&mut out, id, &request).unwrap();
+            prop_assert_eq!(decode(&out), Ok(Datagram::Request { id, request }));
+            let alone = matches!(request, Request::Keep { claims, .. } if claims.count() == 1);
+            prop_assert!(out.len() <= PAGE_BYTES || alone, "{} bytes", out.len());
+        }
+        for (given, read) in claims.iter().zip(packed.claims().each()) {
+            let read = read.map(ClaimRef::to_claim);
+            prop_assert_eq!(read, supported(&given.value).then(|| given.clone()));
+        }
+    }
+
+    #[test]
+    fn the_answers_of_extensions_round_trip(
+        id: [u8; 20],
+        claims in vec(any_claim(), 0..40),
+        nodes in vec((any::<[u8; 20]>(), any::<[u8; 4]>(), 1_u16.., any::<u8>()), 0..=MAX_NODES),
+        kept in vec(any::<bool>(), 0..=MAX_CLAIMS),
+        ints: (u64, u32),
+        token: Token,
+    ) {
+        let id = RpcId::new(id);
+        let nodes: Vec<HintedNode> = nodes.into_iter().map(|(id, ip, port, features)| {
+            let address = SocketAddrV4::new(ip.into(), port);
+            (NodeEntry { id: NodeId::new(id), address }, Features(u64::from(features)))
+        }).collect();
+        let mut out = Vec::new();
+        let count = encode_page(&mut out, id, ints.1 as usize, &claims, &nodes);
+        prop_assert!(out.len() <= PAGE_BYTES || count == 1, "{} bytes", out.len());
+        prop_assert!(count > 0 || claims.is_empty());
+        let page = decode_page(&out[HEADER_BYTES..]).unwrap();
+        prop_assert_eq!((page.total, page.claims.count()), (u64::from(ints.1), count));
+        prop_assert!(page.nodes[..] == nodes[..] || page.nodes.is_empty() && count == 1);
+        for (given, read) in claims.iter().zip(page.claims.each()) {
+            prop_assert!(read.is_none_or(|read| read.to_claim() == *given));
+        }
+        out.clear();
+        encode_kept(&mut out, id, &kept);
+        prop_assert_eq!(decode_kept(&out[HEADER_BYTES..]).unwrap().to_vec(), kept);
+        out.clear();
+        encode_hello_answer(&mut out, id, Features(ints.0));
+        prop_assert_eq!(decode_hello_answer(&out[HEADER_BYTES..]), Ok(Features(ints.0)));
+        for answer in [Withdrawn::Gone, Withdrawn::Refused, Withdrawn::AskWith(token)] {
+            out.clear();
+            encode_withdrawn(&mut out, id, answer);
+            prop_assert_eq!(decode_withdrawn(&out[HEADER_BYTES..]), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn damaged_extensions_are_an_answer_or_an_error(
+        claims in vec(any_claim(), 0..20),
+        hits in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut: Option<prop::sample::Index>,
+        which in 0..4,
+    ) {
+        let (sender, key) = (NodeId::new([1; 20]), Key::new([2; 20]));
+        let packed = PackedClaims::of(&claims, STORE_ROOM);
+        let digests = [[3; 20]; 5];
+        let mut bytes = Vec::new();
+        match which {
+            0 => drop(encode_page(&mut bytes, ID, 9, &claims, &[])),
+            1 => encode_request(&mut bytes, ID, &Request::Withdraw {
+                sender, key, token: Some([4; 8]), digests: Digests::new(&digests),
+            }).unwrap(),
+            2 => encode_kept(&mut bytes, ID, &[true; 30]),
+            _ => encode_request(&mut bytes, ID, &Request::Keep {
+                sender, key, claims: packed.claims(),
+            }).unwrap(),
+        }
+        for (place, byte) in hits {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        read_all(&bytes);
+        read_all(bytes.get(HEADER_BYTES..).unwrap_or(&[]));
+    }
+
+    #[test]
     fn a_list_answer_is_never_mixed_and_keeps_order(values in vec(any_value(), 0..20)) {
         let values: Vec<_> = values.into_iter().filter(supported).collect();
         prop_assume!(!values.is_empty());
@@ -222,7 +357,7 @@ fn a_nest_of_any_depth_ends_without_recursion() {
 
 #[test]
 fn bytes_that_are_no_object_are_not_handed_on() {
-    let broken = [Value::Foreign(Bytes::new()), Value::Foreign(Bytes::from_static(&[0xc1]))];
+    let broken = [Value::Foreign(Box::default()), Value::Foreign([0xc1].into())];
     let mut out = Vec::new();
     assert_eq!(encode_values(&mut out, ID, broken.iter(), Dialect::List), 0);
     assert_eq!(encode_values(&mut out, ID, broken.iter(), Dialect::Scalar), 0);
