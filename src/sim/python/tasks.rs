@@ -8,7 +8,7 @@ use super::{ALPHA, Asked, JOIN_AGAIN, K, LIFETIME, Pending, PythonPeer, REFRESH_
 use crate::kademlia::wire::{
     FindValueAnswer, NodeEntry, Nodes, ValueRef, decode_find_value, decode_nodes, decode_pong,
 };
-use crate::kademlia::{Dialect, Key, NodeId, OpId, Outcome, Timestamp, Value};
+use crate::kademlia::{Dialect, Key, NodeId, OpId, Outcome, Sighting, Timestamp, Value};
 
 /// What a crawl is for.
 #[derive(Debug)]
@@ -242,6 +242,8 @@ pub(super) fn understand(asked: Asked, dialect: Dialect, body: &[u8]) -> Answer 
 }
 
 /// What a get brought: a Python peer tells no difference between own values and others'.
-pub(super) const fn got(found: Vec<Value>, asked: usize, hops: Option<u32>) -> Outcome {
+pub(super) fn got(found: Vec<Value>, asked: usize, hops: Option<u32>) -> Outcome {
+    let plain = |value| Sighting { value, publisher: None, age: None, silent: None };
+    let found = found.into_iter().map(plain).collect();
     Outcome::Got { held: Vec::new(), found, asked, questions: asked, hops }
 }

@@ -106,7 +106,7 @@ impl Simulation {
         let took = ended.at.since(ended.begun);
         let own = held.iter().any(|held| held.value == *wanted);
         let tally = if python { &mut self.by_python } else { &mut self.lately };
-        if own || found.contains(wanted) {
+        if own || found.iter().any(|sighting| sighting.value == *wanted) {
             tally.found(if own { 0 } else { hops.unwrap_or_default() }, questions, took);
         } else if self.library.was_held_since(value, ended.begun, &self.world) {
             tally.failed(questions, took);
