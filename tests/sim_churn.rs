@@ -56,7 +56,7 @@ fn churn(median: Duration, link: Link, lookups: usize) -> Scenario {
 fn sessions_of_an_hour_cost_one_lookup_in_a_thousand_at_most() {
     // 5,000 without a failure show 99.94 %.
     let (report, samples) =
-        run("60-min sessions", churn(Duration::from_mins(60), Link::WIDE_AREA, 5_000));
+        run("60-min sessions", churn(Duration::from_hours(1), Link::WIDE_AREA, 5_000));
     assert!(report.all.success_lower95 >= 0.999, "{}", report.all.success_lower95);
     assert!(report.values_alive > 0.999, "no value was lost");
     // An hour after lookups began, and in the worst minute from a quarter on.
@@ -69,7 +69,7 @@ fn sessions_of_an_hour_cost_one_lookup_in_a_thousand_at_most() {
 fn loss_duplicates_and_reordering_on_top_cost_five_in_a_thousand_at_most() {
     // 2,000 without a failure show 99.85 %.
     let link = Link { duplicate: 0.01, reorder: 0.05, ..Link::WIDE_AREA.with_loss(0.05) };
-    let (report, _) = run("60-min sessions, 5 % loss", churn(Duration::from_mins(60), link, 2_000));
+    let (report, _) = run("60-min sessions, 5 % loss", churn(Duration::from_hours(1), link, 2_000));
     assert!(report.all.success_lower95 >= 0.995, "{}", report.all.success_lower95);
 }
 
@@ -102,7 +102,7 @@ fn what_publishers_left_behind_is_found_a_day_later() {
         warm_up: Duration::from_hours(24),
         span: Duration::from_mins(10),
         publishers_leave: true,
-        session_median: Some(Duration::from_mins(60)),
+        session_median: Some(Duration::from_hours(1)),
         lookups: 500,
         values: 40,
         ..Scenario::default()
