@@ -8,7 +8,7 @@ use super::{Node, Output, Waiting};
 use crate::kademlia::operation::{Act, OpEvent, OpId};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::StoreReply;
-use crate::kademlia::wire::{Request, RpcId, StoredValue, encode_request};
+use crate::kademlia::wire::{NodeEntry, Request, RpcId, StoredValue, encode_request};
 use crate::kademlia::{Timestamp, Value};
 
 /// The longest request but `store` takes 77 bytes.
@@ -47,6 +47,7 @@ impl Node {
                     let request = Request::FindValue { sender, key };
                     self.request(now, to.address, &request, (Asked::FindValue, owner));
                 }
+                Act::Prove(to) => self.prove(now, op, to),
                 Act::Store { to, key, value, awaited } => {
                     let owner =
                         if awaited { Owner::Operation { op, peer: to.id } } else { Owner::Push };
@@ -117,8 +118,23 @@ impl Node {
             Owner::Operation { op, peer } => {
                 self.events.push_back((op, OpEvent::Gone { from: peer }));
             }
+            Owner::Proof { op, claimed } => {
+                self.events.push_back((op, OpEvent::Proof { claimed, says: None }));
+            }
             Owner::Bootstrap { op } => self.events.push_back((op, OpEvent::BootstrapFailed)),
             Owner::Verify { .. } | Owner::Check | Owner::Push => {}
+        }
+    }
+
+    /// Finds out whether a peer has the id that others gave it.
+    fn prove(&mut self, now: Timestamp, op: OpId, peer: NodeEntry) {
+        let claimed = peer.id;
+        if self.is_verified(now, peer.address, &claimed) {
+            self.events.push_back((op, OpEvent::Proof { claimed, says: Some(peer) }));
+        } else {
+            let request = Request::Ping { sender: self.id };
+            let owner = Owner::Proof { op, claimed };
+            self.request(now, peer.address, &request, (Asked::Ping, owner));
         }
     }
 

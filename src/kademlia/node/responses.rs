@@ -137,6 +137,10 @@ impl Node {
                 self.is_own(address);
                 self.give_up(pending.owner);
             }
+            Owner::Proof { op, claimed } => {
+                let says = Some(NodeEntry { id, address });
+                self.events.push_back((op, OpEvent::Proof { claimed, says }));
+            }
             Owner::Bootstrap { op } => {
                 let entry = NodeEntry { id, address };
                 self.events.push_back((op, OpEvent::Pong { entry }));
@@ -156,13 +160,16 @@ impl Node {
         self.verified.insert(peer.address, Verified { id: peer.id, at: now });
         let inserted = self.table.insert(Contact::new(peer.id, peer.address, now));
         match inserted {
-            Inserted::Added => self.table.answered(peer.address, now, Some(sample)),
+            Inserted::Added => {
+                self.table.answered(peer.address, now, Some(sample));
+                self.note_contact(peer.address);
+            }
             Inserted::Waiting { ping: Some(quiet) } | Inserted::Challenges { ping: quiet } => {
                 self.check(now, quiet);
             }
             Inserted::Known | Inserted::Waiting { ping: None } | Inserted::Refused => {}
         }
-        self.is_back(peer.address);
+        self.is_back(now, peer.address);
         if newcomer && inserted != Inserted::Refused {
             self.welcome(now, peer);
         }
@@ -177,10 +184,16 @@ impl Node {
         if pending.owner == Owner::Push {
             self.push_ended(now);
         }
+        if let Owner::Operation { op, peer } = pending.owner {
+            self.events.push_back((op, OpEvent::Expired { from: peer }));
+        }
         let was_contact = self.table.at(pending.to).is_some();
+        let was_neighbour = self.table.is_neighbour(pending.to);
         for replacement in self.table.failed(pending.to, pending.sent, now) {
             self.check(now, replacement);
         }
+        let left = self.table.at(pending.to).is_none();
+        self.note_silence(now, was_neighbour && left);
         // Whoever left the table or never came in has to prove itself anew.
         if self.table.at(pending.to).is_none() {
             self.verified.remove(&pending.to);
