@@ -6,7 +6,7 @@
 //! kademlia <- sim
 //! kademlia, content, transfer, command <- actors <- http <- app <- main
 //! database, faults <- actors
-//! cli -> command, config
+//! cli -> command, config, sim
 //! ```
 //!
 //! Always holds: `kademlia` and `transfer` are pure: the same events give the same bytes.

@@ -16,7 +16,7 @@ use snapbox::{Assert, Data};
 use standin::Bench;
 use support::node::{Node, clean_command};
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 21] = [
     "upload",
     "download",
     "find",
@@ -35,6 +35,7 @@ const VERBS: [&str; 20] = [
     "values",
     "lookup",
     "demo",
+    "simulate",
     "completions",
     "man",
 ];

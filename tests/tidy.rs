@@ -25,7 +25,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sim", &["kademlia"]),
     ("clock", &["kademlia"]),
     ("config", &["kademlia", "command"]),
-    ("cli", &["command", "config", "clock"]),
+    // `simulate` asks no node: its work is done in the process of the command itself, and its flags
+    // are a scenario. The keys of a scenario are the DHT's.
+    ("cli", &["command", "config", "clock", "sim", "kademlia::Key"]),
     ("faults", &[]),
     // Bytes under names: what they mean is their owner's business.
     ("database", &["clock", "kademlia::Timestamp"]),

@@ -162,7 +162,7 @@ impl RoutingActor {
 
     fn done(&mut self, op: OpId, outcome: Outcome, ctx: &mut Context<Self>) {
         match (self.callers.remove(&op), outcome) {
-            (Some(Caller::Get(caller)), Outcome::Got { held, found, asked }) => {
+            (Some(Caller::Get(caller)), Outcome::Got { held, found, asked, .. }) => {
                 let _ = caller.send(Ok(unite(held, found, asked)));
             }
             (Some(Caller::Put(caller)), Outcome::Put { stored, of }) => {

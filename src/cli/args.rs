@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::help;
+use super::simulate::SimulateFlags;
 use crate::command::OnConflict;
 use crate::config::{LocationFlags, NodeFlags};
 
@@ -209,6 +210,16 @@ Peers forget it within a week.")]
     /// Show it all: a small swarm of real nodes on this machine
     #[command(after_help = "Example:\n  kad-actor demo --nodes 10 --stay")]
     Demo(DemoFlags),
+    /// Simulate thousands of nodes, and see what lookups bring
+    #[command(after_help = "\
+Examples:
+  kad-actor simulate --nodes 1000 --hours 6 --session-median 60m
+  kad-actor simulate --nodes 200 --loss 0.05 --duplicate 0.01 --reorder --json
+  kad-actor simulate --session-median 15m --svg churn.svg --require 0.98
+
+The nodes are what ships, in virtual time; the same flags give the same figures
+on every machine.")]
+    Simulate(Box<SimulateFlags>),
     /// Print what makes a shell complete this command
     #[command(after_help = "\
 Examples:

@@ -64,7 +64,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Values", &["get", "set", "unset"]),
     ("Node", &["node", "status", "actors", "stop"]),
     ("Network", &["peers", "buckets", "values", "lookup"]),
-    ("More", &["demo", "completions", "man"]),
+    ("More", &["demo", "simulate", "completions", "man"]),
 ];
 
 /// The command line with the verbs of its help in groups, which clap has for options only.

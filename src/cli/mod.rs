@@ -2,7 +2,8 @@
 //!
 //! Always holds: the result alone goes to stdout, everything else to stderr; a failure is one line
 //! there, JSON where `--json` asked for it, and the exit code of its kind. Never: panics on a
-//! closed pipe, or does the node's work itself: all but `node` and `demo` ask a running node.
+//! closed pipe, or does the node's work itself: all but `node`, `demo` and `simulate` ask a running
+//! node.
 
 mod args;
 mod client;
@@ -13,6 +14,7 @@ mod output;
 mod pipes;
 mod progress;
 mod render;
+mod simulate;
 mod verbs;
 
 use std::ffi::OsString;
@@ -26,6 +28,7 @@ pub use self::args::{
     Cli, Color, ConflictFlag, DemoFlags, DownloadFlags, Globals, UploadFlags, Verb,
 };
 use self::output::{Console, Failure};
+pub use self::simulate::{LinkFlag, ProfileFlag, SimulateFlags};
 use crate::command::{CommandError, ErrorCode};
 use crate::config::{Config, NodeFlags};
 

@@ -18,7 +18,7 @@ use super::client::Client;
 use super::output::{self, Console, Failure};
 use super::progress::Progress;
 use super::render::{self, Width};
-use super::{Cli, Globals, Verb, demo};
+use super::{Cli, Globals, Verb, demo, simulate};
 use crate::command::{
     Cancelled, Command, CommandError, ErrorCode, KeyValues, MAX_PAGE, Status, Stored, Unset,
     Unshared,
@@ -94,6 +94,9 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
     if let Verb::Demo(flags) = &cli.verb {
         return demo::run(flags, console).await;
     }
+    if let Verb::Simulate(flags) = &cli.verb {
+        return simulate::run(flags, console).await;
+    }
     files::check(&cli.verb)?;
     let mut session = Session::open(&cli.globals, console).await?;
     match &cli.verb {
@@ -142,8 +145,12 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
         Verb::Actors => session.look(&Command::Actors {}, render::actors).await,
         Verb::Status { wait } => session.status(*wait).await,
         Verb::Stop => session.stop().await,
-        // `demo` runs above, the others before any of this.
-        Verb::Node(_) | Verb::Demo(_) | Verb::Completions { .. } | Verb::Man { .. } => Ok(()),
+        // `demo` and `simulate` run above, the others before any of this.
+        Verb::Node(_)
+        | Verb::Demo(_)
+        | Verb::Simulate(_)
+        | Verb::Completions { .. }
+        | Verb::Man { .. } => Ok(()),
     }
 }
 

@@ -45,6 +45,21 @@ impl<K: Ord + Clone, V> BoundedMap<K, V> {
         Some(value)
     }
 
+    /// Drops entries, the least recently written first, while that holds for their values.
+    pub(super) fn forget_while(&mut self, is_stale: impl Fn(&V) -> bool) {
+        while let Some((_, key)) = self.order.first_key_value()
+            && self.entries.get(key).is_some_and(|(_, value)| is_stale(value))
+            && let Some((_, key)) = self.order.pop_first()
+        {
+            self.entries.remove(&key);
+        }
+    }
+
+    /// What it is, how much it holds, and how much it may.
+    pub(super) fn size(&self, what: &'static str) -> (&'static str, usize, usize) {
+        (what, self.entries.len(), self.capacity)
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.entries.len()

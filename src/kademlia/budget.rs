@@ -46,6 +46,11 @@ impl Budget {
         Self { rate, earned_at: BoundedMap::new(MAX_IPS) }
     }
 
+    /// How many IPs are remembered, and how many may be.
+    pub(super) fn size(&self, what: &'static str) -> (&'static str, usize, usize) {
+        self.earned_at.size(what)
+    }
+
     /// Takes so many units on behalf of an IP, unless that is more than it may.
     pub(super) fn take(&mut self, now: Timestamp, ip: Ipv4Addr, units: usize) -> bool {
         let cost = self.rate.earning(units as u64);
@@ -55,9 +60,12 @@ impl Budget {
         if earned_at.since(now) > self.rate.earning(self.rate.burst) {
             return false;
         }
-        match known {
-            Some(known) => *known = earned_at,
-            None => self.earned_at.insert(ip, earned_at),
+        if let Some(known) = known {
+            *known = earned_at;
+        } else {
+            // Whoever has earned what it took is as good as unknown.
+            self.earned_at.forget_while(|earned_at| *earned_at <= now);
+            self.earned_at.insert(ip, earned_at);
         }
         true
     }

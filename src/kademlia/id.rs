@@ -157,7 +157,13 @@ impl Distance {
 }
 
 fn xor(a: &[u8; ID_BYTES], b: &[u8; ID_BYTES]) -> Distance {
-    Distance(std::array::from_fn(|i| a[i] ^ b[i]))
+    // A plain loop becomes a few wide instructions, which `from_fn` does not: half of the time of a
+    // node goes into this.
+    let mut distance = *a;
+    for (byte, other) in distance.iter_mut().zip(b) {
+        *byte ^= other;
+    }
+    Distance(distance)
 }
 
 #[cfg(test)]

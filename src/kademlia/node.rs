@@ -12,6 +12,7 @@ mod pace;
 mod reach;
 mod requests;
 mod responses;
+mod sizes;
 mod upkeep;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -27,7 +27,7 @@ pub use trace::{Hop, HopAnswer};
 
 /// Names an operation until it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OpId(pub(super) u64);
+pub struct OpId(pub(crate) u64);
 
 /// What came of an operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +40,11 @@ pub enum Outcome {
         found: Vec<Value>,
         /// Peers that were asked.
         asked: usize,
+        /// Questions they were asked: a holder gets two.
+        questions: usize,
+        /// How far the first holder that answered was: 1 for a contact of the own table, one more
+        /// than who named it otherwise. None if nobody else had a value.
+        hops: Option<u32>,
     },
     /// Of a put.
     Put {

@@ -101,6 +101,10 @@ pub(super) struct Inflight {
 }
 
 impl Inflight {
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.pending.len() >= MAX_INFLIGHT
     }

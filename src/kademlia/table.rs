@@ -226,7 +226,7 @@ impl RoutingTable {
         for (_, bucket) in order {
             let from = found.len();
             found.extend(bucket.contacts().iter().filter(|contact| pass(contact)));
-            found[from..].sort_unstable_by_key(|contact| target.distance(&contact.id));
+            found[from..].sort_by_cached_key(|contact| target.distance(&contact.id));
             if found.len() >= count {
                 break;
             }

@@ -1,13 +1,17 @@
-//! How long a datagram takes between two nodes, and whether it arrives.
+//! How long a datagram takes between two machines, and whether it arrives.
 //!
-//! Always holds: a pair of nodes keeps its base latency for the whole run. Never: delivers a
-//! datagram before it was sent.
+//! Always holds: a pair of machines keeps its base latency for the whole run; times are whole
+//! microseconds, so that they are the same on every machine. Never: delivers a datagram before it
+//! was sent.
 
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-/// What the network between the nodes is like.
+/// A datagram that is held up comes this much later at most: many others overtake it.
+const HELD_UP: Duration = Duration::from_millis(500);
+
+/// What the network between the machines is like.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Link {
     /// One-way latencies of pairs are spread evenly between these two.
@@ -18,6 +22,8 @@ pub struct Link {
     pub loss: f64,
     /// Share of datagrams that arrive twice, from 0 to 1.
     pub duplicate: f64,
+    /// Share of datagrams that are held up, so that later ones overtake them, from 0 to 1.
+    pub reorder: f64,
 }
 
 impl Link {
@@ -27,6 +33,7 @@ impl Link {
         jitter: Duration::from_micros(200),
         loss: 0.0,
         duplicate: 0.0,
+        reorder: 0.0,
     };
 
     /// Continents: 10 to 150 ms one way.
@@ -35,6 +42,7 @@ impl Link {
         jitter: Duration::from_millis(20),
         loss: 0.0,
         duplicate: 0.0,
+        reorder: 0.0,
     };
 
     /// The same with that share of datagrams lost.
@@ -43,25 +51,41 @@ impl Link {
         Self { loss, ..self }
     }
 
-    /// When copies of a datagram arrive after it was sent: none, one or two.
-    pub(super) fn deliver(&self, pair: (usize, usize), rng: &mut impl Rng) -> Vec<Duration> {
-        let mut arrivals = Vec::with_capacity(2);
-        if !rng.random_bool(self.loss) {
-            arrivals.push(self.base(pair) + self.jitter.mul_f64(rng.random::<f64>()));
-            if rng.random_bool(self.duplicate) {
-                arrivals.push(self.base(pair) + self.jitter.mul_f64(rng.random::<f64>()));
-            }
+    /// How long the copies of a datagram take: of none, one or two.
+    pub(super) fn deliver(&self, pair: (u32, u32), rng: &mut impl Rng) -> [Option<Duration>; 2] {
+        if happens(self.loss, rng) {
+            return [None, None];
         }
-        arrivals
+        let first = self.take(pair, rng);
+        let second = happens(self.duplicate, rng).then(|| self.take(pair, rng));
+        [Some(first), second]
+    }
+
+    fn take(&self, pair: (u32, u32), rng: &mut impl Rng) -> Duration {
+        let mut micros = self.base(pair) + rng.random_range(0..=micros_of(self.jitter));
+        if happens(self.reorder, rng) {
+            micros += rng.random_range(0..=micros_of(HELD_UP));
+        }
+        Duration::from_micros(micros)
     }
 
     /// The same in both directions; a hash of the pair spreads it.
-    fn base(&self, (a, b): (usize, usize)) -> Duration {
-        let mixed = (a.min(b) as u64)
+    fn base(&self, (a, b): (u32, u32)) -> u64 {
+        let mixed = u64::from(a.min(b))
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .wrapping_add(a.max(b) as u64)
+            .wrapping_add(u64::from(a.max(b)))
             .wrapping_mul(0xd6e8_feb8_6659_fd93);
-        let share = f64::from((mixed >> 40) as u32) / f64::from(1_u32 << 24);
-        self.latency.0 + self.latency.1.saturating_sub(self.latency.0).mul_f64(share)
+        let (least, most) = (micros_of(self.latency.0), micros_of(self.latency.1));
+        // The upper 24 bits as a share of the span.
+        least + ((most.saturating_sub(least) * (mixed >> 40)) >> 24)
     }
+}
+
+/// Whether something of that probability happens; draws nothing where it can't.
+fn happens(share: f64, rng: &mut impl Rng) -> bool {
+    share > 0.0 && rng.random_bool(share.min(1.0))
+}
+
+fn micros_of(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }

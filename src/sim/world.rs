@@ -1,40 +1,36 @@
-//! Nodes, their clocks, and the events between them.
+//! Machines, their clock, and what happens between them.
 //!
-//! Always holds: events happen in the order of their time, and of their creation at equal times;
-//! after each, every node's invariants hold. Never: lets a dead node act.
+//! Always holds: events happen in the order of their time, and of their creation at equal times.
+//! Never: lets a dead machine act, or keeps what lived on it in memory.
 
-use std::collections::BTreeMap;
+mod foes;
+mod network;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sha1::{Digest, Sha1};
 
 use super::Link;
+use super::honest::Honest;
+use super::inhabitant::Inhabitant;
+use super::machine::{MAX_MACHINES, Machine, Nat, Occupant, Role, address_of, index_of};
+use super::queue::{Event, Queue};
+use super::roster::Roster;
 use crate::kademlia::{
-    DEFAULT_QUOTA_BYTES, Key, MultiStore, Node, NodeId, OpId, Outcome, Output, Settings, Timestamp,
-    Value,
+    Hop, Key, MultiStore, Node, NodeId, OpId, Outcome, Settings, Timestamp, Value,
 };
+use network::Cut;
 
 /// Virtual time begins here, in microseconds since the Unix epoch.
-const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+pub(super) const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 /// An operation that has not ended by then never will.
 const OPERATION_AT_MOST: Duration = Duration::from_mins(2);
-
-#[derive(Debug)]
-struct Machine {
-    node: Node,
-    store: MultiStore,
-    alive: bool,
-    timer: Option<(Timestamp, u64)>,
-}
-
-#[derive(Debug)]
-enum Event {
-    Datagram { from: usize, to: usize, bytes: Vec<u8> },
-    Timer { of: usize },
-}
+/// Of so many machines one is watched: who answered it is noted, to be compared with whom it
+/// knows. All would take more memory than the nodes themselves.
+const WATCH_EVERY: usize = 16;
 
 /// What a get brought, and what it cost.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,21 +43,59 @@ pub struct GetReport {
     pub asked: usize,
 }
 
+/// An operation that is over.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// On this machine.
+    pub(super) machine: u32,
+    pub(super) op: OpId,
+    pub(super) begun: Timestamp,
+    pub(super) at: Timestamp,
+    /// None if the machine died meanwhile.
+    pub(super) outcome: Option<Outcome>,
+}
+
+/// What has happened so far, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Datagrams that arrived, and timers that went off.
+    pub events: u64,
+    /// Datagrams that were sent.
+    pub datagrams: u64,
+    /// And their bytes, without the headers of IP and UDP.
+    pub bytes: u64,
+}
+
+/// A node that was ended and may come back: its id, whom it knew, and what its disk holds.
+#[derive(Debug)]
+pub(super) struct Asleep {
+    machine: u32,
+    contacts: Vec<SocketAddrV4>,
+    store: MultiStore,
+}
+
 /// A network.
 #[derive(Debug)]
 pub struct World {
     now: Timestamp,
     rng: ChaCha8Rng,
     link: Link,
-    cut: Option<usize>,
+    cut: Cut,
     settings: Settings,
     machines: Vec<Machine>,
-    by_address: BTreeMap<SocketAddrV4, usize>,
-    events: BTreeMap<(Timestamp, u64), Event>,
-    sequence: u64,
-    outcomes: BTreeMap<(usize, OpId), (Timestamp, Outcome)>,
-    datagrams: u64,
-    trace: Sha1,
+    /// Who makes lookups, which is whoever runs what ships, and who does not.
+    askers: Role,
+    nodes: Roster,
+    others: Roster,
+    /// Machines whose address somebody chose.
+    elsewhere: BTreeMap<SocketAddrV4, u32>,
+    queue: Queue,
+    watched: BTreeMap<(u32, OpId), Timestamp>,
+    ended: VecDeque<Ended>,
+    totals: Totals,
+    trace: blake3::Hasher,
+    /// Who is watched, towards which IP, and how many datagrams were sent to it.
+    tally: Option<(u32, Ipv4Addr, u64)>,
 }
 
 impl World {
@@ -71,15 +105,19 @@ impl World {
             now: START,
             rng: ChaCha8Rng::seed_from_u64(seed),
             link,
-            cut: None,
+            cut: Cut::default(),
             settings,
             machines: Vec::new(),
-            by_address: BTreeMap::new(),
-            events: BTreeMap::new(),
-            sequence: 0,
-            outcomes: BTreeMap::new(),
-            datagrams: 0,
-            trace: Sha1::new(),
+            askers: Role::Node,
+            nodes: Roster::default(),
+            others: Roster::default(),
+            elsewhere: BTreeMap::new(),
+            queue: Queue::default(),
+            watched: BTreeMap::new(),
+            ended: VecDeque::new(),
+            totals: Totals::default(),
+            trace: blake3::Hasher::new(),
+            tally: None,
         }
     }
 
@@ -100,50 +138,57 @@ impl World {
         self.now
     }
 
-    /// Datagrams sent so far, by all nodes.
-    pub const fn datagrams(&self) -> u64 {
-        self.datagrams
-    }
-
-    /// Changes the network between the nodes.
-    pub const fn set_link(&mut self, link: Link) {
-        self.link = link;
-    }
-
-    /// Cuts the nodes below an index off from all others, or heals that.
-    pub const fn set_cut(&mut self, below: Option<usize>) {
-        self.cut = below;
+    /// What has happened so far.
+    pub const fn totals(&self) -> Totals {
+        self.totals
     }
 
     /// A digest of everything that has happened: equal for equal runs.
     pub fn state_hash(&self) -> String {
-        hex::encode(self.trace.clone().finalize())
+        hex::encode(&self.trace.finalize().as_bytes()[..16])
     }
 
-    /// Indices of the nodes that live.
+    /// The nodes that live, by their machines' indices.
     pub fn living(&self) -> Vec<usize> {
-        (0..self.machines.len()).filter(|n| self.machines[*n].alive).collect()
+        self.nodes.sorted().map(|n| n as usize).collect()
     }
 
-    /// Whether the node at an address lives.
-    pub fn is_alive(&self, address: SocketAddrV4) -> bool {
-        self.by_address.get(&address).is_some_and(|n| self.machines[*n].alive)
+    /// How many nodes live.
+    pub fn living_count(&self) -> usize {
+        self.nodes.len()
     }
 
     /// A random node that lives.
     pub fn any_living(&mut self) -> Option<usize> {
-        let living = self.living();
-        (!living.is_empty()).then(|| living[self.rng.random_range(0..living.len())])
+        self.nodes.draw(&mut self.rng).map(|n| n as usize)
     }
 
-    /// A node to look into.
-    pub fn node(&self, index: usize) -> &Node {
-        &self.machines[index].node
+    /// Whether somebody lives at an address.
+    pub fn is_alive(&self, address: SocketAddrV4) -> bool {
+        self.machine_at(address).is_some_and(|n| self.machines[n as usize].is_alive())
+    }
+
+    /// The machine with an address.
+    pub fn index_of(&self, address: SocketAddrV4) -> Option<usize> {
+        self.machine_at(address).map(|n| n as usize)
+    }
+
+    /// A node to look into; none if the machine is dead, or runs something else.
+    pub fn node(&self, index: usize) -> Option<&Node> {
+        self.machines.get(index)?.honest().map(|honest| &honest.node)
     }
 
     /// What a node holds.
-    pub fn store(&self, index: usize) -> &MultiStore {
-        &self.machines[index].store
+    pub fn store(&self, index: usize) -> Option<&MultiStore> {
+        self.machines.get(index)?.honest().map(|honest| &honest.store)
+    }
+
+    pub(super) fn machines(&self) -> &[Machine] {
+        &self.machines
+    }
+
+    pub(super) const fn rng(&mut self) -> &mut ChaCha8Rng {
+        &mut self.rng
     }
 
     /// Starts a node, which joins through a random living one; its index.
@@ -158,40 +203,172 @@ impl World {
     }
 
     fn start_node(&mut self, through: Option<usize>) -> usize {
-        let index = self.machines.len();
-        let address = address_of(index);
-        let contact = through.map(address_of);
-        let id = NodeId::random(&mut self.rng);
-        let seed = self.rng.random();
-        let node = Node::new(self.settings.clone(), id, seed, self.now);
-        let store = MultiStore::new(DEFAULT_QUOTA_BYTES, false);
-        self.machines.push(Machine { node, store, alive: true, timer: None });
-        self.by_address.insert(address, index);
-        if let Some(contact) = contact {
-            let now = self.now;
-            self.machines[index].node.start_join(now, &[contact]);
-        }
-        self.settle(index);
+        let through = through.map(|n| self.machines[n].address);
+        let (id, seed) = (NodeId::random(&mut self.rng), self.rng.random());
+        let honest = Honest::new(&self.settings, id, seed, self.now, None);
+        let address = address_of(self.machines.len() as u32);
+        let occupant = Occupant::Node(Box::new(honest));
+        let index = self.settle_down(occupant, id, Role::Node, address);
+        self.join(index, through.as_slice());
         index
     }
 
-    /// A crash: the node says nothing any more.
+    /// Brings in somebody else, at an address of the caller's choice or at one of its own. Several
+    /// may share an IP, but not a port of it.
+    pub(super) fn add_inhabitant(
+        &mut self,
+        inhabitant: Box<dyn Inhabitant>,
+        role: Role,
+        address: Option<SocketAddrV4>,
+    ) -> usize {
+        let own = address_of(self.machines.len() as u32);
+        let id = inhabitant.id();
+        self.settle_down(Occupant::Other(inhabitant), id, role, address.unwrap_or(own))
+    }
+
+    fn settle_down(
+        &mut self,
+        occupant: Occupant,
+        id: NodeId,
+        role: Role,
+        address: SocketAddrV4,
+    ) -> usize {
+        let index = self.machines.len();
+        debug_assert!(index < MAX_MACHINES, "addresses would repeat");
+        if index_of(address) != Some(index) {
+            self.elsewhere.insert(address, index as u32);
+        }
+        let is_node = role == Role::Node;
+        let answered_by = (is_node && index.is_multiple_of(WATCH_EVERY)).then(BTreeSet::new);
+        let (born, armed, nat) = (self.now, None, None);
+        let machine = Machine { address, id, role, occupant, born, armed, nat, answered_by };
+        self.machines.push(machine);
+        let roster = if role == self.askers { &mut self.nodes } else { &mut self.others };
+        roster.add(index as u32);
+        self.settle(index as u32);
+        index
+    }
+
+    /// Has somebody join the network through these addresses.
+    pub(super) fn join(&mut self, index: usize, through: &[SocketAddrV4]) {
+        let now = self.now;
+        if !through.is_empty()
+            && let Some(inhabitant) = self.machines[index].occupant.as_inhabitant_mut()
+        {
+            inhabitant.start_join(now, through);
+            self.settle(index as u32);
+        }
+    }
+
+    /// Puts a router in front of a machine: only answers come in.
+    pub fn put_behind_nat(&mut self, index: usize) {
+        self.machines[index].nat = Some(Box::new(Nat::default()));
+    }
+
+    /// A machine ends, by a crash or in order: the wire has no word for either.
     pub fn kill(&mut self, index: usize) {
-        self.machines[index].alive = false;
+        self.end(index);
+    }
+
+    /// A node ends, and may be woken with what its disk holds; none if there is none.
+    pub(super) fn put_to_sleep(&mut self, index: usize) -> Option<Asleep> {
+        let Occupant::Node(honest) = self.end(index) else {
+            return None;
+        };
+        let contacts = honest.node.table().contacts().map(|contact| contact.address).collect();
+        Some(Asleep { machine: index as u32, contacts, store: honest.store })
+    }
+
+    fn end(&mut self, index: usize) -> Occupant {
+        let machine = &mut self.machines[index];
+        let occupant = std::mem::replace(&mut machine.occupant, Occupant::Nobody);
+        (machine.armed, machine.answered_by) = (None, None);
+        if let Some(nat) = &mut machine.nat {
+            **nat = Nat::default();
+        }
+        let index = index as u32;
+        self.nodes.remove(index);
+        self.others.remove(index);
+        let its = (index, OpId(0))..(index + 1, OpId(0));
+        let left: Vec<_> = self.watched.range(its).map(|(of, begun)| (*of, *begun)).collect();
+        for ((machine, op), begun) in left {
+            self.watched.remove(&(machine, op));
+            let (at, outcome) = (self.now, None);
+            self.ended.push_back(Ended { machine, op, begun, at, outcome });
+        }
+        occupant
+    }
+
+    /// Starts a node again, with its id, its values and the contacts it remembers, through which
+    /// it joins. Its index is the old one.
+    pub(super) fn wake(&mut self, asleep: Asleep) -> usize {
+        let Asleep { machine: index, contacts, store } = asleep;
+        let (seed, now) = (self.rng.random(), self.now);
+        let machine = &mut self.machines[index as usize];
+        let honest = Honest::new(&self.settings, machine.id, seed, now, Some(store));
+        (machine.occupant, machine.born) = (Occupant::Node(Box::new(honest)), now);
+        if (index as usize).is_multiple_of(WATCH_EVERY) {
+            machine.answered_by = Some(BTreeSet::new());
+        }
+        self.nodes.add(index);
+        self.join(index as usize, &contacts);
+        index as usize
     }
 
     /// Lets virtual time pass.
     pub fn run_for(&mut self, span: Duration) {
-        let until = self.now + span;
+        self.run_until(self.now + span);
+    }
+
+    /// Lets virtual time pass until then.
+    pub(super) fn run_until(&mut self, until: Timestamp) {
         while self.step(until) {}
-        self.now = until;
+        self.now = self.now.max(until);
+    }
+
+    /// Lets time pass until then, or until an operation is over; whether it was the former.
+    pub(super) fn run_to(&mut self, until: Timestamp) -> bool {
+        while self.ended.is_empty() {
+            if !self.step(until) {
+                self.now = self.now.max(until);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Starts a get; none if the machine is dead or busy. It comes out of [`Self::poll_ended`].
+    pub(super) fn start_get(&mut self, index: usize, key: Key) -> Option<OpId> {
+        self.watch(index, |inhabitant, now| inhabitant.start_get(now, key))
+    }
+
+    /// Starts a put, likewise.
+    pub(super) fn start_put(&mut self, index: usize, key: Key, value: Value) -> Option<OpId> {
+        self.watch(index, |inhabitant, now| inhabitant.start_put(now, key, value))
+    }
+
+    fn watch(
+        &mut self,
+        index: usize,
+        start: impl FnOnce(&mut dyn Inhabitant, Timestamp) -> Option<OpId>,
+    ) -> Option<OpId> {
+        let now = self.now;
+        let inhabitant = self.machines.get_mut(index)?.occupant.as_inhabitant_mut()?;
+        let op = start(inhabitant, now)?;
+        self.watched.insert((index as u32, op), now);
+        self.settle(index as u32);
+        Some(op)
+    }
+
+    /// The next operation that is over.
+    pub(super) fn poll_ended(&mut self) -> Option<Ended> {
+        self.ended.pop_front()
     }
 
     /// Publishes a value at a node, until it says how many acknowledged; none if it never does.
     pub fn put(&mut self, index: usize, key: Key, value: Value) -> Option<(usize, usize)> {
-        let now = self.now;
-        let op = self.machines[index].node.start_put(now, key, value)?;
-        match self.wait_for(index, op)?.1 {
+        let op = self.start_put(index, key, value)?;
+        match self.wait_for(index, op)?.outcome? {
             Outcome::Put { stored, of } => Some((stored, of)),
             _ => None,
         }
@@ -199,139 +376,67 @@ impl World {
 
     /// Gets a key at a node; none if that never ends.
     pub fn get(&mut self, index: usize, key: Key) -> Option<GetReport> {
-        let begun = self.now;
-        let op = self.machines[index].node.start_get(begun, key)?;
-        let (at, Outcome::Got { held, found, asked }) = self.wait_for(index, op)? else {
+        let op = self.start_get(index, key)?;
+        let ended = self.wait_for(index, op)?;
+        let took = ended.at.since(ended.begun);
+        let Outcome::Got { held, found, asked, .. } = ended.outcome? else {
             return None;
         };
         let mut values: Vec<Value> = held.into_iter().map(|held| held.value).collect();
         values.extend(found);
         values.sort();
         values.dedup();
-        Some(GetReport { values, took: at.since(begun), asked })
+        Some(GetReport { values, took, asked })
+    }
+
+    /// Looks a key up at a node, and notes every request; none if that never ends.
+    pub fn trace(&mut self, index: usize, key: Key) -> Option<(Vec<Hop>, Duration)> {
+        let now = self.now;
+        let op = self.machines.get_mut(index)?.honest_mut()?.node.start_trace(now, key)?;
+        self.watched.insert((index as u32, op), now);
+        self.settle(index as u32);
+        match self.wait_for(index, op)?.outcome? {
+            Outcome::Traced { hops, took, .. } => Some((hops, took)),
+            _ => None,
+        }
+    }
+
+    fn wait_for(&mut self, index: usize, op: OpId) -> Option<Ended> {
+        let until = self.now + OPERATION_AT_MOST;
+        loop {
+            let is_it = |ended: &Ended| ended.machine as usize == index && ended.op == op;
+            if let Some(place) = self.ended.iter().position(is_it) {
+                return self.ended.remove(place);
+            }
+            if !self.step(until) {
+                self.watched.remove(&(index as u32, op));
+                return None;
+            }
+        }
     }
 
     /// The living nodes nearest to a key, whoever knows them.
     pub fn nearest(&self, key: &Key, count: usize) -> Vec<usize> {
         let mut living = self.living();
-        living.sort_by_key(|n| key.distance(&self.machines[*n].node.id()));
+        living.sort_by_key(|n| key.distance(&self.machines[*n].id));
         living.truncate(count);
         living
     }
 
+    /// All machines where somebody lives.
+    pub(super) fn all_living(&self) -> impl Iterator<Item = usize> {
+        self.nodes.sorted().chain(self.others.sorted()).map(|n| n as usize)
+    }
+
+    /// Whether whoever lives there would tell that value of a key.
+    pub(super) fn has(&self, index: usize, key: &Key, value: &Value) -> bool {
+        let inhabitant = self.machines[index].occupant.as_inhabitant();
+        inhabitant.is_some_and(|inhabitant| inhabitant.held(self.now, key).contains(value))
+    }
+
     /// Whether a node holds a value of a key.
     pub fn holds(&self, index: usize, key: &Key) -> bool {
-        !self.machines[index].store.details(self.now, Some(*key), None, 1).is_empty()
+        let honest = self.machines[index].honest();
+        honest.is_some_and(|honest| !honest.details(self.now, key).is_empty())
     }
-
-    fn wait_for(&mut self, index: usize, op: OpId) -> Option<(Timestamp, Outcome)> {
-        self.settle(index);
-        let until = self.now + OPERATION_AT_MOST;
-        while !self.outcomes.contains_key(&(index, op)) {
-            if !self.step(until) {
-                return None;
-            }
-        }
-        self.outcomes.remove(&(index, op))
-    }
-
-    /// Lets the next event happen, unless it lies beyond.
-    fn step(&mut self, until: Timestamp) -> bool {
-        let Some((&(at, sequence), _)) = self.events.first_key_value() else {
-            return false;
-        };
-        if at > until {
-            return false;
-        }
-        let Some(event) = self.events.remove(&(at, sequence)) else {
-            return false;
-        };
-        self.now = at;
-        match event {
-            Event::Datagram { from, to, bytes } => {
-                if self.machines[to].alive {
-                    self.note(at, from, to, &bytes);
-                    self.machines[to].node.handle_datagram(at, address_of(from), &bytes);
-                    self.settle(to);
-                }
-            }
-            Event::Timer { of } => {
-                self.machines[of].timer = None;
-                if self.machines[of].alive {
-                    self.machines[of].node.handle_timeout(at);
-                    self.settle(of);
-                }
-            }
-        }
-        true
-    }
-
-    /// Carries out what a node wants done, until it wants nothing more.
-    fn settle(&mut self, index: usize) {
-        let now = self.now;
-        while let Some(output) = self.machines[index].node.poll_output() {
-            match output {
-                Output::Send { to, datagram } => self.send(index, to, &datagram),
-                Output::Store(ticket, request) => {
-                    let machine = &mut self.machines[index];
-                    let reply = machine.store.handle(now, request);
-                    machine.node.handle_store_reply(now, ticket, reply);
-                }
-                Output::Reach(ticket, address) => {
-                    let reachable = self.is_alive(address);
-                    self.machines[index].node.handle_reach(now, ticket, reachable);
-                }
-                Output::Done(op, outcome) => {
-                    self.outcomes.insert((index, op), (now, outcome));
-                }
-            }
-        }
-        self.arm(index);
-    }
-
-    fn arm(&mut self, index: usize) {
-        let at = self.machines[index].node.poll_timeout().max(self.now);
-        if self.machines[index].timer.is_some_and(|(armed, _)| armed == at) {
-            return;
-        }
-        if let Some(old) = self.machines[index].timer.take() {
-            self.events.remove(&old);
-        }
-        let place = self.schedule(at, Event::Timer { of: index });
-        self.machines[index].timer = Some(place);
-    }
-
-    fn send(&mut self, from: usize, to: SocketAddrV4, datagram: &[u8]) {
-        self.datagrams += 1;
-        let Some(to) = self.by_address.get(&to).copied() else {
-            return;
-        };
-        if self.cut.is_some_and(|below| (from < below) != (to < below)) {
-            return;
-        }
-        for delay in self.link.deliver((from, to), &mut self.rng) {
-            let bytes = datagram.to_vec();
-            self.schedule(self.now + delay, Event::Datagram { from, to, bytes });
-        }
-    }
-
-    fn schedule(&mut self, at: Timestamp, event: Event) -> (Timestamp, u64) {
-        let place = (at, self.sequence);
-        self.sequence += 1;
-        self.events.insert(place, event);
-        place
-    }
-
-    fn note(&mut self, at: Timestamp, from: usize, to: usize, bytes: &[u8]) {
-        self.trace.update(at.as_micros().to_be_bytes());
-        self.trace.update((from as u64).to_be_bytes());
-        self.trace.update((to as u64).to_be_bytes());
-        self.trace.update(bytes);
-    }
-}
-
-/// Each node lives on an IP of its own.
-fn address_of(index: usize) -> SocketAddrV4 {
-    let ip = Ipv4Addr::from(0x0a00_0001 + index as u32);
-    SocketAddrV4::new(ip, 8468)
 }

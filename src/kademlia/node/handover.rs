@@ -14,7 +14,7 @@ use crate::kademlia::wire::NodeEntry;
 use crate::kademlia::{Key, Timestamp, Value};
 
 /// Newcomers that wait for a hand-over; more get theirs by replication.
-const MAX_NEWCOMERS: usize = 64;
+pub(super) const MAX_NEWCOMERS: usize = 64;
 /// Values pushed and not yet answered.
 pub(super) const MAX_PUSHES: usize = 64;
 
@@ -25,6 +25,12 @@ pub(super) struct Handovers {
     current: Option<Handover>,
     /// Values pushed and not yet answered.
     pub(super) pushes: usize,
+}
+
+impl Handovers {
+    pub(super) const fn waiting(&self) -> usize {
+        self.newcomers.len()
+    }
 }
 
 /// One pass over everything held, for these newcomers.
@@ -147,14 +153,15 @@ impl Node {
     /// The newcomers that are among the k nearest to the key, if this node is the one to tell them:
     /// the nearest of those who knew of it before.
     fn owners_among(&self, key: &Key, newcomers: &[NodeEntry]) -> Vec<NodeEntry> {
-        let k = self.settings.k;
-        let nearest = self.table.closest(key, k + newcomers.len(), |_| true);
-        let own = key.distance(&self.id);
+        let (k, own) = (self.settings.k, key.distance(&self.id));
         let is_new = |id| newcomers.iter().any(|newcomer| newcomer.id == id);
-        let nearest_known = nearest.iter().find(|contact| !is_new(contact.id));
+        // Mostly somebody else is nearer, which the first few tell.
+        let first = self.table.closest(key, 1 + newcomers.len(), |_| true);
+        let nearest_known = first.iter().find(|contact| !is_new(contact.id));
         if nearest_known.is_some_and(|contact| key.distance(&contact.id) < own) {
             return Vec::new();
         }
+        let nearest = self.table.closest(key, k + newcomers.len(), |_| true);
         let among_nearest = |newcomer: &&NodeEntry| {
             let distance = key.distance(&newcomer.id);
             let nearer = nearest.iter().filter(|c| key.distance(&c.id) < distance).count();

@@ -36,6 +36,15 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    pub(super) fn sizes(&self) -> [(&'static str, usize, usize); 2] {
+        [
+            self.datagrams.size("IPs whose datagrams are counted"),
+            self.answer_bytes.size("IPs whose answers are counted"),
+        ]
+    }
+}
+
 impl Node {
     /// Whether limits by IP leave out this one: one machine's own nodes.
     pub(super) const fn is_exempt(&self, ip: Ipv4Addr) -> bool {

@@ -88,12 +88,18 @@ impl Requests {
     pub(super) fn next_overdue(&self) -> Option<Timestamp> {
         self.held.front().map(|held| held.since + HOLD_AT_MOST)
     }
-}
 
-#[cfg(test)]
-impl Requests {
+    #[cfg(test)]
     pub(super) fn held_count(&self) -> usize {
         self.held.len()
+    }
+
+    pub(super) fn sizes(&self) -> [(&'static str, usize, usize); 3] {
+        [
+            ("requests held for a pong", self.held.len(), MAX_HELD),
+            self.pinged.size("addresses pinged"),
+            self.repeats.size("stores whose repeats are counted"),
+        ]
     }
 }
 
@@ -152,6 +158,7 @@ impl Node {
         {
             return;
         }
+        self.requests.pinged.forget_while(|last| now.since(*last) >= REVERSE_PING_EVERY);
         self.requests.pinged.insert(to, now);
         self.verify(now, to, claimed);
     }
@@ -259,7 +266,9 @@ impl Node {
             *repeats += 1;
             return *repeats > MAX_REPEATS;
         }
-        self.requests.repeats.insert(mark, (now, 0));
+        let repeats = &mut self.requests.repeats;
+        repeats.forget_while(|(since, _)| now.since(*since) >= STORM_WINDOW);
+        repeats.insert(mark, (now, 0));
         false
     }
 

@@ -81,6 +81,11 @@ impl Upkeep {
         }
     }
 
+    /// Buckets that wait for their refresh.
+    pub(super) fn waiting(&self) -> usize {
+        self.refresh_queue.len()
+    }
+
     pub(super) const fn next_at(&self) -> Timestamp {
         self.wake_at
     }

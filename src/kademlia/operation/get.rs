@@ -33,6 +33,8 @@ pub(in crate::kademlia) struct Get {
     dialect: Dialect,
     held: Option<Vec<Held>>,
     found: BTreeMap<Value, Rank>,
+    questions: usize,
+    hops: Option<u32>,
 }
 
 impl Get {
@@ -42,7 +44,8 @@ impl Get {
         acts: &mut Vec<Act>,
     ) -> Self {
         acts.push(Act::Disk(StoreRequest::Get { key: *lookup.target() }));
-        let mut get = Self { lookup, dialect, held: None, found: BTreeMap::new() };
+        let (found, hops) = (BTreeMap::new(), None);
+        let mut get = Self { lookup, dialect, held: None, found, questions: 0, hops };
         get.go_on(acts);
         get
     }
@@ -50,6 +53,7 @@ impl Get {
     pub(super) fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
         match feed(&mut self.lookup, event) {
             Some(OpEvent::Values { from, values }) => {
+                self.hops.get_or_insert(self.lookup.hop(&from));
                 self.lookup.on_values(&from);
                 self.unite(values);
             }
@@ -72,7 +76,9 @@ impl Get {
     }
 
     fn go_on(&mut self, acts: &mut Vec<Act>) {
+        let before = acts.len();
         let over = drive(&mut self.lookup, acts);
+        self.questions += acts.len() - before;
         if !over {
             return;
         }
@@ -81,7 +87,8 @@ impl Get {
         found.sort_by_key(|(_, rank)| (rank.from_newest, std::cmp::Reverse(rank.holders)));
         let found: Vec<Value> = found.into_iter().map(|(value, _)| value).collect();
         self.cache(&found, acts);
-        acts.push(Act::Finish(Outcome::Got { held, found, asked: self.lookup.asked() }));
+        let (asked, questions, hops) = (self.lookup.asked(), self.questions, self.hops);
+        acts.push(Act::Finish(Outcome::Got { held, found, asked, questions, hops }));
     }
 
     /// Stores what was found on the nearest peer that lacked it (Kademlia paper, section 2.3): a

@@ -1,0 +1,94 @@
+//! What must be true of every node at any time, checked from outside, where all is seen.
+//!
+//! Always holds: what is checked is compared with what really happened, not with what nodes say.
+//! Never: changes anything.
+
+use std::time::Duration;
+
+use super::World;
+use super::library::{Library, holding};
+use super::machine::{Machine, Role};
+use crate::kademlia::{HeldDetail, Node};
+
+/// What has expired may lie on the disk until the node next looks at its store, which it does at
+/// least this often; whoever asks for it does not get it.
+const EXPIRED_WITHIN: Duration = Duration::from_hours(2);
+/// Values of a node that are looked at.
+const MAX_LOOKED_AT: usize = 10_000;
+
+/// Looks at a part of the nodes, and at every value's holders; what is wrong, a line each.
+pub(super) fn check(world: &World, library: &Library, turn: usize, turns: usize) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for machine in world.living().into_iter().filter(|n| n % turns == turn % turns) {
+        if let Some(node) = world.node(machine) {
+            buckets(world, machine, node, &mut wrong);
+            sizes(machine, node, &mut wrong);
+            expiries(world, machine, &mut wrong);
+        }
+    }
+    acknowledged(world, library, &mut wrong);
+    wrong
+}
+
+/// No bucket over k, and no contact that never answered.
+fn buckets(world: &World, machine: usize, node: &Node, wrong: &mut Vec<String>) {
+    let k = node.settings().k;
+    for bucket in node.table().buckets() {
+        let (contacts, replacements) = (bucket.contacts().len(), bucket.replacements().len());
+        if contacts > k || replacements > k {
+            wrong.push(format!(
+                "node {machine} has a bucket of {contacts} contacts and {replacements} replacements, more than {k}"
+            ));
+        }
+    }
+    let answered_by = world.machines()[machine].answered_by.as_ref();
+    for contact in node.table().contacts() {
+        let address = contact.address;
+        let there = world.index_of(address).map(|n| &world.machines()[n]);
+        // Others answer under whatever id they like.
+        let is_there = |there: &Machine| there.role != Role::Node || there.id == contact.id;
+        if !there.is_some_and(is_there) {
+            let id = contact.id;
+            wrong.push(format!("node {machine} knows {id} at {address}, which never lived there"));
+        } else if answered_by.is_some_and(|answered_by| !answered_by.contains(&address)) {
+            wrong.push(format!("node {machine} knows {address}, which never answered it"));
+        }
+    }
+}
+
+fn sizes(machine: usize, node: &Node, wrong: &mut Vec<String>) {
+    for (what, size, most) in node.sizes() {
+        if size > most {
+            wrong.push(format!("node {machine} has {size} {what}, more than {most}"));
+        }
+    }
+}
+
+/// Nothing outlives its expiry.
+fn expiries(world: &World, machine: usize, wrong: &mut Vec<String>) {
+    let Some(store) = world.store(machine) else {
+        return;
+    };
+    let early = world.now() - EXPIRED_WITHIN;
+    let overdue = |held: &HeldDetail| held.expires_in.is_some_and(|left| left.is_zero());
+    for held in store.details(early, None, None, MAX_LOOKED_AT).iter().filter(|h| overdue(h)) {
+        let key = held.place.key;
+        wrong.push(format!("node {machine} holds a value of {key} long after its expiry"));
+    }
+}
+
+/// Whoever acknowledged a value holds it while it lives, until the time it named.
+fn acknowledged(world: &World, library: &Library, wrong: &mut Vec<String>) {
+    for entry in library.entries().iter().filter(|entry| !entry.lost) {
+        for holder in &entry.holders {
+            let machine = holder.life.machine;
+            let lives = world.machines()[machine].is_alive()
+                && world.machines()[machine].born == holder.life.born;
+            let is_due = world.now() < holder.until;
+            if lives && is_due && holding(world, machine, entry).is_none() {
+                let key = entry.key;
+                wrong.push(format!("node {machine} forgot a value of {key} that it acknowledged"));
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What was published in a run: who published it, who acknowledged it, and whether it still lives.
+//!
+//! Always holds: a value is alive while a living node holds it, whoever that is. Never: tells a
+//! node anything.
+
+use super::{Scenario, World};
+use crate::kademlia::{Key, Timestamp, Value};
+
+/// A machine in one of its lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Life {
+    pub(super) machine: usize,
+    pub(super) born: Timestamp,
+}
+
+/// Somebody who acknowledged a value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Holder {
+    pub(super) life: Life,
+    /// It said it would hold it until then; for ever, if it is the publisher itself.
+    pub(super) until: Timestamp,
+}
+
+/// One value that was published.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: Key,
+    pub(super) value: Value,
+    pub(super) publisher: Life,
+    pub(super) holders: Vec<Holder>,
+    /// No living node holds it any more.
+    pub(super) lost: bool,
+    /// A node that lately held it.
+    seen_at: usize,
+}
+
+/// Everything that was published, in this order.
+#[derive(Debug, Default)]
+pub(super) struct Library {
+    entries: Vec<Entry>,
+}
+
+impl Library {
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The next value is being published there; its number.
+    pub(super) fn add(&mut self, publisher: Life) -> usize {
+        let n = self.entries.len();
+        let (key, value) = (Scenario::key(n), Scenario::value(n));
+        let seen_at = publisher.machine;
+        let holders = Vec::new();
+        self.entries.push(Entry { key, value, publisher, holders, lost: false, seen_at });
+        n
+    }
+
+    /// The put is over: whoever holds the value now has acknowledged it.
+    pub(super) fn published(&mut self, n: usize, world: &World) {
+        let entry = &mut self.entries[n];
+        entry.holders = world
+            .living()
+            .into_iter()
+            .filter_map(|machine| {
+                let born = world.machines()[machine].born;
+                let until = holding(world, machine, entry)?;
+                Some(Holder { life: Life { machine, born }, until })
+            })
+            .collect();
+    }
+
+    /// How many values were lost since this was last asked, and notes which.
+    pub(super) fn note_lost(&mut self, world: &World) -> usize {
+        let mut lost = 0;
+        for entry in self.entries.iter_mut().filter(|entry| !entry.lost) {
+            if !world.has(entry.seen_at, &entry.key, &entry.value) {
+                let mut living = world.all_living();
+                let holder = living.find(|n| world.has(*n, &entry.key, &entry.value));
+                entry.seen_at = holder.unwrap_or(entry.seen_at);
+                entry.lost = holder.is_none();
+                lost += usize::from(entry.lost);
+            }
+        }
+        lost
+    }
+
+    /// The share of all values that were ever published which a living node holds.
+    pub(super) fn alive(&self) -> f64 {
+        let alive = self.entries.iter().filter(|entry| !entry.lost).count();
+        if self.entries.is_empty() { 1.0 } else { alive as f64 / self.entries.len() as f64 }
+    }
+
+    /// Whether a living node has held a value all the time since then.
+    pub(super) fn was_held_since(&self, n: usize, since: Timestamp, world: &World) -> bool {
+        let entry = &self.entries[n];
+        let span = world.now().since(since);
+        world.living().into_iter().filter(|n| world.machines()[*n].born <= since).any(|machine| {
+            let Some(honest) = world.machines()[machine].honest() else {
+                // A Python-like peer does not tell since when.
+                return world.has(machine, &entry.key, &entry.value);
+            };
+            let mut details = honest.details(world.now(), &entry.key).into_iter();
+            details.any(|held| held.value == entry.value && held.age >= span)
+        })
+    }
+}
+
+/// Until when a node says it will hold a value; none if it holds it not.
+pub(super) fn holding(world: &World, machine: usize, entry: &Entry) -> Option<Timestamp> {
+    let honest = world.machines().get(machine)?.honest()?;
+    let details = honest.details(world.now(), &entry.key);
+    let held = details.into_iter().find(|held| held.value == entry.value)?;
+    let for_ever = Timestamp::from_micros(u64::MAX);
+    Some(held.expires_in.map_or(for_ever, |left| world.now() + left))
+}

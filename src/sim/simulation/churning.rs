@@ -1,0 +1,73 @@
+//! Nodes leave a run, and others come in their place.
+//!
+//! Always holds: the population stays what it is. Never: lets an adversary leave.
+
+use super::{Churn, Life, Role, Simulation};
+
+impl Simulation {
+    /// From now on nodes and Python-like peers have sessions that end.
+    pub(super) fn begin_churn(&mut self) {
+        let Some(median) = self.scenario.session_median else {
+            return;
+        };
+        let mut churn = Churn::new(median, self.scenario.returning, self.scenario.nodes);
+        let now = self.world.now();
+        for (index, machine) in self.world.machines().iter().enumerate() {
+            if machine.is_alive() && matches!(machine.role, Role::Node | Role::Python) {
+                churn.begins(index, machine.born, now, &mut self.rng);
+            }
+        }
+        self.churn = Some(churn);
+    }
+
+    /// All publishers leave, and others come in their place.
+    pub(super) fn publishers_leave(&mut self) {
+        let publishers: Vec<Life> =
+            self.library.entries().iter().map(|entry| entry.publisher).collect();
+        for publisher in publishers {
+            if self.lives(publisher) {
+                let role = self.world.machines()[publisher.machine].role;
+                self.world.kill(publisher.machine);
+                self.enter(role);
+            }
+        }
+    }
+
+    /// Whose session is over leaves.
+    pub(super) fn churn_on(&mut self) {
+        let now = self.world.now();
+        while let Some(mut churn) = self.churn.take() {
+            let Some((machine, born)) = churn.leaves(now) else {
+                self.churn = Some(churn);
+                return;
+            };
+            if self.lives(Life { machine, born }) {
+                let next = self.replace(&mut churn, machine);
+                churn.begins(next.machine, next.born, now, &mut self.rng);
+            }
+            self.churn = Some(churn);
+        }
+    }
+
+    fn lives(&self, life: Life) -> bool {
+        let machine = &self.world.machines()[life.machine];
+        machine.is_alive() && machine.born == life.born
+    }
+
+    fn replace(&mut self, churn: &mut Churn, machine: usize) -> Life {
+        let role = self.world.machines()[machine].role;
+        if churn.remembers() && role == Role::Node {
+            if let Some(asleep) = self.world.put_to_sleep(machine) {
+                churn.sleeps(asleep);
+            }
+            if let Some(asleep) = churn.returns(&mut self.rng) {
+                let machine = self.world.wake(asleep);
+                return Life { machine, born: self.world.now() };
+            }
+            return self.enter(role);
+        }
+        self.world.kill(machine);
+        self.python.retain(|peer| *peer != machine);
+        self.enter(role)
+    }
+}

@@ -1,0 +1,169 @@
+//! Publishing and looking up, on behalf of a scenario.
+//!
+//! Always holds: what an operation brought is judged at the very moment it ended.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::{Asked, Life, Phase, Simulation};
+use crate::kademlia::{HopAnswer, Key, Outcome, Timestamp};
+use crate::sim::Scenario;
+use crate::sim::machine::Role;
+use crate::sim::report::{Trace, TracedHop};
+use crate::sim::world::Ended;
+
+/// Nodes that are drawn to find one that knows somebody: who has just come knows nobody yet.
+const MAX_DRAWS: usize = 16;
+
+impl Simulation {
+    /// A random living node that knows somebody.
+    pub(super) fn any_ready(&mut self) -> Option<usize> {
+        for _ in 0..MAX_DRAWS {
+            let drawn = self.world.any_living()?;
+            if !self.world.contacts(drawn).is_empty() {
+                return Some(drawn);
+            }
+        }
+        None
+    }
+
+    /// The next value is published by a random node.
+    pub(super) fn publish(&mut self) {
+        let Some(machine) = self.any_ready() else {
+            return;
+        };
+        let born = self.world.machines()[machine].born;
+        let value = self.library.add(Life { machine, born });
+        let (key, text) = (Scenario::key(value), Scenario::value(value));
+        if let Some(op) = self.world.start_put(machine, key, text) {
+            self.under_way.insert((machine as u32, op), Asked::Put { value });
+        }
+    }
+
+    /// Starts the lookups whose time has come.
+    pub(super) fn look_up(&mut self) {
+        if self.phase != Phase::Looking {
+            return;
+        }
+        let lookups = u32::try_from(self.scenario.lookups).unwrap_or(u32::MAX);
+        let gap = (self.scenario.span / lookups).max(Duration::from_micros(1));
+        while self.next_lookup <= self.world.now() && self.next_lookup < self.phase_ends {
+            self.next_lookup = self.next_lookup + gap;
+            let Some(value) = self.any_value() else {
+                continue;
+            };
+            if let Some(machine) = self.any_ready() {
+                self.ask(machine, value, false);
+            }
+            if !self.python.is_empty() && self.scenario.asker() != Role::Python {
+                let drawn = self.rng.random_range(0..self.python.len());
+                self.ask(self.python[drawn], value, true);
+            }
+        }
+    }
+
+    fn ask(&mut self, machine: usize, value: usize, python: bool) {
+        if let Some(op) = self.world.start_get(machine, Scenario::key(value)) {
+            self.under_way.insert((machine as u32, op), Asked::Get { value, python });
+        }
+    }
+
+    /// A random value that is not known to be lost.
+    fn any_value(&mut self) -> Option<usize> {
+        let entries = self.library.entries();
+        for _ in 0..MAX_DRAWS {
+            let drawn = self.rng.random_range(0..entries.len().max(1));
+            if entries.get(drawn).is_some_and(|entry| !entry.lost) {
+                return Some(drawn);
+            }
+        }
+        entries.iter().position(|entry| !entry.lost)
+    }
+
+    /// Whether lookups are under way.
+    pub(super) fn is_looking(&self) -> bool {
+        self.under_way.values().any(|asked| matches!(asked, Asked::Get { .. }))
+    }
+
+    /// Judges what has ended.
+    pub(super) fn collect(&mut self) {
+        while let Some(ended) = self.world.poll_ended() {
+            match self.under_way.remove(&(ended.machine, ended.op)) {
+                Some(Asked::Put { value }) => self.library.published(value, &self.world),
+                Some(Asked::Get { value, python }) => self.judge(value, python, ended),
+                None => {}
+            }
+        }
+    }
+
+    fn judge(&mut self, value: usize, python: bool, ended: Ended) {
+        let Some(Outcome::Got { held, found, questions, hops, .. }) = ended.outcome else {
+            self.abandoned += u64::from(!python);
+            return;
+        };
+        let wanted = &self.library.entries()[value].value;
+        let took = ended.at.since(ended.begun);
+        let own = held.iter().any(|held| held.value == *wanted);
+        let tally = if python { &mut self.by_python } else { &mut self.lately };
+        if own || found.contains(wanted) {
+            tally.found(if own { 0 } else { hops.unwrap_or_default() }, questions, took);
+        } else if self.library.was_held_since(value, ended.begun, &self.world) {
+            tally.failed(questions, took);
+            if !python {
+                self.note_failure(ended.machine as usize, value);
+            }
+        } else {
+            self.unanswerable += u64::from(!python);
+        }
+    }
+
+    fn note_failure(&mut self, machine: usize, value: usize) {
+        self.failed_key.get_or_insert_with(|| Scenario::key_name(value));
+        let key = Scenario::key(value);
+        if self.scenario.trace == Some(key) && self.trace.is_none() {
+            self.trace(machine, key, true);
+        }
+    }
+
+    /// Shows a lookup.
+    pub(super) fn trace(&mut self, machine: usize, key: Key, after_failure: bool) {
+        let begun = self.world.now();
+        let Some((hops, took)) = self.world.trace(machine, key) else {
+            return;
+        };
+        let ms = |span: Duration| span.as_secs_f64() * 1e3;
+        let hops = hops.into_iter().map(|hop| {
+            let there = self.world.index_of(hop.address);
+            TracedHop {
+                hop: hop.hop,
+                id: hop.id.to_string(),
+                address: hop.address.to_string(),
+                shared_bits: key.distance(&hop.id).common_bits(),
+                asked_ms: ms(hop.asked),
+                answered_ms: hop.answered.map(ms),
+                answer: match hop.answer {
+                    HopAnswer::Values => "values",
+                    HopAnswer::Nodes => "nodes",
+                    HopAnswer::Silent => "silent",
+                    HopAnswer::Waiting => "waiting",
+                },
+                count: hop.count,
+                alive: self.world.is_alive(hop.address),
+                holds: there.is_some_and(|there| self.world.holds(there, &key)),
+            }
+        });
+        self.trace = Some(Trace {
+            at_s: self.seconds_at(begun),
+            asker: self.world.machines()[machine].address.to_string(),
+            after_failure,
+            took_ms: ms(took),
+            hops: hops.collect(),
+        });
+    }
+
+    /// Seconds since the values were published.
+    pub(super) fn seconds_at(&self, at: Timestamp) -> f64 {
+        at.since(self.began).as_secs_f64()
+    }
+}

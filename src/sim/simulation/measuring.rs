@@ -1,0 +1,58 @@
+//! Samples of a run: what the network is like now, and whether all is as it must be.
+//!
+//! Always holds: values that are lost are replaced while lookups go on, so that there is always
+//! something to look for; they stay counted as lost.
+
+use super::{CHECK_TURNS, Lookups, MAX_VIOLATIONS, Phase, Sample, Simulation, Tally};
+use crate::kademlia::Timestamp;
+use crate::sim::{Totals, World, invariants};
+
+/// Bytes of the headers of IPv4 and UDP.
+const HEADERS: u64 = 28;
+
+impl Simulation {
+    pub(super) fn sample(&mut self, last: bool) {
+        let gone = self.library.note_lost(&self.world);
+        let turns = if last { 1 } else { CHECK_TURNS };
+        let turn = self.samples.len();
+        for violation in invariants::check(&self.world, &self.library, turn, turns) {
+            self.violation_count += 1;
+            if self.violations.len() < MAX_VIOLATIONS && !self.violations.contains(&violation) {
+                self.violations.push(violation);
+            }
+        }
+        let lately = std::mem::take(&mut self.lately);
+        self.samples.push(Sample {
+            at_s: self.seconds_at(self.world.now()),
+            living: self.world.living_count(),
+            dead_contacts: dead_contacts(&self.world),
+            values_alive: self.library.alive(),
+            bytes_per_s: self.bytes_per_s_since(self.sampled_at),
+            lately: Lookups::of(&lately),
+        });
+        self.all.add(&lately);
+        self.sampled_at = (self.world.now(), self.world.totals());
+        self.lately = Tally::default();
+        if self.phase == Phase::Looking && !self.scenario.publishers_leave && !last {
+            (0..gone).for_each(|_| self.publish());
+        }
+    }
+
+    /// What each node sent in a second since then, with headers.
+    pub(super) fn bytes_per_s_since(&self, (since, before): (Timestamp, Totals)) -> f64 {
+        let (now, totals) = (self.world.now(), self.world.totals());
+        let bytes = totals.bytes - before.bytes + HEADERS * (totals.datagrams - before.datagrams);
+        let seconds = now.since(since).as_secs_f64() * self.world.living_count() as f64;
+        if seconds > 0.0 { bytes as f64 / seconds } else { 0.0 }
+    }
+}
+
+/// The share of the contacts in all tables that nobody would answer at.
+fn dead_contacts(world: &World) -> f64 {
+    let (mut all, mut dead) = (0_u64, 0_u64);
+    for contact in world.living().into_iter().flat_map(|n| world.contacts(n)) {
+        all += 1;
+        dead += u64::from(!world.is_alive(contact));
+    }
+    if all == 0 { 0.0 } else { dead as f64 / all as f64 }
+}

@@ -1,0 +1,107 @@
+//! `kad-actor simulate` as scripts and people use it.
+//!
+//! Always holds: it runs without a node, and the same seed prints the same figures.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::Finished;
+use support::node::clean_command;
+
+fn simulate(args: &[&str]) -> Finished {
+    let home = tempfile::tempdir().unwrap();
+    support::run(clean_command(home.path()).arg("simulate").args(args))
+}
+
+/// A network that takes a second.
+fn simulate_few(args: &[&str]) -> Finished {
+    let few = ["--nodes", "30", "--hours", "0.1", "--warm-up", "1m", "--lookups", "100"];
+    simulate(&[&few, args].concat())
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn document(args: &[&str]) -> Value {
+    simulate_few(&[&["--json"], args].concat()).json()
+}
+
+#[test]
+fn the_promised_keys_are_there_and_the_same_seed_prints_the_same() {
+    let args = ["--session-median", "10m", "--loss", "0.05", "--duplicate", "0.01", "--reorder"];
+    let run = |seed| document(&[&args[..], &["--seed", seed]].concat());
+    let first = run("7");
+    for key in [
+        "lookups",
+        "failures",
+        "success_lower95",
+        "hops_p50",
+        "hops_p95",
+        "rpcs_per_lookup",
+        "dead_contacts",
+        "values_alive",
+        "latency_ms_p50",
+        "latency_ms_p95",
+        "events_per_s",
+        "bytes_per_node",
+    ] {
+        assert!(first[key].is_number(), "{key}: {first}");
+    }
+    assert!(first["success_lower95"].as_f64().unwrap() <= first["success"].as_f64().unwrap());
+    let again = run("7");
+    assert!(first["state_hash"].is_string() && first["state_hash"] == again["state_hash"]);
+    assert_eq!(first["latency_ms_p95"], again["latency_ms_p95"]);
+    assert_ne!(first["state_hash"], run("8")["state_hash"]);
+}
+
+#[test]
+fn figures_over_time_are_written_into_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (table, picture) = (folder.path().join("a.csv"), folder.path().join("a.svg"));
+    let output =
+        simulate_few(&["--csv", table.to_str().unwrap(), "--svg", picture.to_str().unwrap()]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    assert!(fs::read_to_string(table).unwrap().starts_with("at_s,living,lookups"));
+    assert!(fs::read_to_string(picture).unwrap().starts_with("<svg"));
+}
+
+#[test]
+fn a_run_that_falls_short_names_the_command_that_repeats_it() {
+    // A hundred lookups prove no more than 97 %.
+    let output =
+        simulate_few(&["--require", "0.999", "--seed", "9", "--link", "lan", "--liars", "0.1"]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    let command = "kad-actor simulate --nodes 30 --hours 0.1 --warm-up 1m --lookups 100 \
+                   --values 100 --liars 0.1 --link lan --require 0.999 --seed 9";
+    assert!(output.stderr.contains(command), "{}", output.stderr);
+    assert!(text(&output.stdout).contains("state hash"), "the figures are printed all the same");
+    let output = simulate_few(&["--require", "0.9", "--trace", "key 0"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let shown = text(&output.stdout);
+    assert!(shown.contains("A lookup at the end"), "{shown}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_in_one_line() {
+    for (args, said) in [
+        (&["--loss", "2"][..], "the loss is 2, and must be from 0 to 1"),
+        (&["--hours", "nan"], "--hours NaN is no time"),
+        (&["--liars", "1"], "at least 2 must run this program"),
+        (&["--require", "99"], "--require is 99"),
+        (&["--session-median", "1ms"], "the median session is 0.001 s"),
+        (&["--sybil-target"], "--sybils"),
+        (&["--csv", "/nowhere/a.csv"], "/nowhere/a.csv cannot be written"),
+    ] {
+        let output = simulate(args);
+        let stderr = &output.stderr;
+        assert!(matches!(output.code, Some(1 | 2)), "{args:?}: {:?}", output.code);
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains(said), "{args:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+    }
+}

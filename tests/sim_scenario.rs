@@ -1,0 +1,94 @@
+//! What a scenario promises by itself: one seed is one run, roles are what was asked for, routers
+//! and cuts hold back what they should, and broken rules are seen.
+//!
+//! Always holds: networks here are small. Never: judges how well the protocol does.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use kad_actor::kademlia::{Key, Settings, Value};
+use kad_actor::sim::{Link, Scenario, Simulation, World, csv, svg};
+
+fn small(seed: u64) -> Scenario {
+    Scenario {
+        nodes: 40,
+        span: Duration::from_mins(10),
+        warm_up: Duration::from_mins(5),
+        session_median: Some(Duration::from_mins(20)),
+        returning: 0.5,
+        link: Link { duplicate: 0.02, reorder: 0.05, ..Link::WIDE_AREA.with_loss(0.05) },
+        values: 10,
+        lookups: 200,
+        nat: 0.1,
+        python: 0.1,
+        seed,
+        ..Scenario::default()
+    }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    let run = |seed| Simulation::new(small(seed)).unwrap().run();
+    let (first, again) = (run(5), run(5));
+    assert_eq!(first, again);
+    assert_ne!(first.0.state_hash, run(6).0.state_hash);
+    assert_eq!(first.0.violations, Vec::<String>::new());
+    assert!(first.0.machines > 40, "some left, and others came");
+    assert_eq!(first.0.living, 36, "and the population stayed");
+    assert!(first.0.python.is_some());
+}
+
+#[test]
+fn samples_become_a_table_and_a_picture() {
+    let (report, samples) = Simulation::new(small(7)).unwrap().run();
+    let table = csv(&samples);
+    assert_eq!(table.lines().count(), samples.len() + 1);
+    let columns = table.lines().next().unwrap().split(',').count();
+    assert!(table.lines().all(|line| line.split(',').count() == columns), "{table}");
+    let counted: u64 = samples.iter().map(|sample| sample.lately.lookups).sum();
+    assert_eq!(counted, report.all.lookups);
+    let picture = svg(&samples, "a < b & c");
+    assert!(picture.contains("a &lt; b &amp; c") && picture.ends_with("</svg>\n"));
+    assert_eq!(picture.matches("<polyline").count(), 4);
+    assert!(!picture.contains("NaN") && !picture.contains("inf"), "{picture}");
+}
+
+#[test]
+fn a_lookup_is_shown_hop_by_hop() {
+    let key = Key::of_name(&Scenario::key_name(3));
+    let scenario = Scenario { trace: Some(key), session_median: None, ..small(8) };
+    let (report, _) = Simulation::new(scenario).unwrap().run();
+    let trace = report.trace.unwrap();
+    assert!(!trace.hops.is_empty());
+    assert!(trace.hops.iter().any(|hop| hop.answer == "values" && hop.holds && hop.alive));
+}
+
+#[test]
+fn a_node_behind_a_router_asks_and_is_not_asked() {
+    let mut world = World::with_nodes(3, Settings::default(), Link::LAN, 30);
+    let hidden = world.add_node();
+    world.put_behind_nat(hidden);
+    world.run_for(Duration::from_secs(30));
+    let (key, value) = (Key::of_name("k"), Value::Text("v".to_owned()));
+    world.put(2, key, value.clone()).unwrap();
+    assert_eq!(world.get(hidden, key).unwrap().values, [value]);
+    // Whoever it has not asked for a minute does not reach it.
+    world.run_for(Duration::from_hours(3));
+    let before = world.node(hidden).unwrap().table().len();
+    assert!(before > 0, "it knows others all the while");
+}
+
+#[test]
+fn parts_do_not_reach_each_other_until_they_are_healed() {
+    let mut world = World::with_nodes(4, Settings::default(), Link::LAN, 30);
+    let parts: Vec<u8> = (0..30).map(|n| u8::from(n % 3 == 0)).collect();
+    world.set_parts(parts);
+    let (key, value) = (Key::of_name("k"), Value::Text("v".to_owned()));
+    world.put(3, key, value.clone()).unwrap();
+    assert_eq!(world.get(1, key).unwrap().values, []);
+    assert_eq!(world.get(6, key).unwrap().values, [value.clone()]);
+    world.set_cut(None);
+    world.run_for(Duration::from_mins(2));
+    assert_eq!(world.get(1, key).unwrap().values, [value]);
+}
