@@ -76,11 +76,33 @@ pub struct Contact {
     pub failures: u32,
     /// When it last answered, or was last found silent: a request from before says nothing new.
     pub(super) judged_at: Timestamp,
+    /// Since when it is known.
+    since: Timestamp,
 }
+
+/// Sessions of peers are such that who has stayed long stays longer (Weibull, shape 0.5: Stutzbach
+/// and Rejaie 2006): a contact is asked for a sign of life after a quarter of the time it has been
+/// known, within these bounds.
+const SURE_FOR: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(30));
+const OF_AGE: u32 = 4;
 
 impl Contact {
     /// A peer that has just answered our ping.
     pub const fn new(id: NodeId, address: SocketAddrV4, now: Timestamp) -> Self {
-        Self { id, address, last_seen: now, round_trip: None, failures: 0, judged_at: now }
+        Self {
+            id,
+            address,
+            last_seen: now,
+            round_trip: None,
+            failures: 0,
+            judged_at: now,
+            since: now,
+        }
+    }
+
+    /// When it should be asked for a sign of life, unless it gives one before.
+    pub(super) fn check_at(&self) -> Timestamp {
+        let known = self.judged_at.since(self.since);
+        self.judged_at + (known / OF_AGE).clamp(SURE_FOR.0, SURE_FOR.1)
     }
 }

@@ -140,6 +140,15 @@ impl Distance {
     /// The largest distance there is.
     pub const MAX: Self = Self([0xff; ID_BYTES]);
 
+    /// Twice as far, or as far as can be.
+    pub(super) fn doubled(&self) -> Self {
+        if self.0[0] >= 0x80 {
+            return Self::MAX;
+        }
+        let next = |i: usize| self.0.get(i + 1).map_or(0, |byte| byte >> 7);
+        Self(std::array::from_fn(|i| self.0[i] << 1 | next(i)))
+    }
+
     /// Leading bits that both identifiers share: 160 for equal ones.
     pub fn common_bits(&self) -> usize {
         let whole = self.0.iter().take_while(|byte| **byte == 0).count();

@@ -1,32 +1,38 @@
 //! One iterative search for the nodes nearest to a key (Kademlia paper, section 2.3).
 //!
-//! Always holds: at most alpha peers keep it waiting; there are no rounds, and a straggler frees
+//! Always holds: at most alpha peers keep it waiting, and one more for each that was late or
+//! silent; there are no rounds, and a straggler frees
 //! its place as soon as its answer is more likely lost than late; it ends when the k nearest that
-//! are alive have all answered, or, looking for values, when enough holders have. Never: asks two
-//! ids at one address, so that lies about a victim cost the victim one question.
+//! are alive have all answered, or, looking for values, when enough holders have; it does not end
+//! on the word of strangers alone: several of the own contacts have been asked. Never: asks two
+//! ids at one address, so that lies about a victim cost the victim one question; takes an id on
+//! trust for a key's holder; counts more of one machine than the routing table would hold.
 
+mod candidate;
+mod choice;
+mod crowd;
 mod hosts;
+mod namers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 
 use super::wire::NodeEntry;
 use super::{Distance, Key, NodeId, Settings};
+use candidate::{Candidate, Proof, State};
+use crowd::Diversity;
 use hosts::Hosts;
+use namers::Namers;
 
 /// Candidates a lookup remembers; the farthest unasked give way.
 pub(super) const MAX_CANDIDATES: usize = 256;
-/// Peers that it asks at most: several times what a network of millions takes. Liars could lead it
-/// on for ever.
-const MAX_QUESTIONS: usize = MAX_CANDIDATES;
-/// Further addresses that are remembered of an id.
-const MAX_ELSEWHERE: usize = 2;
-
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// The k nearest nodes.
+    /// The k nearest nodes, for the sake of meeting them.
     Nodes,
+    /// The nodes that a value of the key belongs on: the same, and each has proven its id.
+    Holders,
     /// The values of the key.
     Values,
 }
@@ -38,61 +44,12 @@ pub(super) enum Step {
     AskNodes(NodeEntry),
     /// Send this peer a `find_value`.
     AskValues(NodeEntry),
+    /// Find out whether this peer has that id.
+    Prove(NodeEntry),
     /// Nothing before an answer comes or time passes.
     Wait,
     /// It is over.
     Done,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    New,
-    /// Keeps the lookup waiting.
-    Asked,
-    /// Asked, and late: it no longer takes one of the alpha places.
-    Slow,
-    Answered,
-    /// Silent; it no longer counts.
-    Gone,
-}
-
-#[derive(Debug, Clone)]
-struct Candidate {
-    entry: NodeEntry,
-    /// Where else it is said to live, for when nobody answers there: a liar may have come first.
-    elsewhere: Vec<SocketAddrV4>,
-    /// 1 for a contact of the own table, one more than who named it otherwise.
-    hop: u32,
-    state: State,
-    /// It returned values.
-    holder: bool,
-    /// It was asked for the nodes it knows: a holder's values come without them.
-    expanded: bool,
-}
-
-impl Candidate {
-    const fn new(entry: NodeEntry, hop: u32) -> Self {
-        let elsewhere = Vec::new();
-        Self { entry, elsewhere, hop, state: State::New, holder: false, expanded: false }
-    }
-
-    /// Somebody says that it lives there.
-    fn note_elsewhere(&mut self, address: SocketAddrV4) {
-        if self.state == State::Gone {
-            (self.entry.address, self.state) = (address, State::New);
-        } else if self.hop > 1
-            && self.entry.address != address
-            && self.elsewhere.len() < MAX_ELSEWHERE
-            && !self.elsewhere.contains(&address)
-        {
-            self.elsewhere.push(address);
-        }
-    }
-
-    /// Whether somebody else at its IP has to answer first.
-    fn waits_for(&self, hosts: &Hosts) -> bool {
-        self.state == State::New && hosts.is_busy(*self.entry.address.ip())
-    }
 }
 
 /// A search under way.
@@ -103,22 +60,33 @@ pub(super) struct Lookup {
     goal: Goal,
     k: usize,
     alpha: usize,
+    paths: usize,
     union_holders: usize,
+    diversity: Diversity,
+    /// How far the k nearest nodes should lie at most, if that is known.
+    reach: Option<Distance>,
     candidates: BTreeMap<Distance, Candidate>,
+    /// Ids that turned out to be somebody else's, and whose.
+    aliases: BTreeMap<NodeId, NodeId>,
+    namers: Namers,
     /// Addresses of own contacts, whose ids are proven, and of whoever was asked. Before that a
     /// mere claim excludes no other: else a liar would hide a node by naming it under a far id.
     taken: BTreeSet<SocketAddrV4>,
     hosts: Hosts,
     questions: usize,
+    /// Questions that nobody answered.
+    silent: usize,
 }
 
 impl Lookup {
-    /// Starts from the nearest known nodes.
+    /// Starts from the nearest known nodes. The k nearest to the target should lie within `reach`,
+    /// if the network is known well enough to say so.
     pub(super) fn new(
         target: Key,
         goal: Goal,
         own: NodeId,
         settings: &Settings,
+        reach: Option<Distance>,
         seeds: impl IntoIterator<Item = NodeEntry>,
     ) -> Self {
         let mut lookup = Self {
@@ -127,13 +95,19 @@ impl Lookup {
             goal,
             k: settings.k,
             alpha: settings.alpha,
+            paths: settings.paths,
             union_holders: settings.union_holders,
+            diversity: Diversity::of(settings),
+            reach,
             candidates: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            namers: Namers::default(),
             taken: BTreeSet::new(),
             hosts: Hosts::new(settings.on_loopback),
             questions: 0,
+            silent: 0,
         };
-        lookup.add(seeds, 1);
+        lookup.add(seeds, 1, None);
         lookup
     }
 
@@ -142,62 +116,20 @@ impl Lookup {
         &self.target
     }
 
-    /// What to do next; call until it says `Wait` or `Done`.
-    pub(super) fn next(&mut self) -> Step {
-        if self.has_enough_holders() {
-            return Step::Done;
-        }
-        let (goal, k) = (self.goal, self.k);
-        let busy = self.candidates.values().filter(|c| c.state == State::Asked).count();
-        if busy >= self.alpha {
-            return Step::Wait;
-        }
-        let may_be_asked = |c: &&mut Candidate| c.state != State::Gone && !c.waits_for(&self.hosts);
-        let mut nearest = self.candidates.values_mut().filter(may_be_asked).take(k);
-        if self.questions < MAX_QUESTIONS
-            && let Some(new) = nearest.find(|candidate| candidate.state == State::New)
-        {
-            self.questions += 1;
-            new.state = State::Asked;
-            new.expanded = goal == Goal::Nodes;
-            let entry = new.entry;
-            self.hosts.ask(*entry.address.ip());
-            self.take(entry.address);
-            return match goal {
-                Goal::Nodes => Step::AskNodes(entry),
-                Goal::Values => Step::AskValues(entry),
-            };
-        }
-        let is_open = |c: &Candidate| {
-            matches!(c.state, State::Asked | State::Slow) || c.waits_for(&self.hosts)
-        };
-        if self.nearest().any(is_open) {
-            return Step::Wait;
-        }
-        // Holders answered with values alone; there may be more of them than we know.
-        let mut nearest = self.candidates.values_mut().filter(|c| c.state != State::Gone).take(k);
-        if let Some(holder) = nearest.find(|c| c.holder && !c.expanded) {
-            holder.expanded = true;
-            holder.state = State::Asked;
-            return Step::AskNodes(holder.entry);
-        }
-        Step::Done
-    }
-
     /// A peer answered with nodes.
     pub(super) fn on_nodes(&mut self, peer: &NodeId, nodes: impl IntoIterator<Item = NodeEntry>) {
-        if let Some(candidate) = self.candidate(peer) {
-            candidate.state = State::Answered;
-            candidate.expanded = true;
-            let (ip, hop) = (*candidate.entry.address.ip(), candidate.hop);
-            self.hosts.prove(ip);
-            self.add(nodes, hop + 1);
+        if let Some(hop) = self.heard(peer) {
+            if let Some(candidate) = self.candidate(peer) {
+                candidate.expanded = true;
+            }
+            let namer = *self.aliases.get(peer).unwrap_or(peer);
+            self.add(nodes, hop + 1, Some(namer));
         }
     }
 
     /// One more candidate turned up.
     pub(super) fn on_found(&mut self, entry: NodeEntry) {
-        self.add([entry], 1);
+        self.add([entry], 1, None);
     }
 
     /// How far a peer is from the own table: 1 for a contact, one more than who named it first
@@ -208,12 +140,25 @@ impl Lookup {
 
     /// A peer answered with values.
     pub(super) fn on_values(&mut self, peer: &NodeId) {
-        if let Some(candidate) = self.candidate(peer) {
-            candidate.state = State::Answered;
+        if self.heard(peer).is_some()
+            && let Some(candidate) = self.candidate(peer)
+        {
             candidate.holder = true;
-            let ip = *candidate.entry.address.ip();
-            self.hosts.prove(ip);
         }
+    }
+
+    /// A peer answered; its hop.
+    fn heard(&mut self, peer: &NodeId) -> Option<u32> {
+        let candidate = self.candidate(peer)?;
+        let first = candidate.state != State::Answered && !candidate.holder;
+        candidate.state = State::Answered;
+        let (ip, hop) = (*candidate.entry.address.ip(), candidate.hop);
+        let named_by = candidate.named_by.clone();
+        self.hosts.prove(ip);
+        if first {
+            self.namers.praise(&named_by);
+        }
+        Some(hop)
     }
 
     /// A peer's answer is late.
@@ -227,23 +172,51 @@ impl Lookup {
 
     /// A peer is silent, or answered nonsense.
     pub(super) fn on_gone(&mut self, peer: &NodeId) {
-        let distance = self.target.distance(peer);
-        if let Some(candidate) = self.candidates.get_mut(&distance)
-            && matches!(candidate.state, State::Asked | State::Slow)
-        {
+        let distance = self.target.distance(self.aliases.get(peer).unwrap_or(peer));
+        let Some(candidate) = self.candidates.get_mut(&distance) else {
+            return;
+        };
+        if !matches!(candidate.state, State::Asked | State::Slow) {
+            return;
+        }
+        self.silent += 1;
+        let ip = *candidate.entry.address.ip();
+        if candidate.holder {
             // A holder that did not tell its nodes remains a holder.
-            candidate.state = if candidate.holder { State::Answered } else { State::Gone };
-            let ip = *candidate.entry.address.ip();
-            candidate.elsewhere.retain(|address| !self.taken.contains(address));
-            if candidate.state == State::Gone
-                && let Some(address) = candidate.elsewhere.pop()
-            {
-                (candidate.entry.address, candidate.state) = (address, State::New);
-            }
-            self.hosts.note_silence(ip);
-            if self.hosts.is_hopeless(ip) {
-                self.candidates.retain(|_, c| c.state != State::New || *c.entry.address.ip() != ip);
-            }
+            candidate.state = State::Answered;
+        } else {
+            candidate.move_on(|address| self.taken.contains(address));
+            self.namers.blame(&candidate.named_by);
+        }
+        self.hosts.note_silence(ip);
+        self.drop_incredible();
+    }
+
+    /// A peer that answered has been asked who it is: what it said, if it said anything.
+    pub(super) fn on_proof(&mut self, claimed: &NodeId, says: Option<NodeEntry>) {
+        let Some(candidate) = self.candidate(claimed) else {
+            return;
+        };
+        candidate.proof = Proof::Settled;
+        let Some(entry) = says.filter(|entry| entry.id != candidate.entry.id) else {
+            return;
+        };
+        // Whoever answered is somebody else: it gets the place that is its own.
+        let distance = self.target.distance(claimed);
+        let Some(false_one) = self.candidates.remove(&distance) else {
+            return;
+        };
+        self.namers.blame(&false_one.named_by);
+        self.drop_incredible();
+        if entry.id == self.own {
+            return;
+        }
+        self.aliases.insert(*claimed, entry.id);
+        let at = self.target.distance(&entry.id);
+        let known = self.candidates.get(&at).is_some_and(|c| c.state == State::Answered);
+        if !known {
+            let true_one = Candidate { entry, named_by: Vec::new(), ..false_one };
+            self.candidates.insert(at, true_one);
         }
     }
 
@@ -251,6 +224,13 @@ impl Lookup {
     pub(super) fn answered(&self) -> impl Iterator<Item = NodeEntry> {
         let answered = self.candidates.values().filter(|c| c.state == State::Answered);
         answered.map(|candidate| candidate.entry)
+    }
+
+    /// Those of them that a value of the key belongs on, nearest first: k, and who else lies as near
+    /// as k should.
+    pub(super) fn holders(&self) -> Vec<NodeEntry> {
+        let nearest = self.window(|c| c.state == State::Answered);
+        nearest.iter().map(|at| self.candidates[at].entry).collect()
     }
 
     /// The nearest peer that answered without values.
@@ -265,20 +245,6 @@ impl Lookup {
         self.candidates.values().filter(|c| c.state != State::New).count()
     }
 
-    fn nearest(&self) -> impl Iterator<Item = &Candidate> {
-        self.candidates.values().filter(|c| c.state != State::Gone).take(self.k)
-    }
-
-    /// Whether the nearest of those that are not late have answered, and enough of them hold
-    /// values: the union of what several say, never the word of the first.
-    fn has_enough_holders(&self) -> bool {
-        let prompt =
-            self.candidates.values().filter(|c| !matches!(c.state, State::Gone | State::Slow));
-        self.goal == Goal::Values
-            && self.candidates.values().filter(|c| c.holder).count() >= self.union_holders
-            && prompt.take(self.union_holders).all(|c| c.holder || c.state == State::Answered)
-    }
-
     /// No other id is asked at this address.
     fn take(&mut self, address: SocketAddrV4) {
         self.taken.insert(address);
@@ -286,11 +252,24 @@ impl Lookup {
             .retain(|_, c| c.state != State::New || c.hop == 1 || c.entry.address != address);
     }
 
+    /// What only liars say costs no question, nor what is said of a host where nobody lives.
+    fn drop_incredible(&mut self) {
+        let (namers, hosts) = (&self.namers, &self.hosts);
+        self.candidates.retain(|_, c| {
+            c.is_credible(namers)
+                && (c.state != State::New || !hosts.is_hopeless(*c.entry.address.ip()))
+        });
+    }
+
     fn candidate(&mut self, peer: &NodeId) -> Option<&mut Candidate> {
+        let peer = self.aliases.get(peer).unwrap_or(peer);
         self.candidates.get_mut(&self.target.distance(peer))
     }
 
-    fn add(&mut self, nodes: impl IntoIterator<Item = NodeEntry>, hop: u32) {
+    fn add(&mut self, nodes: impl IntoIterator<Item = NodeEntry>, hop: u32, namer: Option<NodeId>) {
+        if namer.is_some_and(|namer| self.namers.is_discredited(&namer)) {
+            return;
+        }
         for entry in nodes {
             if hop == 1 {
                 self.hosts.prove(*entry.address.ip());
@@ -299,21 +278,25 @@ impl Lookup {
             if entry.id == self.own
                 || self.hosts.is_hopeless(*entry.address.ip())
                 || self.taken.contains(&entry.address)
+                || self.aliases.contains_key(&entry.id)
             {
                 continue;
             }
             if let Some(known) = self.candidates.get_mut(&distance) {
-                known.note_elsewhere(entry.address);
+                known.note(entry.address, namer, &self.namers);
                 continue;
             }
             if hop == 1 {
                 self.take(entry.address);
             }
-            self.candidates.insert(distance, Candidate::new(entry, hop));
+            self.candidates.insert(distance, Candidate::new(entry, hop, namer));
         }
         while self.candidates.len() > MAX_CANDIDATES {
-            let farthest = self.candidates.iter().rev().find(|(_, c)| c.state == State::New);
-            let Some(distance) = farthest.map(|(distance, _)| *distance) else {
+            let unasked = |c: &Candidate| c.state == State::New;
+            let mut farthest = self.candidates.iter().rev().filter(|(_, c)| unasked(c));
+            // The own contacts go last: whoever names hundreds must not silence them.
+            let hearsay = farthest.clone().find(|(_, c)| c.hop > 1);
+            let Some(distance) = hearsay.or_else(|| farthest.next()).map(|(at, _)| *at) else {
                 break;
             };
             if let Some(gone) = self.candidates.remove(&distance) {

@@ -9,6 +9,7 @@ mod fluent;
 mod handover;
 mod limits;
 mod outbound;
+mod pace;
 mod reach;
 mod requests;
 mod responses;
@@ -201,7 +202,7 @@ impl Node {
     /// Joins the network that these addresses belong to; at most 16 of them are asked.
     pub fn start_join(&mut self, now: Timestamp, addresses: &[SocketAddrV4]) -> Option<OpId> {
         let addresses = &addresses[..addresses.len().min(MAX_BOOTSTRAP)];
-        self.remember_bootstrap(addresses);
+        self.remember_bootstrap(now, addresses);
         let known = self.nearest_entries(&self.id.as_key());
         let (id, settings) = (self.id, self.settings.clone());
         self.begin(now, Client::User, |acts| {
@@ -238,7 +239,10 @@ impl Node {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Timestamp {
-        let upkeep = self.upkeep.next_at();
+        let mut upkeep = self.upkeep.next_at();
+        if let Some(overdue) = self.requests.next_overdue() {
+            upkeep = upkeep.min(overdue);
+        }
         self.inflight.next_timer().map_or(upkeep, |at| at.min(upkeep))
     }
 
@@ -261,6 +265,7 @@ impl Node {
                 Due::Expired(pending) => self.expired(now, &pending),
             }
         }
+        self.drop_overdue_held(now);
         self.maintain(now);
         self.pump(now);
     }
@@ -271,7 +276,8 @@ impl Node {
     }
 
     fn lookup(&self, key: Key, goal: Goal) -> Lookup {
-        Lookup::new(key, goal, self.id, &self.settings, self.nearest_entries(&key))
+        let (seeds, reach) = (self.nearest_entries(&key), self.table.expected_reach());
+        Lookup::new(key, goal, self.id, &self.settings, reach, seeds)
     }
 
     fn nearest_entries(&self, key: &Key) -> Vec<NodeEntry> {
@@ -298,7 +304,7 @@ impl Node {
         claims: Vec<Claim>,
         purpose: Purpose,
     ) -> Option<OpId> {
-        let lookup = self.lookup(key, Goal::Nodes);
+        let lookup = self.lookup(key, Goal::Holders);
         let (id, k) = (self.id, self.settings.k);
         let replaces = self.settings.dialect == Dialect::Scalar;
         self.begin(now, client, |acts| {
@@ -342,7 +348,9 @@ impl Node {
                 }
                 _ => self.upkeep_next(),
             },
-            Client::Seek { .. } => self.sought(),
+            Client::Seek { .. } => {
+                self.sought(now, matches!(outcome, Outcome::Joined { answered: 1.. }));
+            }
         }
     }
 

@@ -117,6 +117,8 @@ pub enum Outcome {
 pub(super) enum Act {
     FindNode(NodeEntry),
     FindValue(NodeEntry),
+    /// Ask the peer who it is.
+    Prove(NodeEntry),
     /// As many as go into one request, from the front; one at least.
     Store {
         to: NodeEntry,
@@ -206,6 +208,15 @@ pub(super) enum OpEvent {
     Gone {
         from: NodeId,
     },
+    /// It left the request unanswered; it was `Gone` before.
+    Expired {
+        from: NodeId,
+    },
+    /// Who lives where this id is said to; none when nobody says.
+    Proof {
+        claimed: NodeId,
+        says: Option<NodeEntry>,
+    },
     Disk(StoreReply),
 }
 
@@ -256,6 +267,7 @@ fn feed(lookup: &mut Lookup, event: OpEvent) -> Option<OpEvent> {
         OpEvent::Nodes { from, nodes } => lookup.on_nodes(&from, nodes),
         OpEvent::Slow { from } => lookup.on_slow(&from),
         OpEvent::Gone { from } => lookup.on_gone(&from),
+        OpEvent::Proof { claimed, says } => lookup.on_proof(&claimed, says),
         other => return Some(other),
     }
     None
@@ -279,6 +291,7 @@ fn drive(lookup: &mut Lookup, acts: &mut Vec<Act>) -> bool {
         match lookup.next() {
             Step::AskNodes(entry) => acts.push(Act::FindNode(entry)),
             Step::AskValues(entry) => acts.push(Act::FindValue(entry)),
+            Step::Prove(entry) => acts.push(Act::Prove(entry)),
             Step::Wait => return false,
             Step::Done => return true,
         }
@@ -328,7 +341,8 @@ impl Join {
         acts: &mut Vec<Act>,
     ) -> Self {
         acts.extend(addresses.iter().map(|address| Act::Ping(*address)));
-        let lookup = Lookup::new(own.as_key(), Goal::Nodes, own, settings, known);
+        let key = own.as_key();
+        let lookup = Lookup::new(key, Goal::Nodes, own, settings, None, known);
         let mut join = Self { lookup, waiting: addresses.len(), answered: 0 };
         join.go_on(acts);
         join

@@ -62,6 +62,8 @@ pub(super) enum Owner {
     Check,
     /// A step of an operation, towards the peer with this id.
     Operation { op: OpId, peer: NodeId },
+    /// Does this peer, which an operation heard of, have that id?
+    Proof { op: OpId, claimed: NodeId },
     /// A bootstrap address, whose id is not known yet.
     Bootstrap { op: OpId },
     /// Values pushed to a peer; nobody waits for it.
@@ -233,7 +235,8 @@ impl Pending {
     }
 
     fn stall(&self) -> Duration {
-        let patience = self.timeout * 3;
+        // As long again for the second copy as for the first.
+        let patience = self.timeout * 2;
         if matches!(self.asked, Asked::Store | Asked::Keep { .. }) {
             patience.max(MIN_STORE_STALL)
         } else {

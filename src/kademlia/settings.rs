@@ -39,6 +39,9 @@ pub struct Settings {
     pub k: usize,
     /// Requests a lookup has under way at once (the paper's alpha).
     pub alpha: usize,
+    /// Own contacts whose word a lookup has heard before it ends without having found what it looks
+    /// for: others may name only one another.
+    pub paths: usize,
     /// How values are answered.
     pub dialect: Dialect,
     /// What kind of network.
@@ -59,6 +62,7 @@ impl Default for Settings {
         Self {
             k: 20,
             alpha: 3,
+            paths: 8,
             dialect: Dialect::default(),
             profile: Profile::default(),
             on_loopback: false,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::bucket::KBucket;
 use super::contact::{RoundTrip, Sample};
-use super::{Contact, ID_BITS, Key, NodeId, Profile, Settings, Timestamp};
+use super::{Contact, Distance, ID_BITS, Key, NodeId, Profile, Settings, Timestamp};
 
 /// Requests in a row a contact may leave unanswered before it goes: one or two are bad luck on a
 /// lossy link, three at 5 % loss happen to one contact in eight thousand.
@@ -93,9 +93,16 @@ impl RoutingTable {
         self.leaves.iter().flat_map(KBucket::contacts)
     }
 
-    /// The contact of which nothing was proven for longest, if that is since before then.
-    pub fn least_sure(&self, since: Timestamp) -> Option<&Contact> {
-        self.contacts().filter(|contact| contact.judged_at < since).min_by_key(|c| c.judged_at)
+    /// When the next contact should be asked for a sign of life.
+    pub(super) fn next_check(&self) -> Option<Timestamp> {
+        self.contacts().map(Contact::check_at).min()
+    }
+
+    /// Whether a node at this address is among the k nearest to the own id.
+    pub(super) fn is_neighbour(&self, address: SocketAddrV4) -> bool {
+        let own = self.own.as_key();
+        let reach = self.expected_reach().unwrap_or(Distance::MAX);
+        self.at(address).is_some_and(|contact| own.distance(&contact.id) <= reach)
     }
 
     /// The contact at an address.
@@ -228,6 +235,15 @@ impl RoutingTable {
         found
     }
 
+    /// How far from any key its k nearest nodes should lie at most, since ids are spread evenly: as
+    /// far as the k-th of the own neighbours. None while fewer are known.
+    pub(super) fn expected_reach(&self) -> Option<Distance> {
+        let own = self.own.as_key();
+        let neighbours = self.closest(&own, self.k, |_| true);
+        let farthest = neighbours.get(self.k - 1);
+        farthest.map(|contact| own.distance(&contact.id))
+    }
+
     /// How many contacts are nearer to the target than a node with this id.
     pub fn nearer_than(&self, target: &Key, id: &NodeId, at_most: usize) -> usize {
         let limit = target.distance(id);
@@ -241,6 +257,11 @@ impl RoutingTable {
     pub fn touch(&mut self, key: &Key, now: Timestamp) {
         let leaf = self.leaf_of(key);
         self.leaves[leaf].touch(now);
+    }
+
+    /// When the next bucket will have had no lookup for so long.
+    pub(super) fn next_stale(&self, after: Duration) -> Option<Timestamp> {
+        self.leaves.iter().map(|bucket| bucket.last_lookup() + after).min()
     }
 
     /// A key of a bucket that had no lookup since then, if there is one: a random one, or the own
@@ -349,7 +370,7 @@ impl RoutingTable {
     }
 }
 
-fn net24(ip: Ipv4Addr) -> [u8; 3] {
+pub(super) fn net24(ip: Ipv4Addr) -> [u8; 3] {
     let [a, b, c, _] = ip.octets();
     [a, b, c]
 }

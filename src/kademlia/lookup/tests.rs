@@ -25,13 +25,13 @@ fn peer(n: u32) -> NodeEntry {
 
 fn lookup(goal: Goal, seeds: impl IntoIterator<Item = u32>) -> Lookup {
     let settings = Settings::default();
-    Lookup::new(TARGET, goal, OWN, &settings, seeds.into_iter().map(peer))
+    Lookup::new(TARGET, goal, OWN, &settings, None, seeds.into_iter().map(peer))
 }
 
 fn asked(step: Step) -> Option<NodeEntry> {
     match step {
         Step::AskNodes(entry) | Step::AskValues(entry) => Some(entry),
-        Step::Wait | Step::Done => None,
+        Step::Prove(_) | Step::Wait | Step::Done => None,
     }
 }
 
@@ -43,6 +43,7 @@ fn three_at_once_and_a_straggler_frees_its_place() {
     assert_eq!(lookup.next(), Step::Wait);
     lookup.on_slow(&peer(1).id);
     assert_eq!(lookup.next(), Step::AskNodes(peer(4)), "somebody else is asked beside it");
+    assert_eq!(lookup.next(), Step::AskNodes(peer(5)), "and one more: others may be silent, too");
     assert_eq!(lookup.next(), Step::Wait);
 }
 
@@ -72,6 +73,9 @@ fn one_holder_is_not_enough_and_holders_are_asked_for_the_nodes_they_know() {
     lookup.on_nodes(&peer(3).id, []);
     assert_eq!(lookup.next(), Step::AskNodes(peer(2)));
     lookup.on_gone(&peer(2).id);
+    assert_eq!(lookup.next(), Step::Prove(peer(3)), "is it really that near?");
+    assert_eq!(lookup.next(), Step::Wait);
+    lookup.on_proof(&peer(3).id, None);
     assert_eq!(lookup.next(), Step::Done);
     assert_eq!(lookup.nearest_without_values(), Some(peer(3)));
     assert_eq!(lookup.answered().count(), 3, "a holder that kept its nodes to itself still counts");
@@ -139,7 +143,7 @@ proptest! {
             prop_assert!(steps < 10_000, "it ends");
             match lookup.next() {
                 Step::AskNodes(entry) => waiting.push(entry),
-                Step::AskValues(_) => prop_assert!(false, "nobody wants values"),
+                Step::AskValues(_) | Step::Prove(_) => prop_assert!(false, "nobody wants values"),
                 Step::Done => break,
                 Step::Wait => {
                     prop_assert!(!waiting.is_empty(), "it waits for nobody");
@@ -184,7 +188,7 @@ fn a_node_named_under_a_far_id_is_not_hidden_by_that() {
     assert_eq!(questions, (1..=20).map(peer).collect::<Vec<_>>(), "each once, by its own id");
     // And who is known by its own word needs nobody else's.
     let settings = Settings::default();
-    let mut lookup = Lookup::new(TARGET, Goal::Nodes, OWN, &settings, [peer(7), peer(8)]);
+    let mut lookup = Lookup::new(TARGET, Goal::Nodes, OWN, &settings, None, [peer(7), peer(8)]);
     assert_eq!(asked(lookup.next()), Some(peer(7)));
     lookup.on_nodes(&peer(7).id, [NodeEntry { address: peer(8).address, ..peer(1) }]);
     assert_eq!(asked(lookup.next()), Some(peer(8)));
@@ -258,7 +262,135 @@ fn of_an_ip_that_others_named_one_is_asked_at_a_time_until_somebody_there_answer
 fn whom_the_own_table_knows_has_no_need_to_prove_its_ip() {
     let settings = Settings::default();
     let seeds: Vec<_> = (1..=9).map(|n| beside(n, n as u16)).collect();
-    let mut lookup = Lookup::new(TARGET, Goal::Nodes, OWN, &settings, seeds.clone());
+    let mut lookup = Lookup::new(TARGET, Goal::Nodes, OWN, &settings, None, seeds.clone());
     let first: Vec<_> = (0..3).filter_map(|_| asked(lookup.next())).collect();
     assert_eq!(first, seeds[..3]);
+}
+
+fn answer_all(lookup: &mut Lookup) {
+    loop {
+        match lookup.next() {
+            Step::Prove(entry) => lookup.on_proof(&entry.id, Some(entry)),
+            step => match asked(step) {
+                Some(entry) => lookup.on_nodes(&entry.id, []),
+                None => break,
+            },
+        }
+    }
+}
+
+#[test]
+fn an_id_that_is_somebody_elses_gets_nobody_a_place() {
+    let mut lookup = lookup(Goal::Holders, [100]);
+    assert_eq!(asked(lookup.next()), Some(peer(100)));
+    // A liar names a true node's address under a nearer id; an honest one comes too late.
+    let lie = NodeEntry { address: peer(30).address, ..peer(1) };
+    lookup.on_nodes(&peer(100).id, [lie]);
+    assert_eq!(asked(lookup.next()), Some(lie));
+    lookup.on_nodes(&lie.id, [peer(30)]);
+    assert_eq!(lookup.next(), Step::Prove(lie));
+    lookup.on_proof(&lie.id, Some(peer(30)));
+    assert_eq!(lookup.next(), Step::Done);
+    assert_eq!(lookup.holders(), [peer(30), peer(100)], "it has the place that is its own");
+}
+
+#[test]
+fn a_false_id_is_found_out_before_its_question_is_answered_and_hangs_nothing() {
+    let mut lookup = lookup(Goal::Holders, [100]);
+    assert_eq!(asked(lookup.next()), Some(peer(100)));
+    let lie = NodeEntry { address: peer(30).address, ..peer(1) };
+    lookup.on_nodes(&peer(100).id, [lie]);
+    assert_eq!(asked(lookup.next()), Some(lie));
+    lookup.on_proof(&lie.id, Some(peer(30)));
+    assert_eq!(lookup.next(), Step::Wait);
+    lookup.on_nodes(&lie.id, [lie, peer(40)]);
+    assert_eq!(asked(lookup.next()), Some(peer(40)), "what it named counts");
+}
+
+#[test]
+fn whoever_names_nonsense_is_not_believed_in_the_end() {
+    let mut lookup = lookup(Goal::Nodes, [4_000, 5_000]);
+    while asked(lookup.next()).is_some() {}
+    lookup.on_nodes(&peer(4_000).id, (1..=20).map(peer));
+    let mut wasted = 0;
+    while let Some(entry) = asked(lookup.next()) {
+        lookup.on_gone(&entry.id);
+        wasted += 1;
+    }
+    assert!(wasted < 8, "{wasted} of 20 in vain");
+    lookup.on_nodes(&peer(5_000).id, [peer(15)]);
+    assert_eq!(asked(lookup.next()), Some(peer(15)), "but others' word counts");
+}
+
+#[test]
+fn of_sixty_ids_on_one_ip_eight_count() {
+    let mut lookup = lookup(Goal::Holders, 1_000..1_010);
+    while asked(lookup.next()).is_some() {}
+    lookup.on_nodes(&peer(1_000).id, (1..=60).map(|n| beside(n, n as u16)));
+    lookup.on_nodes(&peer(1_001).id, (100..=120).map(peer));
+    lookup.on_nodes(&peer(1_002).id, []);
+    answer_all(&mut lookup);
+    let machine = beside(1, 1).address;
+    let of_machine =
+        lookup.holders().iter().filter(|holder| holder.address.ip() == machine.ip()).count();
+    assert_eq!((of_machine, lookup.holders().len()), (8, 20));
+}
+
+#[test]
+fn own_contacts_are_heard_though_strangers_name_one_another_as_nearer() {
+    let mut lookup = lookup(Goal::Nodes, (0..20).map(|n| 5_000 + n));
+    while asked(lookup.next()).is_some() {}
+    let gang = || (1..=20).map(peer);
+    for n in 0..3 {
+        lookup.on_nodes(&peer(5_000 + n).id, gang());
+    }
+    let mut own = 3;
+    while let Some(entry) = asked(lookup.next()) {
+        own += usize::from(entry.id >= peer(5_000).id);
+        lookup.on_nodes(&entry.id, gang());
+    }
+    assert_eq!(own, Settings::default().paths);
+    // Where they lie farther apart than the own neighbours, all are.
+    let reach = Some(TARGET.distance(&peer(5).id));
+    let seeds = (0..20).map(|n| peer(5_000 + n));
+    let settings = Settings::default();
+    let mut lookup = Lookup::new(TARGET, Goal::Nodes, OWN, &settings, reach, seeds);
+    let mut own = 0;
+    while let Some(entry) = asked(lookup.next()) {
+        own += usize::from(entry.id >= peer(5_000).id);
+        lookup.on_nodes(&entry.id, gang());
+    }
+    assert_eq!(own, 20);
+}
+
+#[test]
+fn who_lies_as_near_as_the_k_nearest_should_counts_beside_them_up_to_twice_k() {
+    let count = |reach: u32| {
+        let reach = Some(TARGET.distance(&peer(reach).id));
+        let settings = Settings::default();
+        let mut lookup =
+            Lookup::new(TARGET, Goal::Holders, OWN, &settings, reach, (1..=60).map(peer));
+        answer_all(&mut lookup);
+        lookup.holders().len()
+    };
+    assert_eq!([count(1), count(30), count(60)], [20, 30, 40]);
+}
+
+#[test]
+fn the_address_that_most_name_is_tried_first_after_the_false_one() {
+    let mut lookup = lookup(Goal::Nodes, 100..110);
+    while asked(lookup.next()).is_some() {}
+    lookup.on_slow(&peer(101).id);
+    let lie = |n: u32| NodeEntry { address: peer(500 + n).address, ..peer(1) };
+    lookup.on_nodes(&peer(100).id, [lie(0), lie(1), lie(2), lie(3), lie(4)]);
+    lookup.on_nodes(&peer(101).id, [peer(1)]);
+    lookup.on_nodes(&peer(102).id, [peer(1)]);
+    let mut tried = Vec::new();
+    while let Some(entry) = asked(lookup.next()) {
+        if entry.id == peer(1).id {
+            tried.push(entry.address);
+            lookup.on_gone(&entry.id);
+        }
+    }
+    assert_eq!(tried[..2], [lie(0).address, peer(1).address]);
 }

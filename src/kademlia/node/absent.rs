@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
+use super::upkeep::jittered;
 use super::{Client, Node};
 use crate::kademlia::Timestamp;
 use crate::kademlia::operation::{Join, Operation};
@@ -15,6 +17,13 @@ use crate::kademlia::operation::{Join, Operation};
 /// minutes, and half a network that is gone for longer than any of them is still remembered.
 const MAX_LOST: usize = 64;
 
+/// One is asked this often while the node knows enough others, and while it doesn't. Since every
+/// node asks, somebody finds a healed way within seconds even so.
+const SEEK_EVERY: Duration = Duration::from_secs(15);
+const SEEK_EVERY_WHEN_LONELY: Duration = Duration::from_secs(5);
+/// And this soon after one was back: so may be the others.
+const SEEK_ON: Duration = Duration::from_secs(1);
+
 /// Who is asked whether it is back.
 #[derive(Debug, Default)]
 pub(super) struct Absent {
@@ -22,13 +31,32 @@ pub(super) struct Absent {
     lost: VecDeque<SocketAddrV4>,
     seeking: bool,
     lost_turn: bool,
+    seek_at: Timestamp,
 }
 
 impl Node {
-    pub(super) fn remember_bootstrap(&mut self, addresses: &[SocketAddrV4]) {
+    pub(super) fn remember_bootstrap(&mut self, now: Timestamp, addresses: &[SocketAddrV4]) {
         if !addresses.is_empty() {
             self.absent.bootstrap = addresses.iter().copied().collect();
+            self.seek_after(now, SEEK_EVERY_WHEN_LONELY);
         }
+    }
+
+    fn seek_after(&mut self, now: Timestamp, wait: Duration) {
+        self.absent.seek_at = now + jittered(wait, &mut self.rng);
+        self.upkeep.wake_by(self.absent.seek_at);
+    }
+
+    /// When one of the absent will be asked, if any is.
+    pub(super) fn next_seek(&self) -> Option<Timestamp> {
+        let absent = &self.absent;
+        let mut known = absent.lost.iter().chain(&absent.bootstrap);
+        (!absent.seeking && known.any(|address| self.is_absent(*address))).then_some(absent.seek_at)
+    }
+
+    /// Whoever has proven itself is in the network, even if the table has no place for it.
+    fn is_absent(&self, address: SocketAddrV4) -> bool {
+        self.table.at(address).is_none() && self.verified.get(&address).is_none()
     }
 
     pub(super) fn remember_lost(&mut self, address: SocketAddrV4) {
@@ -40,7 +68,7 @@ impl Node {
 
     /// Asks one absent address, and joins the network anew through it if it answers.
     pub(super) fn seek_absent(&mut self, now: Timestamp) {
-        if self.absent.seeking {
+        if self.absent.seeking || now < self.absent.seek_at {
             return;
         }
         self.absent.lost_turn = !self.absent.lost_turn;
@@ -58,15 +86,26 @@ impl Node {
             Operation::Join(Box::new(Join::start(id, &settings, &[address], [], acts)))
         });
         self.absent.seeking = begun.is_some();
+        if begun.is_none() {
+            self.seek_after(now, SEEK_EVERY);
+        }
     }
 
-    /// It was asked.
-    pub(super) const fn sought(&mut self) {
+    /// It was asked; whether it is back.
+    pub(super) fn sought(&mut self, now: Timestamp, is_back: bool) {
         self.absent.seeking = false;
+        let lonely = self.table.len() < self.settings.k;
+        let wait = if lonely { SEEK_EVERY_WHEN_LONELY } else { SEEK_EVERY };
+        self.seek_after(now, if is_back { SEEK_ON } else { wait });
     }
 
-    pub(super) fn is_back(&mut self, address: SocketAddrV4) {
+    /// Somebody there has proven itself.
+    pub(super) fn is_back(&mut self, now: Timestamp, address: SocketAddrV4) {
+        let before = self.absent.lost.len();
         self.absent.lost.retain(|lost| *lost != address);
+        if self.absent.lost.len() < before && !self.absent.seeking {
+            self.seek_after(now, SEEK_ON);
+        }
     }
 
     /// That bootstrap address is this node itself.
@@ -90,8 +129,7 @@ impl Node {
         for _ in 0..list(&mut self.absent).len() {
             let address = list(&mut self.absent).pop_front()?;
             list(&mut self.absent).push_back(address);
-            // Whoever has proven itself is in the network, even if the table has no place for it.
-            if self.table.at(address).is_none() && self.verified.get(&address).is_none() {
+            if self.is_absent(address) {
                 return Some(address);
             }
         }

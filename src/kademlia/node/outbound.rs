@@ -54,6 +54,7 @@ impl Node {
                     let owner = Owner::Page { op, peer: to.id };
                     self.find_there(now, to.address, key, (skip, owner));
                 }
+                Act::Prove(to) => self.prove(now, op, to),
                 Act::Store { to, key, claims, awaited: true } => {
                     let owner = Owner::Operation { op, peer: to.id };
                     self.send_claims(now, to.address, key, &claims, owner);
@@ -139,12 +140,27 @@ impl Node {
             Owner::Operation { op, peer } => {
                 self.events.push_back((op, OpEvent::Gone { from: peer }));
             }
+            Owner::Proof { op, claimed } => {
+                self.events.push_back((op, OpEvent::Proof { claimed, says: None }));
+            }
             Owner::Bootstrap { op } => self.events.push_back((op, OpEvent::BootstrapFailed)),
             Owner::Page { op, peer } => {
                 self.events.push_back((op, OpEvent::PageGone { from: peer }));
             }
             Owner::Greeting { newcomer } => self.welcome(now, newcomer),
             Owner::Verify { .. } | Owner::Check | Owner::Push | Owner::Learn => {}
+        }
+    }
+
+    /// Finds out whether a peer has the id that others gave it.
+    fn prove(&mut self, now: Timestamp, op: OpId, peer: NodeEntry) {
+        let claimed = peer.id;
+        if self.is_verified(now, peer.address, &claimed) {
+            self.events.push_back((op, OpEvent::Proof { claimed, says: Some(peer) }));
+        } else {
+            let request = Request::Ping { sender: self.id };
+            let owner = Owner::Proof { op, claimed };
+            self.request(now, peer.address, &request, (Asked::Ping, owner));
         }
     }
 

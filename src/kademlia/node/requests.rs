@@ -90,6 +90,11 @@ impl Default for Requests {
 }
 
 impl Requests {
+    /// When the oldest that is held comes too late.
+    pub(super) fn next_overdue(&self) -> Option<Timestamp> {
+        self.held.front().map(|held| held.since + HOLD_AT_MOST)
+    }
+
     #[cfg(test)]
     pub(super) fn held_count(&self) -> usize {
         self.held.len()

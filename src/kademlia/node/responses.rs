@@ -166,6 +166,10 @@ impl Node {
                 self.is_own(address);
                 self.give_up(now, pending.owner);
             }
+            Owner::Proof { op, claimed } => {
+                let says = Some(NodeEntry { id, address });
+                self.events.push_back((op, OpEvent::Proof { claimed, says }));
+            }
             Owner::Bootstrap { op } => {
                 let entry = NodeEntry { id, address };
                 self.events.push_back((op, OpEvent::Pong { entry }));
@@ -185,13 +189,16 @@ impl Node {
         self.verified.insert(peer.address, Verified { id: peer.id, at: now });
         let inserted = self.table.insert(Contact::new(peer.id, peer.address, now));
         match inserted {
-            Inserted::Added => self.table.answered(peer.address, now, Some(sample)),
+            Inserted::Added => {
+                self.table.answered(peer.address, now, Some(sample));
+                self.note_contact(peer.address);
+            }
             Inserted::Waiting { ping: Some(quiet) } | Inserted::Challenges { ping: quiet } => {
                 self.check(now, quiet);
             }
             Inserted::Known | Inserted::Waiting { ping: None } | Inserted::Refused => {}
         }
-        self.is_back(peer.address);
+        self.is_back(now, peer.address);
         if newcomer && inserted != Inserted::Refused {
             self.greet(now, peer);
         }
@@ -199,10 +206,13 @@ impl Node {
     }
 
     pub(super) fn expired(&mut self, now: Timestamp, pending: &Pending) {
-        // Silence is how peers answer a question that they don't know.
         if pending.owner == Owner::Push {
             self.push_ended(now);
         }
+        if let Owner::Operation { op, peer } = pending.owner {
+            self.events.push_back((op, OpEvent::Expired { from: peer }));
+        }
+        // Silence is how peers answer a question that they don't know.
         let extension =
             matches!(pending.asked, Asked::Keep { .. } | Asked::Find { .. } | Asked::Withdraw);
         if matches!(pending.asked, Asked::Reach | Asked::Hello)
@@ -211,9 +221,12 @@ impl Node {
             return;
         }
         let was_contact = self.table.at(pending.to).is_some();
+        let was_neighbour = self.table.is_neighbour(pending.to);
         for replacement in self.table.failed(pending.to, pending.sent, now) {
             self.check(now, replacement);
         }
+        let left = self.table.at(pending.to).is_none();
+        self.note_silence(now, was_neighbour && left);
         // Whoever left the table or never came in has to prove itself anew.
         if self.table.at(pending.to).is_none() {
             self.verified.remove(&pending.to);

@@ -5,22 +5,25 @@
 //! store never floods the network. Never: runs hourly work at the same moment on all nodes: the
 //! times are jittered.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::pace::Pace;
 use super::{Client, Node, Waiting};
 use crate::kademlia::operation::{Outcome, Purpose, Sighting};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::{Held, HeldKey, StoreReply, StoreRequest};
 use crate::kademlia::wire::{Claim, Request};
-use crate::kademlia::{Dialect, Key, Settings, Timestamp};
+use crate::kademlia::{Contact, Dialect, Key, Settings, Timestamp};
 
-/// How often the node looks whether something is due.
+/// What could not be done, or was not answered, is tried again after this.
 const TICK: Duration = Duration::from_secs(5);
+/// Checks that are due within this are made together, so that an idle node wakes up seldom.
+const TOGETHER: Duration = Duration::from_secs(5);
 /// A node that knows fewer than k others looks for its neighbours again after this, and then ever
 /// more seldom while it finds nobody new: on a lossy link the first search may have found few.
 const SETTLE_AFTER: Duration = Duration::from_secs(5);
@@ -35,9 +38,10 @@ const RETRY_PUBLISH: Duration = Duration::from_mins(1);
 /// Times and queues of what is done unasked.
 #[derive(Debug)]
 pub(super) struct Upkeep {
-    tick_at: Timestamp,
+    wake_at: Timestamp,
     replicate_at: Timestamp,
     republish_at: Timestamp,
+    pace: Pace,
     refresh_queue: VecDeque<Key>,
     refreshing: bool,
     settle_at: Timestamp,
@@ -64,7 +68,8 @@ pub(super) enum UpkeepStep {
 impl Upkeep {
     pub(super) fn new(now: Timestamp, settings: &Settings, rng: &mut ChaCha8Rng) -> Self {
         Self {
-            tick_at: now + TICK,
+            wake_at: now + TICK,
+            pace: Pace::new(now, settings),
             replicate_at: now + jittered(settings.refresh_every, rng),
             republish_at: now + jittered(settings.republish_every, rng),
             refresh_queue: VecDeque::new(),
@@ -82,26 +87,28 @@ impl Upkeep {
     }
 
     pub(super) const fn next_at(&self) -> Timestamp {
-        self.tick_at
+        self.wake_at
+    }
+
+    /// Something may be due by then.
+    pub(super) fn wake_by(&mut self, at: Timestamp) {
+        self.wake_at = self.wake_at.min(at);
     }
 }
 
 /// Between nine and eleven tenths of a period.
-fn jittered(period: Duration, rng: &mut ChaCha8Rng) -> Duration {
+pub(super) fn jittered(period: Duration, rng: &mut ChaCha8Rng) -> Duration {
     period * rng.random_range(900..=1_100) / 1_000
 }
 
 impl Node {
     pub(super) fn maintain(&mut self, now: Timestamp) {
-        if now < self.upkeep.tick_at {
+        if now < self.upkeep.wake_at {
             return;
         }
-        self.upkeep.tick_at = now + TICK;
-        self.drop_overdue_held(now);
-        let failing = self.table.contacts().filter(|contact| contact.failures > 0);
         // No lookup may have come by a contact for long: one that died then is found out, too.
-        let unsure = self.table.least_sure(now - self.settings.refresh_every);
-        let checked: BTreeSet<_> = failing.chain(unsure).map(|contact| contact.address).collect();
+        let due = |contact: &&Contact| contact.failures > 0 || contact.check_at() <= now + TOGETHER;
+        let checked: Vec<_> = self.table.contacts().filter(due).map(|c| c.address).collect();
         for address in checked {
             self.check(now, address);
         }
@@ -118,6 +125,35 @@ impl Node {
             && self.upkeep.pass.is_none()
         {
             self.start_pass(now);
+        }
+        self.upkeep.wake_at = self.next_wake(now);
+    }
+
+    /// When something will be due, as far as is known now.
+    fn next_wake(&self, now: Timestamp) -> Timestamp {
+        let upkeep = &self.upkeep;
+        let mut at = upkeep.replicate_at.min(upkeep.republish_at);
+        if self.table.len() < self.settings.k {
+            at = at.min(upkeep.settle_at);
+        }
+        at = at.min(self.table.next_stale(self.settings.refresh_every).unwrap_or(at));
+        at = at.min(self.table.next_check().unwrap_or(at)).min(self.next_seek().unwrap_or(at));
+        at.max(now + TICK)
+    }
+
+    /// A contact came into the table.
+    pub(super) fn note_contact(&mut self, address: SocketAddrV4) {
+        if let Some(contact) = self.table.at(address) {
+            self.upkeep.wake_by(contact.check_at());
+        }
+    }
+
+    /// A contact was silent: it is asked again soon. If it has left, and was one of the neighbours,
+    /// one holder of what this node holds has probably gone, too.
+    pub(super) fn note_silence(&mut self, now: Timestamp, left_neighbour: bool) {
+        self.upkeep.wake_by(now + TICK);
+        if left_neighbour && self.upkeep.pace.neighbour_left(now, self.settings.k) {
+            self.upkeep.replicate_at = self.upkeep.replicate_at.min(now);
         }
     }
 
@@ -159,9 +195,11 @@ impl Node {
                 }
                 // What was published before the network was there has to reach it.
                 self.upkeep.republish_at = now;
+                self.upkeep.wake_by(now);
             }
             Outcome::Put { stored: 0, .. } if client == Client::User => {
                 self.upkeep.republish_at = self.upkeep.republish_at.min(now + RETRY_PUBLISH);
+                self.upkeep.wake_by(self.upkeep.republish_at);
             }
             _ => {}
         }
@@ -180,14 +218,17 @@ impl Node {
     }
 
     fn start_pass(&mut self, now: Timestamp) {
-        let republish = now >= self.upkeep.republish_at;
+        let upkeep = &mut self.upkeep;
+        let republish = now >= upkeep.republish_at;
         if republish {
-            let period = jittered(self.settings.republish_every, &mut self.rng);
-            self.upkeep.republish_at = now + period;
+            upkeep.republish_at = now + jittered(self.settings.republish_every, &mut self.rng);
         }
-        if now >= self.upkeep.replicate_at {
-            let period = jittered(self.settings.refresh_every, &mut self.rng);
-            self.upkeep.replicate_at = now + period;
+        if now >= upkeep.replicate_at {
+            let every = upkeep.pace.begin_pass(now, &self.settings);
+            upkeep.replicate_at = now + jittered(every, &mut self.rng);
+            // Where holders change fast, all of a key's may be gone before the publisher's time.
+            let often = self.settings.republish_every.div_duration_f64(self.settings.refresh_every);
+            upkeep.republish_at = upkeep.republish_at.min(now + every.mul_f64(often));
         }
         self.upkeep.pass = Some(Pass { republish, queue: VecDeque::new(), last: None });
         self.ask_page();
@@ -250,7 +291,7 @@ impl Node {
                 return;
             };
             // Somebody else has replicated the key within the hour: it costs nothing to skip.
-            let due = held.refreshed >= self.settings.refresh_every * 8 / 10;
+            let due = held.refreshed >= self.upkeep.pace.every() * 8 / 10;
             let (id, k) = (self.id, self.settings.k);
             let holder = self.table.nearer_than(&held.key, &id, k) < k;
             let own_only = held.own && republish;

@@ -37,7 +37,7 @@ pub(in crate::kademlia) struct Put {
     /// The own store has taken the value, or need not.
     kept: bool,
     searching: bool,
-    /// Targets under way: the index of the value each is being sent, and whether it is waited for.
+    /// Targets under way.
     targets: BTreeMap<NodeId, Target>,
     spares: VecDeque<NodeEntry>,
     stored: usize,
@@ -47,8 +47,28 @@ pub(in crate::kademlia) struct Put {
 #[derive(Debug)]
 struct Target {
     entry: NodeEntry,
+    /// The index of the value it is being sent.
     next: usize,
-    stalled: bool,
+    /// Whether it is one of the k; if not, it lies as near as they should.
+    counts: bool,
+    patience: Patience,
+}
+
+/// How long a target is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Until it is late.
+    Fresh,
+    /// Until it counts as silent: it is late, and nobody can take its place.
+    Long,
+    /// No longer.
+    Over,
+}
+
+impl Target {
+    const fn new(entry: NodeEntry, counts: bool) -> Self {
+        Self { entry, next: 0, counts, patience: Patience::Fresh }
+    }
 }
 
 impl Put {
@@ -109,7 +129,10 @@ impl Put {
             OpEvent::Stored { from, accepted, count } => {
                 self.answered(from, accepted, count, acts);
             }
-            OpEvent::Gone { from } => self.stalled(from, acts),
+            OpEvent::Gone { from } => self.late(from, acts),
+            OpEvent::Expired { from } => {
+                self.targets.remove(&from);
+            }
             _ => {}
         }
         self.go_on(acts);
@@ -123,7 +146,7 @@ impl Put {
             self.searching = false;
             self.choose_targets(acts);
         }
-        if self.kept && self.targets.values().all(|target| target.stalled) {
+        if self.kept && self.targets.values().all(|t| t.patience == Patience::Over) {
             let stored = self.stored.min(self.of);
             acts.push(Act::Finish(Outcome::Put { stored, of: self.of }));
         }
@@ -131,21 +154,26 @@ impl Put {
 
     fn choose_targets(&mut self, acts: &mut Vec<Act>) {
         let own_distance = self.lookup.target().distance(&self.own);
-        let mut answered: VecDeque<NodeEntry> = self.lookup.answered().collect();
+        let mut nearest = self.lookup.holders();
         let key = *self.lookup.target();
-        let nearer = answered.iter().filter(|entry| key.distance(&entry.id) < own_distance).count();
+        let nearer = nearest.iter().filter(|entry| key.distance(&entry.id) < own_distance).count();
         // The own copy is one of the k when this node is among the nearest.
         let own_copy = nearer < self.k;
         if own_copy {
             self.stored += 1;
             self.of += 1;
         }
-        let others = (self.k - usize::from(own_copy)).min(answered.len());
+        let others = (self.k - usize::from(own_copy)).min(nearest.len());
         self.of += others;
-        for entry in answered.drain(..others) {
-            self.send(Target { entry, next: 0, stalled: false }, acts);
+        let beside = nearest.split_off(others);
+        let is_chosen = |entry: &NodeEntry| nearest.contains(entry) || beside.contains(entry);
+        self.spares = self.lookup.answered().filter(|entry| !is_chosen(entry)).collect();
+        for entry in nearest {
+            self.send(Target::new(entry, true), acts);
         }
-        self.spares = answered;
+        for entry in beside {
+            self.send(Target::new(entry, false), acts);
+        }
     }
 
     fn send(&mut self, target: Target, acts: &mut Vec<Act>) {
@@ -165,8 +193,8 @@ impl Put {
         };
         // A holder may refuse one value of several for good reason: it is full of better ones.
         if !accepted && self.purpose != Purpose::Replicate {
-            // For one that stalled a spare has come already.
-            if !target.stalled {
+            // For one that was late a spare may have come already.
+            if target.counts && target.patience != Patience::Over {
                 self.replace(acts);
             }
             return;
@@ -175,22 +203,27 @@ impl Put {
         if target.next < self.claims.len() {
             self.send(target, acts);
         } else {
-            self.stored += 1;
+            self.stored += usize::from(target.counts);
         }
     }
 
-    fn stalled(&mut self, from: NodeId, acts: &mut Vec<Act>) {
-        if let Some(target) = self.targets.get_mut(&from)
-            && !target.stalled
-        {
-            target.stalled = true;
-            self.replace(acts);
+    /// Its acknowledgement is late: the next nearest gets the value, too. If there is none, a busy
+    /// peer is waited for until it counts as silent: it may well have the value by then.
+    fn late(&mut self, from: NodeId, acts: &mut Vec<Act>) {
+        let Some(Target { counts, patience: Patience::Fresh, .. }) = self.targets.get(&from) else {
+            return;
+        };
+        let is_replaced = !*counts || self.replace(acts);
+        if let Some(target) = self.targets.get_mut(&from) {
+            target.patience = if is_replaced { Patience::Over } else { Patience::Long };
         }
     }
 
-    fn replace(&mut self, acts: &mut Vec<Act>) {
-        if let Some(entry) = self.spares.pop_front() {
-            self.send(Target { entry, next: 0, stalled: false }, acts);
+    fn replace(&mut self, acts: &mut Vec<Act>) -> bool {
+        let spare = self.spares.pop_front();
+        if let Some(entry) = spare {
+            self.send(Target::new(entry, true), acts);
         }
+        spare.is_some()
     }
 }

@@ -1,0 +1,163 @@
+//! Who is asked next, and when a search is over.
+//!
+//! Always holds: who counts is decided in one place, [`Lookup::window`]. Never: ends while somebody
+//! who counts may still answer, unless enough holders have.
+
+use super::candidate::{Candidate, Proof, State};
+use super::{Goal, Lookup, MAX_CANDIDATES, Step};
+use crate::kademlia::Distance;
+use crate::kademlia::wire::NodeEntry;
+
+/// Peers that it asks at most: several times what a network of millions takes. Liars could lead it
+/// on for ever.
+const MAX_QUESTIONS: usize = MAX_CANDIDATES;
+/// Nodes that a key is looked for and stored on at most, in units of k: those nearer than the k
+/// nearest should be, going by how near the own neighbours are. Who put many ids beside a key pushes
+/// no honest node out of it before that.
+const MAX_CROWD: usize = 2;
+
+impl Lookup {
+    /// What to do next; call until it says `Wait` or `Done`.
+    pub(in crate::kademlia) fn next(&mut self) -> Step {
+        if self.has_enough_holders() {
+            return Step::Done;
+        }
+        if self.goal == Goal::Holders
+            && let Some(entry) = self.next_to_prove()
+        {
+            return Step::Prove(entry);
+        }
+        let of_state = |state| self.candidates.values().filter(|c| c.state == state).count();
+        // The more turn out to be late or silent, the more are asked at once: whole rounds of dead
+        // ones cost no more than a few.
+        let at_once = (self.alpha + of_state(State::Slow) + self.silent).min(self.k);
+        if of_state(State::Asked) >= at_once {
+            return Step::Wait;
+        }
+        // Late ones may be lost: somebody else is asked in their place meanwhile.
+        let promising = self
+            .window(|c| !matches!(c.state, State::Gone | State::Slow) && !c.waits_for(&self.hosts));
+        let new = promising.into_iter().find(|at| self.candidates[at].state == State::New);
+        if let Some(new) = new.or_else(|| self.next_start())
+            && self.questions < MAX_QUESTIONS
+        {
+            return self.ask(new);
+        }
+        let nearest = self.window(|c| c.state != State::Gone);
+        if nearest.iter().any(|at| self.is_open(&self.candidates[at])) || self.is_starting() {
+            return Step::Wait;
+        }
+        // Holders answered with values alone; there may be more of them than we know.
+        let unexpanded = nearest.iter().find(|at| {
+            let candidate = &self.candidates[*at];
+            candidate.holder && !candidate.expanded
+        });
+        if let Some(at) = unexpanded
+            && let Some(holder) = self.candidates.get_mut(at)
+        {
+            (holder.expanded, holder.state) = (true, State::Asked);
+            return Step::AskNodes(holder.entry);
+        }
+        // Names of others' may have kept the true holders out.
+        if self.goal == Goal::Values
+            && let Some(entry) = self.next_to_prove()
+        {
+            return Step::Prove(entry);
+        }
+        let proving = |at| self.candidates[at].proof == Proof::Asked;
+        if nearest.iter().any(proving) { Step::Wait } else { Step::Done }
+    }
+
+    fn ask(&mut self, at: Distance) -> Step {
+        let Some(new) = self.candidates.get_mut(&at) else {
+            return Step::Wait;
+        };
+        self.questions += 1;
+        new.state = State::Asked;
+        new.expanded = self.goal != Goal::Values;
+        let entry = new.entry;
+        self.hosts.ask(*entry.address.ip());
+        self.take(entry.address);
+        match self.goal {
+            Goal::Nodes | Goal::Holders => Step::AskNodes(entry),
+            Goal::Values => Step::AskValues(entry),
+        }
+    }
+
+    fn is_open(&self, candidate: &Candidate) -> bool {
+        matches!(candidate.state, State::Asked | State::Slow) || candidate.waits_for(&self.hosts)
+    }
+
+    /// One of the own contacts, if too few of them have been asked.
+    fn next_start(&self) -> Option<Distance> {
+        let starts = || self.candidates.iter().filter(|(_, c)| c.hop == 1);
+        let alive = |c: &Candidate| matches!(c.state, State::Asked | State::Answered);
+        let asked = starts().filter(|(_, c)| alive(c)).count();
+        let mut new = starts().filter(|(_, c)| c.state == State::New);
+        if asked < self.wanted_starts() { new.next().map(|(at, _)| *at) } else { None }
+    }
+
+    /// How many own contacts must have spoken: all that are known where the nearest nodes lie much
+    /// farther apart than the own neighbours do, as if most of them were being kept secret.
+    fn wanted_starts(&self) -> usize {
+        let nearest = self.window(|c| c.state != State::Gone);
+        let farthest = nearest.get(self.k - 1);
+        let is_sparse = farthest.zip(self.reach).is_some_and(|(at, reach)| *at > reach.doubled());
+        if is_sparse { self.k } else { self.paths }
+    }
+
+    /// Whether the word of one of the own contacts is missing that should have been heard.
+    fn is_starting(&self) -> bool {
+        let starts = || self.candidates.values().filter(|c| c.hop == 1);
+        starts().filter(|c| c.state == State::Answered).count() < self.wanted_starts()
+            && starts().any(|c| c.state == State::Asked)
+    }
+
+    fn next_to_prove(&mut self) -> Option<NodeEntry> {
+        let unproven = |c: &Candidate| c.state == State::Answered && c.proof == Proof::Claimed;
+        if !self.candidates.values().any(unproven) {
+            return None;
+        }
+        let nearest = self.window(|c| c.state != State::Gone);
+        let at = nearest.into_iter().find(|at| unproven(&self.candidates[at]))?;
+        let candidate = self.candidates.get_mut(&at)?;
+        candidate.proof = Proof::Asked;
+        Some(candidate.entry)
+    }
+
+    /// The candidates that count among those that pass, nearest first: the k nearest, and who else
+    /// lies where they should; of one machine not more than the table holds, as long as others are
+    /// there.
+    pub(super) fn window(&self, passes: impl Fn(&Candidate) -> bool) -> Vec<Distance> {
+        let mut inside = Vec::with_capacity(self.k);
+        let (mut counted, mut crowded) = (Vec::with_capacity(self.k), Vec::new());
+        for (at, candidate) in self.candidates.iter().filter(|(_, c)| passes(c)) {
+            let full = inside.len() >= self.k;
+            let is_far = self.reach.is_none_or(|reach| *at > reach);
+            if full && (is_far || inside.len() >= MAX_CROWD * self.k) {
+                break;
+            }
+            if self.diversity.admits(&mut counted, *candidate.entry.address.ip()) {
+                inside.push(*at);
+            } else {
+                crowded.push(*at);
+            }
+        }
+        let places = self.k.saturating_sub(inside.len());
+        inside.extend(crowded.into_iter().take(places));
+        inside
+    }
+
+    /// Whether the nearest of those that are not late have answered, and enough of them hold
+    /// values: the union of what several say, never the word of the first.
+    fn has_enough_holders(&self) -> bool {
+        self.goal == Goal::Values
+            && self.candidates.values().filter(|c| c.holder).count() >= self.union_holders
+            && self
+                .window(|c| !matches!(c.state, State::Gone | State::Slow))
+                .iter()
+                .take(self.union_holders)
+                .map(|at| &self.candidates[at])
+                .all(|c| c.holder || c.state == State::Answered)
+    }
+}

@@ -1,0 +1,46 @@
+//! What came of those whom a peer named.
+//!
+//! Always holds: a peer of whose words most proved false is discredited, so that its other words
+//! cost the lookup no time. Never: counts a few dead ones against a peer that also named living
+//! ones: everybody's table has some.
+
+use std::collections::BTreeMap;
+
+use crate::kademlia::NodeId;
+
+/// Words that proved false before a peer is discredited: the first three may be bad luck.
+const MIN_BAD: u32 = 4;
+/// And they are so many times those that proved true.
+const BAD_FOR_GOOD: u32 = 2;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Credit {
+    good: u32,
+    bad: u32,
+}
+
+/// Everybody who named somebody that was asked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Namers(BTreeMap<NodeId, Credit>);
+
+impl Namers {
+    /// Whom these named answered.
+    pub(super) fn praise(&mut self, namers: &[NodeId]) {
+        for namer in namers {
+            self.0.entry(*namer).or_default().good += 1;
+        }
+    }
+
+    /// Whom these named was silent, or somebody else.
+    pub(super) fn blame(&mut self, namers: &[NodeId]) {
+        for namer in namers {
+            self.0.entry(*namer).or_default().bad += 1;
+        }
+    }
+
+    pub(super) fn is_discredited(&self, namer: &NodeId) -> bool {
+        self.0
+            .get(namer)
+            .is_some_and(|credit| credit.bad >= MIN_BAD && credit.bad > BAD_FOR_GOOD * credit.good)
+    }
+}
