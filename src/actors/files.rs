@@ -25,7 +25,7 @@ use super::messages::{
 };
 use super::vitals::Vitals;
 use crate::command::CommandError;
-use crate::content::{ContentHash, Copies, Listed, ShareEntry, Shares, SharesFull};
+use crate::content::{ContentHash, Copies, FileName, Listed, ShareEntry, Shares, SharesFull};
 use crate::database::Database;
 use crate::faults;
 
@@ -39,6 +39,8 @@ pub struct FilesActor {
     shares: Shares,
     copies: Copies,
     database: Database,
+    /// Shares with a new URL that is not known to be published; their rows keep the old one.
+    rebased: Vec<FileName>,
     /// There from `started()` on.
     keeper: Option<Keeper>,
     hashing: Arc<Semaphore>,
@@ -57,6 +59,7 @@ impl FilesActor {
             shares: rows::load(&database),
             copies,
             database,
+            rebased: Vec::new(),
             keeper: None,
             hashing: Arc::new(Semaphore::new(MAX_HASHING)),
             _stop_with_actor: stopping.clone().drop_guard(),
@@ -166,12 +169,18 @@ impl Handler<ListShares> for FilesActor {
 impl Handler<Rebase> for FilesActor {
     type Result = Vec<Shared>;
 
-    fn handle(&mut self, Rebase { base }: Rebase, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, rebase: Rebase, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "Rebase");
-        let moved = self.shares.rebase(&base);
-        let shared = moved.into_iter().map(|(entry, earlier)| {
+        if rebase.published {
+            for name in std::mem::take(&mut self.rebased) {
+                let listed = self.shares.listed(name.as_str());
+                rows::write_behind(&self.database, name.as_str(), listed);
+            }
+            return Vec::new();
+        }
+        let shared = self.shares.rebase(&rebase.base).into_iter().map(|(entry, earlier)| {
             let ShareEntry { name, verified, url, .. } = entry;
-            rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
+            self.rebased.push(name.clone());
             Shared { name, verified, url, replaced_url: Some(earlier) }
         });
         shared.collect()
