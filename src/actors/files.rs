@@ -29,7 +29,9 @@ use super::messages::{
 };
 use super::vitals::Vitals;
 use crate::command::CommandError;
-use crate::content::{Changes, ContentHash, Copies, Listed, ShareEntry, Shares, SharesFull, Trees};
+use crate::content::{
+    Changes, ContentHash, Copies, FileName, Listed, ShareEntry, Shares, SharesFull, Trees,
+};
 use crate::database::Database;
 use crate::faults;
 
@@ -47,6 +49,8 @@ pub struct FilesActor {
     database: Database,
     served: Served,
     studies: Studies,
+    /// Shares with a new URL that is not known to be published; their rows keep the old one.
+    rebased: Vec<FileName>,
     /// There from `started()` on.
     keeper: Option<Keeper>,
     hashing: Arc<Semaphore>,
@@ -73,6 +77,7 @@ impl FilesActor {
             changes,
             database,
             served: Served::default(),
+            rebased: Vec::new(),
             keeper: None,
             hashing: Arc::new(Semaphore::new(MAX_HASHING)),
             _stop_with_actor: stopping.clone().drop_guard(),
@@ -186,13 +191,20 @@ impl Handler<ListShares> for FilesActor {
 impl Handler<Rebase> for FilesActor {
     type Result = Vec<Shared>;
 
-    fn handle(&mut self, Rebase { base }: Rebase, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, rebase: Rebase, _: &mut Self::Context) -> Self::Result {
         faults::point("files", "Rebase");
-        let moved = self.shares.rebase(&base);
+        if rebase.published {
+            for name in std::mem::take(&mut self.rebased) {
+                let listed = self.shares.listed(name.as_str());
+                rows::write_behind(&self.database, name.as_str(), listed);
+            }
+            return Vec::new();
+        }
+        let moved = self.shares.rebase(&rebase.base);
         self.changes.note();
         let shared = moved.into_iter().map(|(entry, earlier)| {
             let ShareEntry { name, verified, url, .. } = entry;
-            rows::write_behind(&self.database, name.as_str(), self.shares.listed(name.as_str()));
+            self.rebased.push(name.clone());
             Shared { name, verified, url, replaced_url: Some(earlier) }
         });
         shared.collect()

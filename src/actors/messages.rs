@@ -362,6 +362,9 @@ pub struct Unshare {
 pub struct Rebase {
     /// Base URL under which peers reach the file service now.
     pub base: String,
+    /// Whether all that had another were published so. Only then it is made durable: the next run
+    /// must publish what this one did not come to.
+    pub published: bool,
 }
 
 /// A page of the shares, by name, those that were withdrawn included.

@@ -349,3 +349,51 @@ fn routing_serves_again_when_it_is_asked_how_others_see_it() {
         matches!(heard, Heard::Answer(Ok(kept)) if texts(&kept) == ["v"])
     });
 }
+
+/// A restart under another port, with a publication that fails at first: that of the share's new
+/// URL. With `killed` the node doesn't live to try again.
+fn published_anew(killed: bool) {
+    let neighbour = Node::start(&[]);
+    let home = tempfile::tempdir().unwrap();
+    let node = Node::start_in(home.path(), &["--listen", "0.0.0.0:0"]);
+    let (path, _) = make_file(home.path(), "mine.bin", 1);
+    node.connect().ask(&json!({"op": "upload", "path": path})).unwrap();
+    let old = node.ready.dht.clone();
+    drop(node);
+
+    let _place = std::net::UdpSocket::bind(&old).unwrap();
+    // Nobody is there yet who could say under which address.
+    let mut node = Node::start_in(home.path(), &["--listen", "0.0.0.0:0"]);
+    let listen = node.ready.dht.clone();
+    let port = listen.rsplit_once(':').unwrap().1;
+    node.order_panic("routing", "Put");
+    let _witness = Node::join(&format!("127.0.0.1:{port}"), &[]);
+    wait_until("it fails to publish", || {
+        let actors = node.connect().ask(&json!({"op": "actors"})).unwrap();
+        let mut actors = actors["actors"].as_array().unwrap().iter();
+        actors.any(|entry| entry["name"] == "routing" && entry["restarts"] == 1)
+    });
+    if killed {
+        drop(node);
+        let flags = ["--listen", &listen, "--bootstrap", &neighbour.ready.dht];
+        node = Node::start_in(home.path(), &flags);
+    }
+    wait_until("the new URL has taken the place of the old one", || {
+        let got = node.connect().ask(&json!({"op": "get", "key": "mine.bin"})).unwrap_or_default();
+        let values = got["values"].as_array().into_iter().flatten();
+        // Others may have been handed the old one, and keep it for a while.
+        let own: Vec<_> = values.filter(|it| it["own"] == true).collect();
+        let new = format!(":{port}/files/mine.bin#");
+        own.len() == 1 && own[0]["value"].as_str().is_some_and(|url| url.contains(&new))
+    });
+}
+
+#[test]
+fn a_share_whose_new_address_could_not_be_published_is_tried_again() {
+    published_anew(false);
+}
+
+#[test]
+fn a_share_whose_new_address_was_not_published_before_a_kill_is_by_the_next_run() {
+    published_anew(true);
+}
