@@ -10,9 +10,12 @@ mod service;
 
 use std::fs;
 use std::io::Write;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use kad_actor::actors::messages::{OfferPieces, TellMirrors, Unshare};
 use kad_actor::content::{ContentHasher, FileName, GROUP_BYTES, Have, Pieces, Tree};
@@ -286,6 +289,7 @@ async fn bytes_come_right_however_they_are_asked_for() {
     let requests =
         b"GET /files/big HTTP/1.1\r\nHost: x\r\n\r\nHEAD /files/big HTTP/1.1\r\nHost: x\r\n\r\n";
     let answer = http::exchange(service.address, requests).await;
+    assert!(answer.head.is_empty() || answer.head.starts_with("HTTP/1.1 200 "), "{}", answer.head);
     assert!(answer.body.is_empty() || big.starts_with(&answer.body), "{}", answer.body.len());
     service.stop().await;
 }
@@ -307,4 +311,33 @@ async fn what_is_out_of_the_page_cache_comes_right_too() {
         }
     }
     service.stop().await;
+}
+
+#[actix::test]
+async fn the_limit_holds_and_a_small_file_is_not_stuck_behind_a_big_one() {
+    let service = Service::start_with([127, 0, 0, 1], NonZeroU64::new(1 << 20));
+    let big = content(2 << 20);
+    service.share("big", &big).await;
+    service.share("small", b"small").await;
+    let started = Instant::now();
+    let small = async {
+        // Once big ones are under way.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(service.get("/files/small", &[]).await.body, b"small");
+        started.elapsed()
+    };
+    let large = async {
+        assert!(service.get("/files/big", &[]).await.body == big);
+        started.elapsed()
+    };
+    let (small, first, second) = tokio::join!(small, large, large_again(&service, &big));
+    let seconds = first.max(second.duration_since(started)).as_secs_f64();
+    assert!(seconds >= 3.5, "4 MiB at 1 MiB/s took {seconds} s");
+    assert!(small < first / 2, "{small:?} beside {first:?}");
+    service.stop().await;
+}
+
+async fn large_again(service: &Service, big: &[u8]) -> Instant {
+    assert!(service.get("/files/big", &[]).await.body == big);
+    Instant::now()
 }

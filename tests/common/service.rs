@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +40,10 @@ impl Service {
     }
 
     pub(crate) fn start_on(ip: [u8; 4]) -> Self {
+        Self::start_with(ip, None)
+    }
+
+    pub(crate) fn start_with(ip: [u8; 4], limit: Option<NonZeroU64>) -> Self {
         let listener = TcpListener::bind((IpAddr::from(ip), 0)).unwrap();
         let address = (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()).into();
         let settings = listener.try_clone().unwrap();
@@ -52,7 +57,7 @@ impl Service {
         find.lead_to(&files);
         let withdraw = files.clone().recipient();
         let health = Health::new("http", Clock::start());
-        let shared = file_service::Shared { find, withdraw, trees, changes, limit: None };
+        let shared = file_service::Shared { find, withdraw, trees, changes, limit };
         let server = file_service::serve(listener, shared, health).unwrap();
         let handle = server.handle();
         actix::spawn(server);

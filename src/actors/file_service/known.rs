@@ -62,3 +62,49 @@ impl Known {
         shares.insert(path.to_owned(), (Rc::clone(share), then));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::content::{FileName, ShareEntry, hash_in_place};
+
+    fn share() -> Rc<ServedShare> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().join("file");
+        fs::write(&path, "content").unwrap();
+        let hashed = hash_in_place(&path, |_, _| ControlFlow::Continue(())).unwrap().unwrap();
+        let name = FileName::parse("file").unwrap();
+        let url = ShareEntry::url_of("http://10.0.0.1:1", &name, &hashed.verified);
+        let (verified, stamp) = (hashed.verified, hashed.stamp);
+        let entry = ShareEntry { name, path, verified, stamp, url, copy: false };
+        Rc::new(ServedShare { entry, sha256: None, mirrors: Arc::default() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_is_forgotten_at_any_change() {
+        let changes = Changes::default();
+        let known = Known::new(changes.clone());
+        let share = share();
+        let asked = known.moment();
+        known.remember("/files/a", &share, asked);
+        assert!(known.find("/files/a", known.moment()).is_some());
+        assert!(known.find("/files/b", known.moment()).is_none());
+        changes.note();
+        assert!(known.find("/files/a", known.moment()).is_none());
+        // What the actor said may be from before a change that came while it was asked.
+        known.remember("/files/a", &share, asked);
+        assert!(known.find("/files/a", known.moment()).is_none());
+        known.remember("/files/a", &share, known.moment());
+        assert!(known.find("/files/a", known.moment()).is_some());
+        tokio::time::advance(FRESH).await;
+        assert!(known.find("/files/a", known.moment()).is_none());
+        for number in 0..2 * MAX_KNOWN {
+            known.remember(&number.to_string(), &share, known.moment());
+        }
+        assert!(known.shares.borrow().len() <= MAX_KNOWN);
+    }
+}

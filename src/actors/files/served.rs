@@ -116,3 +116,63 @@ impl Handler<TellMirrors> for FilesActor {
         self.changes.note();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use actix::Actor;
+
+    use super::*;
+    use crate::content::{Changes, ContentHasher, Copies, Have, Tree, Trees};
+    use crate::database::Database;
+
+    fn start() -> (tempfile::TempDir, actix::Addr<FilesActor>) {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(&dir.path().join("state.redb")).unwrap();
+        let (copies, trees) =
+            (Copies::new("/proc/none".into(), None), Trees::new("/proc/none".into()));
+        (dir, FilesActor::new(database, copies, trees, Changes::default()).start())
+    }
+
+    fn tree(number: usize) -> Tree {
+        let mut hasher = ContentHasher::new();
+        hasher.update(&number.to_le_bytes());
+        hasher.finish_tree().1
+    }
+
+    #[actix::test]
+    async fn pieces_on_offer_are_bounded() {
+        let (_dir, files) = start();
+        let file = Arc::new(File::open("/dev/null").unwrap());
+        let mut gone = Arc::new(File::open("/dev/null").unwrap());
+        let offer = |number, file: &Arc<File>| {
+            let tree = tree(number);
+            let have = Have::none(tree.size());
+            files.send(OfferPieces { tree, file: Arc::downgrade(file), have })
+        };
+        let is_served = async |number| {
+            let wanted = Wanted::Content(tree(number).root());
+            files.send(FindServed(wanted)).await.unwrap().is_some()
+        };
+        offer(0, &gone).await.unwrap();
+        for number in 1..=MAX_OFFERS {
+            offer(number, &file).await.unwrap();
+        }
+        assert!(is_served(0).await && is_served(MAX_OFFERS - 1).await);
+        assert!(!is_served(MAX_OFFERS).await, "there is no room");
+        gone = Arc::clone(&file);
+        assert!(!is_served(0).await, "that one has ended");
+        offer(MAX_OFFERS, &gone).await.unwrap();
+        assert!(is_served(MAX_OFFERS).await, "so there is room");
+    }
+
+    #[test]
+    fn mirrors_are_bounded() {
+        let mut served = Served::default();
+        for number in 0..2 * MAX_MIRRORED {
+            served.want_mirrors(tree(number).root());
+        }
+        assert_eq!(served.wanted.len(), MAX_MIRRORED);
+    }
+}
