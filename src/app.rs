@@ -191,7 +191,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
         settings,
     };
     let policy = UrlPolicy::new(on_loopback, admin_address, bind::own_addresses());
-    let fetcher = fetcher_config(&config.data_dir, policy, rng.next_u64(), clock.mark().boot);
+    let origin = (rng.next_u64(), clock.mark().boot);
+    let fetcher = fetcher_config(&config.data_dir, policy, origin, config.limit_rate);
     let quota_bytes = usize::try_from(config.store_quota).unwrap_or(usize::MAX);
     let udp = Rc::new(udp);
     let copies = Copies::new(config.data_dir.join(COPIES), config.disk_quota);
@@ -234,7 +235,12 @@ async fn serve(config: Config) -> Result<(), StartError> {
     ruin.map_or(Ok(()), |why| Err(StartError::Ruined(why)))
 }
 
-fn fetcher_config(data_dir: &Path, policy: UrlPolicy, seed: u64, boot: u128) -> FetcherConfig {
+fn fetcher_config(
+    data_dir: &Path,
+    policy: UrlPolicy,
+    (seed, boot): (u64, u128),
+    limit_rate: Option<NonZeroU64>,
+) -> FetcherConfig {
     FetcherConfig {
         numbers: Numbers::default(),
         downloads: data_dir.join(DOWNLOADS),
@@ -243,6 +249,7 @@ fn fetcher_config(data_dir: &Path, policy: UrlPolicy, seed: u64, boot: u128) -> 
         limits: Limits::default(),
         seed,
         boot,
+        limit_rate,
         offer: None,
     }
 }

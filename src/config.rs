@@ -24,8 +24,8 @@ pub use self::in_force::InForce;
 pub use self::locations::{LocationFlags, Locations, MAX_SOCKET_PATH_BYTES};
 use self::parse::Wrong;
 use self::sources::{
-    ADMIN_LISTEN, ADVERTISE, BOOTSTRAP, DIALECT, DISK_QUOTA, Given, LISTEN, PROFILE, SERVE_LIMIT,
-    STORE_QUOTA, Setting, Sources, Word,
+    ADMIN_LISTEN, ADVERTISE, BOOTSTRAP, DIALECT, DISK_QUOTA, Given, LIMIT_RATE, LISTEN, PROFILE,
+    SERVE_LIMIT, STORE_QUOTA, Setting, Sources, Word,
 };
 use crate::kademlia::{Dialect, Profile};
 
@@ -36,7 +36,7 @@ pub const MAX_BOOTSTRAP: usize = 64;
 pub const MIN_STORE_QUOTA_BYTES: u64 = 64 * 1024;
 /// Slowest that the file service may be told to be, in bytes a second: below that, downloaders take
 /// a node for stalled.
-pub const MIN_SERVE_LIMIT: u64 = 64 * 1024;
+pub const MIN_RATE_LIMIT: u64 = 64 * 1024;
 
 /// What `node` takes, as given; what is absent may be said by a variable or the settings file.
 #[derive(Debug, Clone, Default, Args)]
@@ -72,6 +72,9 @@ pub struct NodeFlags {
     /// [default: off]
     #[arg(long, value_name = "SIZE")]
     pub serve_limit: Option<String>,
+    /// Bytes a second that all downloads together may take; `off` sets no limit [default: off]
+    #[arg(long, value_name = "SIZE")]
+    pub limit_rate: Option<String>,
     /// Print every setting in force and where it comes from, as a settings file, and end
     #[arg(long)]
     pub print_config: bool,
@@ -169,6 +172,8 @@ pub struct Config {
     pub disk_quota: Option<u64>,
     /// Bytes a second that all answers of the file service may take. None: no limit.
     pub serve_limit: Option<NonZeroU64>,
+    /// Bytes a second that all downloads may take. None: no limit.
+    pub limit_rate: Option<NonZeroU64>,
     /// Whether the `ready` line is JSON.
     pub json: bool,
 }
@@ -210,6 +215,7 @@ impl Config {
             store_quota,
             disk_quota,
             serve_limit,
+            limit_rate,
         ] = [
             (LISTEN, &node.listen),
             (ADMIN_LISTEN, &node.admin_listen),
@@ -219,6 +225,7 @@ impl Config {
             (STORE_QUOTA, &node.store_quota),
             (DISK_QUOTA, &node.disk_quota),
             (SERVE_LIMIT, &node.serve_limit),
+            (LIMIT_RATE, &node.limit_rate),
         ]
         .map(|(setting, flag)| given(setting, flag.as_slice()));
         let bootstrap = given(BOOTSTRAP, &node.bootstrap);
@@ -240,12 +247,13 @@ impl Config {
             profile: profile.one(parse::profile)?,
             store_quota: store_quota.one(parse::store_quota)?,
             disk_quota: disk_quota.one(parse::disk_quota)?,
-            serve_limit: serve_limit.one(parse::serve_limit)?,
+            serve_limit: serve_limit.one(parse::rate_limit)?,
+            limit_rate: limit_rate.one(parse::rate_limit)?,
             json,
         };
         let mut settings = Vec::from(places);
         settings.extend([listen, admin_listen, bootstrap, advertise]);
-        settings.extend([dialect, profile, store_quota, disk_quota, serve_limit]);
+        settings.extend([dialect, profile, store_quota, disk_quota, serve_limit, limit_rate]);
         Ok((config, InForce { file: sources.file().map(ToOwned::to_owned), settings }))
     }
 }

@@ -50,7 +50,7 @@ impl Home {
 }
 
 /// A value of each setting that none has by default.
-const ODD: [(&str, &str); 11] = [
+const ODD: [(&str, &str); 12] = [
     ("data_dir", "/nowhere/data"),
     ("socket", "/nowhere/socket"),
     ("listen", "10.1.2.3:4"),
@@ -62,6 +62,7 @@ const ODD: [(&str, &str); 11] = [
     ("store_quota", "1MiB"),
     ("disk_quota", "10GiB"),
     ("serve_limit", "10MiB"),
+    ("limit_rate", "20MiB"),
 ];
 
 fn as_toml(settings: &[(&str, &str)]) -> String {
@@ -88,7 +89,7 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
             "bootstrap" => ("b:1", "c:1"),
             "dialect" => ("list", "scalar"),
             "profile" => ("lan", "public"),
-            "store_quota" | "disk_quota" | "serve_limit" => ("2MiB", "3MiB"),
+            "store_quota" | "disk_quota" | "serve_limit" | "limit_rate" => ("2MiB", "3MiB"),
             _ => ("/nowhere/else", "/nowhere/at/all"),
         };
         let (near, nearer) =

@@ -25,8 +25,10 @@ mod progress;
 mod pull;
 mod store;
 mod swarm;
+mod throttle;
 mod transfer;
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -44,6 +46,7 @@ use self::board::{Board, busy};
 use self::download::{Job, interrupted};
 use self::http::{DEAD, Http};
 use self::joint::{Askers, Joint};
+use self::throttle::Throttle;
 use crate::actors::link::Link;
 use crate::actors::messages::{
     CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, OfferPieces, Probe,
@@ -80,6 +83,8 @@ pub struct FetcherConfig {
     /// Which start of the machine this is; zero if it doesn't say: then what an earlier run wrote
     /// is checked again.
     pub boot: u128,
+    /// Bytes a second that all downloads together may take; none for no limit.
+    pub limit_rate: Option<NonZeroU64>,
     /// Who serves the pieces of downloads under way to others.
     pub offer: Option<Link<OfferPieces>>,
 }
@@ -92,6 +97,7 @@ pub struct FetcherActor {
     workers: Arc<Semaphore>,
     finds: Arc<Semaphore>,
     joint: Rc<Joint>,
+    throttle: Throttle,
     board: Board,
     /// Downloads end with their owner, however that ends; those with a hash resume when they are
     /// asked for again.
@@ -107,11 +113,12 @@ impl FetcherActor {
         Self {
             rng: ChaCha8Rng::seed_from_u64(config.seed),
             board: Board::new(config.numbers.clone()),
-            config: Arc::new(config),
             places: Arc::new(Semaphore::new(MAX_WORKERS + MAX_WAITING)),
             workers: Arc::new(Semaphore::new(MAX_WORKERS)),
             finds: Arc::new(Semaphore::new(MAX_FINDS)),
             joint: Rc::default(),
+            throttle: Throttle::new(config.limit_rate),
+            config: Arc::new(config),
             _close_with_actor: closing.clone().drop_guard(),
             closing,
             vitals: Vitals::default(),
@@ -148,11 +155,11 @@ impl Handler<Fetch> for FetcherActor {
         };
         let (asker, given_up) = (job.fetch.cancel.clone(), interrupted(&job));
         let name = job.fetch.name.as_str().to_owned();
-        let joint = Rc::clone(&self.joint);
+        let (joint, throttle) = (Rc::clone(&self.joint), self.throttle.clone());
         // On its own: it may go on for others when the one who asked first has left.
         let mut work = actix_rt::spawn(async move {
             let _place = place;
-            work(job, joint, health).await
+            work(job, joint, throttle, health).await
         });
         Box::pin(async move {
             let lost = |_| Err(CommandError::failed("the download broke down: try again"));
@@ -176,9 +183,14 @@ impl Handler<Fetch> for FetcherActor {
 }
 
 /// Has a new worker do the job.
-async fn work(job: Job, joint: Rc<Joint>, health: Health) -> Result<Fetched, CommandError> {
+async fn work(
+    job: Job,
+    joint: Rc<Joint>,
+    throttle: Throttle,
+    health: Health,
+) -> Result<Fetched, CommandError> {
     let name = job.fetch.name.clone();
-    let worker = DownloadWorker::new(&job.config, joint).start();
+    let worker = DownloadWorker::new(&job.config, joint, throttle).start();
     // A worker that panicked drops its answer: its download fails, the others go on.
     let lost = |_| {
         health.failed(panics::last());
@@ -236,7 +248,7 @@ impl Handler<Probe> for FetcherActor {
                 let message = format!("{MAX_FINDS} other names are being looked at: try again");
                 CommandError::failed(message)
             })?;
-            let http = Http::new(config.policy.clone(), config.limits);
+            let http = Http::new(config.policy.clone(), config.limits, Throttle::default());
             let probes = providers.iter().map(async |provider| {
                 let probe = http.probe(provider);
                 timeout(config.limits.probe, probe).await.unwrap_or(DEAD)
@@ -267,8 +279,8 @@ struct DownloadWorker {
 }
 
 impl DownloadWorker {
-    fn new(config: &FetcherConfig, joint: Rc<Joint>) -> Self {
-        let http = Http::new(config.policy.clone(), config.limits);
+    fn new(config: &FetcherConfig, joint: Rc<Joint>, throttle: Throttle) -> Self {
+        let http = Http::new(config.policy.clone(), config.limits, throttle);
         Self { http: Rc::new(http), joint }
     }
 }

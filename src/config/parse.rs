@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 
 use bytesize::ByteSize;
 
-use super::{Advertise, BootstrapAddr, MIN_SERVE_LIMIT, MIN_STORE_QUOTA_BYTES};
+use super::{Advertise, BootstrapAddr, MIN_RATE_LIMIT, MIN_STORE_QUOTA_BYTES};
 use crate::kademlia::{Dialect, Profile};
 
 /// Why a text makes no sense for its setting: what would be right.
@@ -127,13 +127,13 @@ pub(super) fn disk_quota(text: &str) -> Result<Option<u64>, Wrong> {
 }
 
 /// None: no limit.
-pub(super) fn serve_limit(text: &str) -> Result<Option<NonZeroU64>, Wrong> {
+pub(super) fn rate_limit(text: &str) -> Result<Option<NonZeroU64>, Wrong> {
     if text == "off" {
         return Ok(None);
     }
     let size: ByteSize = text.parse().map_err(|_| wrong("not a size, such as 10MiB, nor 'off'"))?;
-    let limit = NonZeroU64::new(size.as_u64()).filter(|limit| limit.get() >= MIN_SERVE_LIMIT);
+    let limit = NonZeroU64::new(size.as_u64()).filter(|limit| limit.get() >= MIN_RATE_LIMIT);
     let reason =
-        || wrong(format!("less than {}, which is too slow for anybody", ByteSize(MIN_SERVE_LIMIT)));
+        || wrong(format!("less than {}, which is too slow for anybody", ByteSize(MIN_RATE_LIMIT)));
     limit.map(Some).ok_or_else(reason)
 }

@@ -56,9 +56,10 @@ pub(super) const PROFILE: Setting = setting("profile", Kind::Text, Some("lan"));
 pub(super) const STORE_QUOTA: Setting = setting("store_quota", Kind::Text, Some("64MiB"));
 pub(super) const DISK_QUOTA: Setting = setting("disk_quota", Kind::Text, Some("off"));
 pub(super) const SERVE_LIMIT: Setting = setting("serve_limit", Kind::Text, Some("off"));
+pub(super) const LIMIT_RATE: Setting = setting("limit_rate", Kind::Text, Some("off"));
 
 /// All of them, in the order in which they are shown.
-pub(super) const SETTINGS: [Setting; 11] = [
+pub(super) const SETTINGS: [Setting; 12] = [
     DATA_DIR,
     SOCKET,
     LISTEN,
@@ -70,6 +71,7 @@ pub(super) const SETTINGS: [Setting; 11] = [
     STORE_QUOTA,
     DISK_QUOTA,
     SERVE_LIMIT,
+    LIMIT_RATE,
 ];
 
 impl Setting {

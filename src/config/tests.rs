@@ -23,6 +23,7 @@ fn the_defaults_are_the_contract() {
     assert_eq!(config.socket, Path::new("/nowhere/data/node.sock"));
     assert!(config.bootstrap.is_empty() && config.advertise.is_none());
     assert_eq!((config.disk_quota, config.serve_limit), (None, None));
+    assert_eq!(config.limit_rate, None);
 }
 
 #[test]
@@ -37,6 +38,7 @@ fn what_is_right_is_taken() {
         flags.store_quota = Some("1 GiB".to_owned());
         flags.disk_quota = Some("10GB".to_owned());
         flags.serve_limit = Some("2MB".to_owned());
+        flags.limit_rate = Some("3MB".to_owned());
     })
     .unwrap();
     assert_eq!(config.admin_listen, None);
@@ -44,6 +46,7 @@ fn what_is_right_is_taken() {
     assert_eq!(bootstrap, ["node1.example:8468", "10.0.0.1:1"]);
     assert_eq!((config.store_quota, config.disk_quota), (1 << 30, Some(10_000_000_000)));
     assert_eq!(config.serve_limit.unwrap().get(), 2_000_000);
+    assert_eq!(config.limit_rate.unwrap().get(), 3_000_000);
     assert_eq!((config.dialect, config.profile), (Dialect::Scalar, Profile::Public));
     for (text, host, port) in [
         ("files.example", "files.example", None),
@@ -61,7 +64,7 @@ fn what_is_right_is_taken() {
     }
 }
 
-const WRONG: [(&str, &[&str]); 10] = [
+const WRONG: [(&str, &[&str]); 11] = [
     ("listen", &["", "8468", "localhost:8468", "[::1]:8468", "1.2.3.4:70000", "224.0.0.1:1"]),
     ("admin-listen", &["", "on", "localhost:8469", "1.2.3.4:70000", "224.0.0.1:1", "[ff02::1]:1"]),
     (
@@ -75,6 +78,7 @@ const WRONG: [(&str, &[&str]); 10] = [
     ("store-quota", &["", "lots", "-1", "1KiB"]),
     ("disk-quota", &["", "lots", "-1", "on"]),
     ("serve-limit", &["", "lots", "-1", "on", "0", "1KiB"]),
+    ("limit-rate", &["", "lots", "-1", "on", "0", "1KiB"]),
 ];
 
 #[test]
@@ -91,7 +95,8 @@ fn what_is_wrong_is_named() {
                 "profile" => flags.profile = Some(value),
                 "store-quota" => flags.store_quota = Some(value),
                 "disk-quota" => flags.disk_quota = Some(value),
-                _ => flags.serve_limit = Some(value),
+                "serve-limit" => flags.serve_limit = Some(value),
+                _ => flags.limit_rate = Some(value),
             }
         })
     };

@@ -67,6 +67,10 @@ impl Bench {
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
+        Self::limited(limits, None)
+    }
+
+    pub(crate) fn limited(limits: Limits, bytes_per_s: Option<u64>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let admin = Server::start(Kind::Honest, b"secret");
         let in_order = |seed: &u64| ChaCha8Rng::seed_from_u64(*seed).next_u64() % 60 == 0;
@@ -78,6 +82,7 @@ impl Bench {
             limits,
             seed: (0..10_000).find(in_order).unwrap(),
             boot: 1,
+            limit_rate: bytes_per_s.and_then(std::num::NonZeroU64::new),
             offer: None,
         };
         let fetcher = FetcherActor::new(config).start();

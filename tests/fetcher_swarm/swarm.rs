@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kad_actor::actors::messages::{EventSink, Fetched};
-use kad_actor::command::Event;
+use kad_actor::command::{Event, OnConflict};
 use kad_actor::content::ContentHash;
 use kad_actor::transfer::swarm::MAX_REQUESTS_PER_SOURCE;
 use kad_actor::transfer::{Limits, ProviderUrl};
@@ -147,4 +147,21 @@ async fn progress_tells_of_each_source() {
         }
     }
     assert!(both > 0, "a rate for each of the two");
+}
+
+#[actix_rt::test]
+async fn the_limit_holds_for_all_downloads_together() {
+    let contents = [content(3_000_000), content(2_000_000)];
+    let bench = Bench::limited(Limits::default(), Some(2_000_000));
+    let nodes = contents.each_ref().map(Node::honest);
+    let started = Instant::now();
+    let fetches = nodes.each_ref().map(|node| {
+        let mut fetch = Bench::fetch(&[node.url()]);
+        fetch.on_conflict = OnConflict::Rename;
+        bench.run(fetch)
+    });
+    for fetched in futures_util::future::join_all(fetches).await {
+        assert_eq!(fetched.unwrap().sources[0].state, "done", "nobody is blamed for the limit");
+    }
+    assert!(started.elapsed() > Duration::from_millis(2_300), "{:?}", started.elapsed());
 }

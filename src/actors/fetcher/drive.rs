@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::destination::io_error;
 use super::http::{Ask, Http, Response};
@@ -135,6 +135,9 @@ impl Download<'_> {
     async fn pour(&mut self, response: &mut Response) -> Result<Result<(), Failure>, CommandError> {
         let mut meter = StallMeter::new(self.limits);
         loop {
+            if let Some(until) = self.http.closed_until() {
+                sleep_until(until).await;
+            }
             let waiting = Instant::now();
             let patience = meter.patience().min(WAIT_SLICE);
             let chunk = timeout(patience, response.next()).await;

@@ -12,9 +12,10 @@ use awc::http::header::{self, HeaderMap};
 use awc::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
+use super::throttle::Throttle;
 use crate::actors::messages::Probed;
 use crate::content::ContentHash;
 use crate::transfer::{
@@ -29,6 +30,7 @@ pub(super) struct Http {
     client: awc::Client,
     policy: UrlPolicy,
     limits: Limits,
+    throttle: Throttle,
 }
 
 /// A request, without its URL.
@@ -48,6 +50,7 @@ pub(super) struct Ask {
 pub(super) struct Response {
     head: Head,
     body: std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
+    throttle: Throttle,
 }
 
 impl Response {
@@ -59,6 +62,9 @@ impl Response {
     /// The next bytes; none at the end, which may come too early without any error.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
         let item = self.body.next().await?;
+        if let Ok(bytes) = &item {
+            self.throttle.took(bytes.len() as u64);
+        }
         Some(item.map_err(|error| match error {
             PayloadError::Incomplete(_) => Failure::Short,
             _ => Failure::Broken,
@@ -68,7 +74,7 @@ impl Response {
 
 impl Http {
     /// Must be called, used and dropped on one thread.
-    pub(super) fn new(policy: UrlPolicy, limits: Limits) -> Self {
+    pub(super) fn new(policy: UrlPolicy, limits: Limits, throttle: Throttle) -> Self {
         // The process may have several TLS providers compiled in, and then has no default. An
         // error says that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -85,7 +91,12 @@ impl Http {
                 concat!("kad-actor/", env!("CARGO_PKG_VERSION")),
             ))
             .finish();
-        Self { client, policy, limits }
+        Self { client, policy, limits, throttle }
+    }
+
+    /// Until when nothing more of a body is to be read, for the limit's sake.
+    pub(super) fn closed_until(&self) -> Option<Instant> {
+        self.throttle.closed_until()
     }
 
     /// See [`Limits::max_file_bytes`].
@@ -206,7 +217,8 @@ impl Http {
             .flatten();
         let head = head_of(response.status(), response.headers());
         let body = Box::pin(response);
-        Ok((Response { head, body }, location))
+        let throttle = self.throttle.clone();
+        Ok((Response { head, body, throttle }, location))
     }
 }
 
@@ -279,7 +291,7 @@ mod tests {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
             String::from_utf8_lossy(&head[..read]).into_owned()
         });
-        let http = Http::new(UrlPolicy::default(), Limits::default());
+        let http = Http::new(UrlPolicy::default(), Limits::default(), Throttle::default());
         let url = Url::parse("http://no-such-host.invalid:1/x").unwrap();
         let ask = Ask::default();
         let (mut response, _) = http.send(&Method::GET, &url, &ask, address).await.unwrap();

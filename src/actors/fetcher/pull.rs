@@ -156,6 +156,11 @@ impl Pulling<'_, '_> {
                 wrote?;
             }
             self.hand_over(false).await?;
+            if let Some(until) = self.pool.http.closed_until() {
+                self.pause(true);
+                sleep_until(until).await;
+                self.pause(false);
+            }
             let has_group = self.whole() > 0 && self.job.is_none();
             let chunk = tokio::select! {
                 biased;
