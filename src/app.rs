@@ -222,17 +222,28 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let ready = Ready { id: id.to_string(), dht, files, admin, socket: config.socket };
     announce(&ready, config.json);
     notify::ready(&ready);
+    let ruin = until_the_end(signals, &shutdown, &panics, &links).await;
+    shutdown::finish(&supervisor, servers, database, ruin.is_none()).await;
+    ruin.map_or(Ok(()), |why| Err(StartError::Ruined(why)))
+}
+
+/// Waits until the node is told to stop, and takes its leave; or until it must, and says why.
+async fn until_the_end(
+    signals: shutdown::Signals,
+    shutdown: &CancellationToken,
+    panics: &Panics,
+    links: &Links,
+) -> Option<String> {
     let ruin = tokio::select! {
-        () = signals.wait(&shutdown) => None,
+        () = signals.wait(shutdown) => None,
         why = panics.ruined() => Some(why),
     };
     shutdown.cancel();
     notify::stopping();
     if ruin.is_none() {
-        flows::leave(&links).await;
+        flows::leave(links).await;
     }
-    shutdown::finish(&supervisor, servers, database, ruin.is_none()).await;
-    ruin.map_or(Ok(()), |why| Err(StartError::Ruined(why)))
+    ruin
 }
 
 fn fetcher_config(
