@@ -121,6 +121,9 @@ class Scenario:
         node = self.nodes[arguments[0]] if what in NODE_EVENTS else None
         if node and (node.starting or node.living == (what in ("restart", "thaw"))):
             return
+        # A frozen one only thaws: the restart was of an earlier blow.
+        if node and node.frozen != (what == "thaw"):
+            return
         self.events[what] += 1
         if what == "kill":
             self.tell(f"{node} {arguments[1]}")
