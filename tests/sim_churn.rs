@@ -85,13 +85,13 @@ fn sessions_of_a_quarter_and_a_tenth_lost_cost_three_in_a_hundred_at_most() {
 #[test]
 fn sessions_of_a_minute_and_a_half_are_survived() {
     let scenario = Scenario {
-        span: Duration::from_mins(20),
-        warm_up: Duration::from_mins(5),
-        ..churn(Duration::from_secs(84), Link::WIDE_AREA, 1_000)
+        span: Duration::from_mins(6),
+        warm_up: Duration::from_mins(4),
+        ..churn(Duration::from_secs(84), Link::WIDE_AREA, 500)
     };
     let (report, _) = run("1.4-min sessions", scenario);
-    println!("the goal of a release is 90 %");
-    assert!(report.all.success_lower95 >= 0.8, "{}", report.all.success_lower95);
+    // 500 without a failure show 99.4 %; a release asks for 90 %.
+    assert!(report.all.success_lower95 >= 0.9, "{}", report.all.success_lower95);
 }
 
 #[test]

@@ -92,3 +92,34 @@ fn acknowledged(world: &World, library: &Library, wrong: &mut Vec<String>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::kademlia::{MultiStore, NodeId, Settings};
+    use crate::sim::library::Life;
+    use crate::sim::{Link, Scenario};
+
+    #[test]
+    fn what_must_not_be_is_seen() {
+        let mut world = World::with_nodes(1, Settings::default(), Link::LAN, 17);
+        let mut library = Library::default();
+        let value = library.add(Life { machine: 3, born: world.machines()[3].born });
+        world.put(3, Scenario::key(value), Scenario::value(value)).unwrap();
+        library.published(value, &world);
+        assert_eq!(check(&world, &library, 0, 1), Vec::<String>::new());
+
+        world.machine_mut(3).honest_mut().unwrap().store = MultiStore::new(1 << 20, false);
+        let wrong = check(&world, &library, 0, 1);
+        assert!(wrong.len() == 1 && wrong[0].contains("node 3 forgot"), "{wrong:?}");
+
+        world.machine_mut(5).id = NodeId::new([7; 20]);
+        world.machine_mut(16).answered_by = Some(BTreeSet::new());
+        let wrong = check(&world, &library, 0, 1);
+        for said in ["which never lived there", "node 16 knows 10.", "which never answered it"] {
+            assert!(wrong.iter().any(|line| line.contains(said)), "{said}: {wrong:?}");
+        }
+    }
+}

@@ -187,6 +187,11 @@ impl World {
         &self.machines
     }
 
+    #[cfg(test)]
+    pub(super) fn machine_mut(&mut self, index: usize) -> &mut Machine {
+        &mut self.machines[index]
+    }
+
     pub(super) const fn rng(&mut self) -> &mut ChaCha8Rng {
         &mut self.rng
     }
