@@ -255,7 +255,9 @@ fn of_ten_thousand_providers_a_get_brings_a_fair_and_fresh_sample() {
     );
     assert!(least >= 64, "{least}");
     assert!(longest < Duration::from_secs(1), "{longest:?}");
-    assert!(all.len() >= 2 * least, "different askers get different ones: {}", all.len());
+    // Fair: a publisher's chance hangs on when it spoke last, and not on which one it is; each
+    // holder draws by itself, so together they know several times what one does.
+    assert!(all.len() >= 2 * MAX_VALUES_PER_KEY, "{}", all.len());
     assert!(mean < u64::from(PROVIDERS) / 10, "fresh: {mean}");
 }
 

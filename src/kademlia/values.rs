@@ -202,6 +202,9 @@ impl MultiStore {
         if let Some(mut known) = self.remove(&key, |stored| stored.value == value).pop() {
             known.refreshed = now;
             known.adopt(now);
+            if replaces {
+                known.born_anew(now);
+            }
             return self.add(key, known);
         }
         let word = Word { publisher: OWN, at: now, first_hand: true };

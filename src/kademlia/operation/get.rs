@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::{Act, OpEvent, Outcome, PageOf, Sighting, drive, feed, feed_page};
 use crate::kademlia::lookup::Lookup;
 use crate::kademlia::values::{Held, LIFETIME, PLAIN_LIFETIME, StoreReply, StoreRequest};
-use crate::kademlia::wire::{Claim, MAX_VALUES, Publisher};
+use crate::kademlia::wire::{Claim, MAX_VALUES, NodeEntry, Publisher};
 use crate::kademlia::{Dialect, NodeId, Value};
 
 /// Distinct values that a get collects: thirty-two of the longest answers, so that liars fill
@@ -71,6 +71,8 @@ impl Rank {
 /// How far a holder's pages have come.
 #[derive(Debug)]
 struct Paging {
+    /// None of a peer that the lookup doesn't know.
+    to: Option<NodeEntry>,
     asked: u64,
     waiting: bool,
 }
@@ -141,7 +143,9 @@ impl Get {
 
     /// Takes in a page, and asks for the next one as long as that may bring something new.
     fn read(&mut self, from: NodeId, page: PageOf, acts: &mut Vec<Act>) {
-        let paging = self.paging.entry(from).or_insert(Paging { asked: 0, waiting: false });
+        // The lookup may go on to ask it for the nodes that it knows.
+        let to = self.lookup.answered().find(|entry| entry.id == from);
+        let paging = self.paging.entry(from).or_insert(Paging { to, asked: 0, waiting: false });
         paging.waiting = false;
         let before = self.found.len();
         for claim in page.claims {
@@ -161,7 +165,7 @@ impl Get {
             && known < ENOUGH
             && paging.asked < MAX_PAGES_PER_HOLDER
             && self.pages < MAX_PAGES
-            && let Some(to) = self.lookup.answered().find(|entry| entry.id == from)
+            && let Some(to) = paging.to
         {
             (paging.asked, paging.waiting) = (paging.asked + 1, true);
             self.pages += 1;

@@ -94,7 +94,7 @@ impl Stored {
         self.born = self.born.min(Seconds::of(at));
     }
 
-    /// Its own user publishes it anew.
+    /// It has taken the place of another, and is new again, whatever it was before.
     pub(super) fn born_anew(&mut self, now: Timestamp) {
         self.born = Seconds::of(now);
     }
@@ -215,7 +215,6 @@ impl Stored {
         (self.publisher, self.source) = (OWN, OWN);
         self.word = Seconds::of(now);
         self.first_party = false;
-        self.born_anew(now);
     }
 
     /// All its times lie so much later: the node was down meanwhile.

@@ -60,7 +60,7 @@ fn held(subject: &mut Subject) -> Vec<String> {
 fn a_newcomer_is_asked_once_and_its_silence_is_not_held_against_it() {
     let mut subject = Subject::new();
     let mut sent = subject.introduce(address(1), id(1), None);
-    sent.extend(subject.pass(Duration::from_mins(5)));
+    sent.extend(subject.pass(Duration::from_secs(4)));
     assert_eq!(hellos(&sent), 1);
     let contact = subject.node.table().at(address(1)).expect("it stays");
     assert_eq!((contact.failures, subject.node.features_of(address(1))), (0, None));
@@ -91,7 +91,6 @@ fn each_peer_is_sent_values_in_the_way_that_it_understands() {
     let mut subject = Subject::new();
     subject.introduce(address(1), id(1), KAD);
     subject.introduce(address(2), id(2), None);
-    subject.pass(Duration::from_secs(30));
     subject.node.start_put(subject.now, KEY, text("v"));
     subject.settle();
     // Both answer the search.
@@ -173,7 +172,6 @@ fn what_is_taken_back_is_taken_back_from_those_who_understand() {
     let mut subject = Subject::new();
     subject.introduce(address(1), id(1), KAD);
     subject.introduce(address(2), id(2), None);
-    subject.pass(Duration::from_secs(30));
     subject.node.start_withdraw(subject.now, KEY, &[text("v")]);
     subject.settle();
     let mut sent = std::mem::take(&mut subject.sent);

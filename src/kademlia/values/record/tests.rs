@@ -76,6 +76,11 @@ proptest! {
             });
             write_down(&mut store, &mut rows);
         }
+        // What has expired is let go when its turn comes, or when somebody asks for its key.
+        for key in 0..4 {
+            store.handle(now, StoreRequest::Get { key: Key::new([key; 20]) });
+        }
+        write_down(&mut store, &mut rows);
         let mut again = loaded(&rows, now, now);
         prop_assert!(!again.has_changes());
         prop_assert_eq!(held(&again, now), held(&store, now));
