@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, Load};
 use super::messages::{
-    Bootstrap, CancelTransfer, CountDownloads, CountShares, Enlist, Fetch, FindShare, Get,
-    ListShares, ListTransfers, ObservedAddress, Probe, Put, Reachable, Rebase, Settle, Share,
+    AuditKey, Bootstrap, CancelTransfer, CountDownloads, CountShares, Enlist, Fetch, FindShare,
+    Get, ListShares, ListTransfers, ObservedAddress, Probe, Put, Reachable, Rebase, Settle, Share,
     ShareStream, StoreBatch, TraceLookup, Unshare, ViewRouting, ViewStorage, Withdraw,
 };
 use super::vitals::{Child, Health};
@@ -45,6 +45,8 @@ pub struct Links {
     pub observed: Link<ObservedAddress>,
     pub reachable: Link<Reachable>,
     pub trace: Link<TraceLookup>,
+    /// Who holds a key.
+    pub audit: Link<AuditKey>,
     pub view_routing: Link<ViewRouting>,
     pub store: Link<StoreBatch>,
     pub view_storage: Link<ViewStorage>,
@@ -161,6 +163,7 @@ impl Links {
             observed: Link::new(routing),
             reachable: Link::new(routing),
             trace: Link::new(routing),
+            audit: Link::new(routing),
             view_routing: Link::new(routing),
             store: Link::new(storage),
             view_storage: Link::new(storage),

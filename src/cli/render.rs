@@ -14,7 +14,7 @@ use comfy_table::{ContentArrangement, Row, Table};
 use serde_json::Value;
 
 pub(super) use self::files::{downloaded, shares, transfer, transfers, variants};
-pub(super) use self::inside::{actors, trace};
+pub(super) use self::inside::{actors, audit, trace};
 use super::output::printable;
 use crate::command::{Buckets, HeldValues, KeyValues, PeerEntry, Peers, Status};
 

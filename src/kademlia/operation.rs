@@ -5,6 +5,7 @@
 //! [`Act::Finish`]. Never: sends or keeps time by itself, or reports a success that nobody
 //! acknowledged.
 
+mod audit;
 mod get;
 mod put;
 mod reach;
@@ -19,6 +20,8 @@ use super::values::{Held, StoreReply, StoreRequest};
 use super::wire::NodeEntry;
 use super::{Key, NodeId, Settings, Timestamp, Value};
 
+pub(super) use audit::Audit;
+pub use audit::{Audited, HeldThere};
 pub(super) use get::Get;
 pub(super) use put::{Purpose, Put};
 pub(super) use reach::Reach;
@@ -72,6 +75,15 @@ pub enum Outcome {
         hops: Vec<Hop>,
         /// Distinct values that were found.
         values: usize,
+        /// From the first request to the end.
+        took: Duration,
+    },
+    /// Of an audit.
+    Audited {
+        /// The nodes nearest to the key, nearest first.
+        nodes: Vec<Audited>,
+        /// Every value that one of them holds.
+        values: Vec<Value>,
         /// From the first request to the end.
         took: Duration,
     },
@@ -166,6 +178,7 @@ pub(super) enum Operation {
     Join(Box<Join>),
     Observe(Observe),
     Trace(Box<Trace>),
+    Audit(Box<Audit>),
     Reach(Reach),
 }
 
@@ -178,6 +191,7 @@ impl Operation {
             Self::Walk(walk) => Some(*walk.lookup.target()),
             Self::Join(join) => Some(*join.lookup.target()),
             Self::Trace(trace) => Some(*trace.lookup.target()),
+            Self::Audit(audit) => Some(*audit.lookup.target()),
             Self::Observe(_) | Self::Reach(_) => None,
         }
     }
@@ -190,6 +204,7 @@ impl Operation {
             Self::Join(join) => join.handle(event, acts),
             Self::Observe(observe) => observe.handle(&event, acts),
             Self::Trace(trace) => trace.handle(now, event, acts),
+            Self::Audit(audit) => audit.handle(now, event, acts),
             Self::Reach(reach) => reach.handle(&event, acts),
         }
     }

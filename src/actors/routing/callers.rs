@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use tokio::sync::oneshot;
 
-use crate::actors::messages::{Acknowledged, Found, FoundValue, Put, Traced};
+use crate::actors::messages::{Acknowledged, AuditedKey, Found, FoundValue, Put, Traced};
 use crate::command::{CommandError, ErrorCode};
 use crate::kademlia::{Held, Key, Value};
 
@@ -17,6 +17,7 @@ pub(super) enum Caller {
     Get(oneshot::Sender<Result<Found, CommandError>>),
     Put(oneshot::Sender<Result<Acknowledged, CommandError>>),
     Trace(oneshot::Sender<Result<Traced, CommandError>>),
+    Audit(oneshot::Sender<Result<AuditedKey, CommandError>>),
     Join(oneshot::Sender<usize>),
     Observe(oneshot::Sender<Option<Ipv4Addr>>),
     Reach(oneshot::Sender<Option<bool>>),
@@ -28,6 +29,7 @@ pub(super) enum Deferred {
     Get(Key, Caller),
     Put(Put, Caller),
     Trace(Key, Caller),
+    Audit(Key, bool, Caller),
     Observe(Caller),
     Reach(SocketAddrV4, Caller),
 }
@@ -38,6 +40,7 @@ impl Deferred {
             Self::Get(_, caller)
             | Self::Put(_, caller)
             | Self::Trace(_, caller)
+            | Self::Audit(_, _, caller)
             | Self::Observe(caller)
             | Self::Reach(_, caller) => caller,
         }
@@ -60,6 +63,7 @@ pub(super) fn refuse(caller: Caller, error: &CommandError) {
         Caller::Get(caller) => drop(caller.send(Err(error.clone()))),
         Caller::Put(caller) => drop(caller.send(Err(error.clone()))),
         Caller::Trace(caller) => drop(caller.send(Err(error.clone()))),
+        Caller::Audit(caller) => drop(caller.send(Err(error.clone()))),
         Caller::Join(caller) => drop(caller.send(0)),
         Caller::Observe(caller) => drop(caller.send(None)),
         // A verdict that was not reached is not remembered.
