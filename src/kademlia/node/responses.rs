@@ -63,7 +63,7 @@ impl Node {
             return;
         };
         let Some(event) = self.understand(pending.asked, from, peer, body) else {
-            self.give_up(pending.owner);
+            self.fail(pending.owner);
             return;
         };
         if let OpEvent::Reached { .. } = event {
