@@ -4,6 +4,7 @@
 //! Always holds: each of those three only translates to and from these types. The JSON of a
 //! [`Reply`] carries the keys that are promised to scripts. Never: does any work itself.
 
+mod page;
 mod reply;
 mod script;
 mod words;
@@ -13,11 +14,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use page::{DEFAULT_PAGE, MAX_PAGE, page_size};
 pub use reply::{
-    ActorEntry, Actors, BucketEntry, Buckets, Cancelled, Detached, Downloaded, HeldEntry,
-    HeldValues, HopEntry, KeyValues, LookupTrace, NameVariants, PeerEntry, Peers, ProviderEntry,
-    Ready, Reply, ShareList, ShareReport, SourceReport, Status, Stored, Transfer, Transfers, Unset,
-    Unshared, Uploaded, ValueEntry, VariantEntry,
+    ActorEntry, Actors, AuditEntry, AuditReport, AuditedValue, BucketEntry, Buckets, Cancelled,
+    Detached, Downloaded, HeldEntry, HeldValues, HopEntry, KeyValues, LookupTrace, NameVariants,
+    PeerEntry, Peers, ProviderEntry, Ready, Reply, ShareList, ShareReport, SourceReport, Status,
+    Stored, Transfer, Transfers, Unset, Unshared, Uploaded, ValueEntry, VariantEntry,
 };
 
 pub use script::{MAX_SCRIPT_REPLY_BYTES, ScriptRequest, parse_script, script_reply};
@@ -25,23 +27,6 @@ pub use words::counted;
 
 /// Longest line the Unix socket accepts, in bytes: the largest value and its escapes fit.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
-
-/// Entries of one page of a long list when the asker names no number.
-pub const DEFAULT_PAGE: usize = 100;
-/// Most entries of one page: values of the largest size then take 8 MiB.
-pub const MAX_PAGE: usize = 1_000;
-
-/// How many entries a page has for whoever asked for so many; no number outside of 1 to
-/// [`MAX_PAGE`] is one.
-pub fn page_size(limit: Option<usize>) -> Result<usize, CommandError> {
-    match limit.unwrap_or(DEFAULT_PAGE) {
-        limit @ 1..=MAX_PAGE => Ok(limit),
-        limit => Err(CommandError::new(
-            ErrorCode::Usage,
-            format!("a page of {limit} is not possible: ask for 1 to {MAX_PAGE} entries"),
-        )),
-    }
-}
 
 /// What to do when the target of a download already exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -163,6 +148,14 @@ pub enum Command {
     Lookup {
         /// The key's name, or its 40 hexadecimal digits.
         key: String,
+    },
+    /// Which of the nodes nearest to a name hold what of it.
+    Audit {
+        /// The name, or the key's 40 hexadecimal digits.
+        name: String,
+        /// Store again what one of them lacks and another has.
+        #[serde(default)]
+        repair: bool,
     },
     /// Every contact in the routing table.
     Peers {},

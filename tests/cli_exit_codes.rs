@@ -265,6 +265,7 @@ fn a_missing_node_is_69() {
         &["transfers"],
         &["actors"],
         &["lookup", "k"],
+        &["audit", "k"],
         &["status", "--wait"],
         &["stop"],
     ];

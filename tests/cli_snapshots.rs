@@ -34,6 +34,7 @@ const VERBS: [&str; 21] = [
     "buckets",
     "values",
     "lookup",
+    "audit",
     "demo",
     "simulate",
     "completions",
@@ -107,6 +108,7 @@ fn json_keys() {
         &["buckets"],
         &["values"],
         &["lookup", "k"],
+        &["audit", "k"],
         &["get", "empty"],
     ];
     for line in lines {

@@ -87,7 +87,7 @@ fn parts_do_not_reach_each_other_until_they_are_healed() {
     let (key, value) = (Key::of_name("k"), Value::Text("v".to_owned()));
     world.put(3, key, value.clone()).unwrap();
     assert_eq!(world.get(1, key).unwrap().values, []);
-    assert_eq!(world.get(6, key).unwrap().values, [value.clone()]);
+    assert_eq!(world.get(6, key).unwrap().values, std::slice::from_ref(&value));
     world.set_cut(None);
     world.run_for(Duration::from_mins(2));
     assert_eq!(world.get(1, key).unwrap().values, [value]);

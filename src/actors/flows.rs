@@ -4,6 +4,7 @@
 //! acknowledged by somebody. Never: keeps state between commands.
 
 mod address;
+mod audit;
 mod downloads;
 mod gather;
 mod join;
@@ -56,6 +57,7 @@ pub async fn run(links: &Links, execute: Execute) -> Result<Reply, CommandError>
         Command::Get { key } => get(links, key).await,
         Command::Set { key, value } => set(links, key, value).await,
         Command::Lookup { key } => lookup::lookup(links, key).await,
+        Command::Audit { name, repair } => audit::audit(links, name, repair).await,
         Command::Actors {} => Ok(Reply::Actors(links.actors())),
         #[cfg(feature = "faults")]
         Command::Fault { actor, message } => {

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, Load};
 use super::messages::{
-    Bootstrap, CancelTransfer, CountDownloads, CountShares, Enlist, Fetch, FindServed, FindShare,
-    Get, ListShares, ListTransfers, ObservedAddress, OfferPieces, Probe, Put, Reachable, Rebase,
-    Settle, Share, ShareStream, StoreBatch, TakeBack, TellMirrors, TraceLookup, Unshare,
+    AuditKey, Bootstrap, CancelTransfer, CountDownloads, CountShares, Enlist, Fetch, FindServed,
+    FindShare, Get, ListShares, ListTransfers, ObservedAddress, OfferPieces, Probe, Put, Reachable,
+    Rebase, Settle, Share, ShareStream, StoreBatch, TakeBack, TellMirrors, TraceLookup, Unshare,
     ViewRouting, ViewStorage, WantedMirrors, Withdraw,
 };
 use super::vitals::{Child, Health};
@@ -47,6 +47,8 @@ pub struct Links {
     pub reachable: Link<Reachable>,
     pub take_back: Link<TakeBack>,
     pub trace: Link<TraceLookup>,
+    /// Who holds a key.
+    pub audit: Link<AuditKey>,
     pub view_routing: Link<ViewRouting>,
     pub store: Link<StoreBatch>,
     pub view_storage: Link<ViewStorage>,
@@ -168,6 +170,7 @@ impl Links {
             reachable: Link::new(routing),
             take_back: Link::new(routing),
             trace: Link::new(routing),
+            audit: Link::new(routing),
             view_routing: Link::new(routing),
             store: Link::new(storage),
             view_storage: Link::new(storage),

@@ -25,7 +25,7 @@ pub use downloads::{
 
 use crate::command::{Buckets, Command, CommandError, Event, HeldEntry, PeerEntry, Reply};
 use crate::content::{FileName, Listed, Loss, ShareEntry, Tree, Verified};
-use crate::kademlia::{Hop, Key, Place, StoreReply, StoreRequest, Value};
+use crate::kademlia::{Audited, Hop, Key, Place, StoreReply, StoreRequest, Value};
 
 /// Events wait here for a slow reader; more are dropped, since only the newest matters.
 pub const EVENT_QUEUE: usize = 16;
@@ -149,6 +149,27 @@ pub struct Traced {
     pub hops: Vec<Hop>,
     /// Distinct values that peers named.
     pub values: usize,
+    /// From the first request to the end.
+    pub took: Duration,
+}
+
+/// Ask the nodes nearest to a key what they hold of it.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<AuditedKey, CommandError>")]
+pub struct AuditKey {
+    /// The key.
+    pub key: Key,
+    /// Store again what one of them lacks and another has.
+    pub repairs: bool,
+}
+
+/// Who holds a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditedKey {
+    /// The nodes nearest to it, nearest first.
+    pub nodes: Vec<Audited>,
+    /// Every value that one of them holds.
+    pub values: Vec<Value>,
     /// From the first request to the end.
     pub took: Duration,
 }

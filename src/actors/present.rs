@@ -7,9 +7,12 @@ use serde_json::json;
 
 use std::time::Duration;
 
-use crate::command::{BucketEntry, Buckets, HeldEntry, HopEntry, PeerEntry, ValueEntry};
+use crate::command::{
+    AuditEntry, AuditedValue, BucketEntry, Buckets, HeldEntry, HopEntry, PeerEntry, ValueEntry,
+};
 use crate::kademlia::{
-    Contact, HeldDetail, Hop, HopAnswer, KBucket, Key, Node, Place, Timestamp, Value,
+    Audited, Contact, HeldDetail, HeldThere, Hop, HopAnswer, KBucket, Key, Node, Place, Timestamp,
+    Value,
 };
 
 use super::messages::FoundValue;
@@ -113,6 +116,28 @@ pub(super) fn hop_entry(key: &Key, hop: &Hop) -> HopEntry {
         answered_ms: hop.answered.map(millis),
         answer: answer.to_owned(),
         count: hop.count,
+    }
+}
+
+/// What one of the nodes nearest to this key holds of these values.
+pub(super) fn audit_entry(key: &Key, node: &Audited, values: &[Value]) -> AuditEntry {
+    let index = |value: &Value| values.iter().position(|other| other == value);
+    let held = |held: &HeldThere| {
+        Some(AuditedValue {
+            value: index(&held.value)?,
+            age_s: held.age.map(|age| age.as_secs()),
+            expires_s: held.expires_in.map(|left| left.as_secs()),
+        })
+    };
+    AuditEntry {
+        id: node.id.to_string(),
+        address: node.address.map(|address| address.to_string()),
+        own: node.address.is_none(),
+        shared_bits: key.distance(&node.id).common_bits(),
+        rtt_ms: node.round_trip.map(millis),
+        holds: node.holds.as_ref().map(|holds| holds.iter().filter_map(held).collect()),
+        repaired: node.repaired,
+        refused: node.refused,
     }
 }
 

@@ -4,6 +4,7 @@
 //! effects of one batch leave together; whoever asked for a get or a put is answered once.
 //! Never: holds a value, or lets a slow store or a slow peer block a datagram.
 
+mod audit;
 mod callers;
 mod reach;
 mod take_back;
@@ -25,8 +26,8 @@ use tokio::sync::oneshot;
 
 use super::link::{Link, LinkError};
 use super::messages::{
-    Acknowledged, Bootstrap, Found, Get, ObservedAddress, Put, RoutingView, StoreBatch, Ticket,
-    Traced, ViewRouting,
+    Acknowledged, AuditedKey, Bootstrap, Found, Get, ObservedAddress, Put, RoutingView, StoreBatch,
+    Ticket, Traced, ViewRouting,
 };
 use super::present;
 use super::udp::{self, Batch, Outlet};
@@ -185,6 +186,9 @@ impl RoutingActor {
             (Some(Caller::Trace(caller)), Outcome::Traced { hops, values, took }) => {
                 let _ = caller.send(Ok(Traced { hops, values, took }));
             }
+            (Some(Caller::Audit(caller)), Outcome::Audited { nodes, values, took }) => {
+                let _ = caller.send(Ok(AuditedKey { nodes, values, took }));
+            }
             // Without a peer there is no verdict to remember.
             (Some(Caller::Reach(caller)), Outcome::Reach { reachable })
                 if !self.node.table().is_empty() =>
@@ -215,6 +219,7 @@ impl RoutingActor {
                 Deferred::Get(key, caller) => self.get(key, caller),
                 Deferred::Put(put, caller) => self.put(put, caller, ctx),
                 Deferred::Trace(key, caller) => self.trace(key, caller),
+                Deferred::Audit(key, repairs, caller) => self.audit(key, repairs, caller),
                 Deferred::Observe(caller) => self.observe(caller),
                 Deferred::Reach(address, caller) => self.start_reach(address, caller),
             }

@@ -208,6 +208,15 @@ Peers drop it at once; Python nodes within a week.")]
         /// The key's name, or its 40 hexadecimal digits
         key: String,
     },
+    /// Show which of the nodes nearest to a name hold what of it
+    #[command(after_help = "Example:\n  kad-actor audit results.csv --repair")]
+    Audit {
+        /// The name, or the key's 40 hexadecimal digits
+        name: String,
+        /// Store again what one of them lacks and another has
+        #[arg(long)]
+        repair: bool,
+    },
     /// Show it all: a small swarm of real nodes on this machine
     #[command(after_help = "Example:\n  kad-actor demo --nodes 10 --stay")]
     Demo(DemoFlags),

@@ -63,7 +63,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Files", &["upload", "download", "find", "ls", "unshare", "transfers"]),
     ("Values", &["get", "set", "unset"]),
     ("Node", &["node", "status", "actors", "stop"]),
-    ("Network", &["peers", "buckets", "values", "lookup"]),
+    ("Network", &["peers", "buckets", "values", "lookup", "audit"]),
     ("More", &["demo", "simulate", "completions", "man"]),
 ];
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 pub(super) use self::files::{
     active_sources, downloaded, shares, shares_of_sources, transfer, transfers, variants,
 };
-pub(super) use self::inside::{actors, trace};
+pub(super) use self::inside::{actors, audit, trace};
 use super::output::printable;
 use crate::command::{Buckets, HeldValues, KeyValues, PeerEntry, Peers, Status, counted};
 

@@ -142,6 +142,10 @@ async fn carry_out(cli: &Cli, console: Console) -> Result<(), Failure> {
         Verb::Lookup { key } => {
             session.look(&Command::Lookup { key: key.clone() }, render::trace).await
         }
+        Verb::Audit { name, repair } => {
+            let command = Command::Audit { name: name.clone(), repair: *repair };
+            session.look(&command, render::audit).await
+        }
         Verb::Actors => session.look(&Command::Actors {}, render::actors).await,
         Verb::Status { wait } => session.status(*wait).await,
         Verb::Stop => session.stop().await,

@@ -41,6 +41,8 @@ pub enum Reply {
     Actors(Actors),
     /// To `lookup`.
     Trace(LookupTrace),
+    /// To `audit`.
+    Audit(AuditReport),
     /// To `get`.
     Values(KeyValues),
     /// To `set`.
@@ -135,6 +137,55 @@ pub struct LookupTrace {
     pub hops: Vec<HopEntry>,
     /// Values that were found there; what this node holds itself is not counted.
     pub values: usize,
+}
+
+/// A value that one of the nodes nearest to a name holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditedValue {
+    /// Which of the report's values, from 0 on.
+    pub value: usize,
+    /// Seconds since it was first known there; null when the node doesn't say.
+    pub age_s: Option<u64>,
+    /// Seconds until it is dropped there; null when the node doesn't say, or never drops it.
+    pub expires_s: Option<u64>,
+}
+
+/// One of the nodes nearest to a name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Its id, hexadecimal.
+    pub id: String,
+    /// `IP:PORT` of its UDP socket; null for this node itself.
+    pub address: Option<String>,
+    /// Whether it is this node itself.
+    pub own: bool,
+    /// Leading bits that its id shares with the key.
+    pub shared_bits: usize,
+    /// Milliseconds that its answer took; null if none came, and for this node itself.
+    pub rtt_ms: Option<f64>,
+    /// What it holds; null if it is silent.
+    pub holds: Option<Vec<AuditedValue>>,
+    /// Values that it lacked and has taken now.
+    pub repaired: usize,
+    /// Values that it lacked and did not take.
+    pub refused: usize,
+}
+
+/// Who holds a name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditReport {
+    /// What was asked for.
+    pub key: String,
+    /// The key, hexadecimal.
+    pub target: String,
+    /// From the first request to the end.
+    pub took_ms: f64,
+    /// Every value that one of the nodes holds, as `get` shows it.
+    pub values: Vec<serde_json::Value>,
+    /// The nodes nearest to the key, nearest first.
+    pub nodes: Vec<AuditEntry>,
+    /// Whether what one of them lacked was to be stored there again.
+    pub repair: bool,
 }
 
 /// One value of a key.

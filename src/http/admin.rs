@@ -42,6 +42,7 @@ fn endpoints() -> Vec<Endpoint> {
         at("/api/v1/peers", Open, vec![read(peers)]),
         at("/api/v1/values", Open, vec![read(values), post(changes::set), delete(changes::unset)]),
         at("/api/v1/lookup", Open, vec![read(lookup)]),
+        at("/api/v1/audit", Open, vec![read(audit)]),
         at("/api/v1/actors", Open, vec![read(actors)]),
         at("/api/v1/files", Private, vec![read(files)]),
         at("/api/v1/files/{name}", Private, vec![delete(changes::unshare)]),
@@ -174,6 +175,18 @@ struct LookupQuery {
 async fn lookup(executor: Executor, request: HttpRequest) -> Answer {
     let LookupQuery { key } = query(&request)?;
     reply_to(&executor, Command::Lookup { key }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    #[serde(alias = "key")]
+    name: String,
+}
+
+async fn audit(executor: Executor, request: HttpRequest) -> Answer {
+    let AuditQuery { name } = query(&request)?;
+    reply_to(&executor, Command::Audit { name, repair: false }).await
 }
 
 async fn actors(executor: Executor) -> Answer {

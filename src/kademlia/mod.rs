@@ -25,7 +25,7 @@ pub use bucket::KBucket;
 pub use contact::{Contact, RoundTrip};
 pub use id::{Distance, ID_BITS, ID_BYTES, IdError, Key, NodeId};
 pub use node::{MAX_OPERATIONS, Node, Output};
-pub use operation::{Hop, HopAnswer, OpId, Outcome, Sighting};
+pub use operation::{Audited, HeldThere, Hop, HopAnswer, OpId, Outcome, Sighting};
 pub use settings::{Dialect, Profile, Settings};
 pub use table::{Inserted, RoutingTable};
 pub use time::Timestamp;

@@ -27,7 +27,8 @@ use rand_chacha::ChaCha8Rng;
 use super::bounded::BoundedMap;
 use super::lookup::{Goal, Lookup};
 use super::operation::{
-    Get, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Trace, Walk, Withdraw,
+    Audit, Get, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Trace, Walk,
+    Withdraw,
 };
 use super::rpc::{Asked, Due, Inflight, Owner};
 use super::table::RoutingTable;
@@ -173,6 +174,16 @@ impl Node {
         let lookup = self.lookup(key, Goal::Values);
         self.begin(now, Client::User, |acts| {
             Operation::Trace(Box::new(Trace::start(lookup, now, acts)))
+        })
+    }
+
+    /// Asks each of the nodes nearest to a key what they hold of it; if `repairs`, stores there again
+    /// what one of them lacks and another has.
+    pub fn start_audit(&mut self, now: Timestamp, key: Key, repairs: bool) -> Option<OpId> {
+        let lookup = self.lookup(key, Goal::Holders);
+        let (id, how) = (self.id, (self.settings.k, self.settings.dialect));
+        self.begin(now, Client::User, |acts| {
+            Operation::Audit(Box::new(Audit::start(lookup, id, how, repairs, now, acts)))
         })
     }
 

@@ -5,6 +5,7 @@
 //! [`Act::Finish`]. Never: sends or keeps time by itself, or reports a success that nobody
 //! acknowledged.
 
+mod audit;
 mod get;
 mod put;
 mod reach;
@@ -20,6 +21,8 @@ use super::values::{Held, StoreReply, StoreRequest};
 use super::wire::{Claim, NodeEntry, Token, Withdrawn};
 use super::{Key, NodeId, Settings, Timestamp, Value};
 
+pub(super) use audit::Audit;
+pub use audit::{Audited, HeldThere};
 pub(super) use get::Get;
 pub(super) use put::{Purpose, Put};
 pub(super) use reach::Reach;
@@ -98,6 +101,15 @@ pub enum Outcome {
         gone: usize,
         /// Nodes that were asked.
         of: usize,
+    },
+    /// Of an audit.
+    Audited {
+        /// The nodes nearest to the key, nearest first.
+        nodes: Vec<Audited>,
+        /// Every value that one of them holds.
+        values: Vec<Value>,
+        /// From the first request to the end.
+        took: Duration,
     },
     /// Whether peers can connect to a TCP port of this node.
     Reach {
@@ -229,6 +241,7 @@ pub(super) enum Operation {
     Join(Box<Join>),
     Observe(Observe),
     Trace(Box<Trace>),
+    Audit(Box<Audit>),
     Reach(Reach),
     Withdraw(Box<Withdraw>),
 }
@@ -243,6 +256,7 @@ impl Operation {
             Self::Join(join) => Some(*join.lookup.target()),
             Self::Trace(trace) => Some(*trace.lookup.target()),
             Self::Withdraw(withdraw) => Some(*withdraw.lookup.target()),
+            Self::Audit(audit) => Some(*audit.lookup.target()),
             Self::Observe(_) | Self::Reach(_) => None,
         }
     }
@@ -255,6 +269,7 @@ impl Operation {
             Self::Join(join) => join.handle(event, acts),
             Self::Observe(observe) => observe.handle(&event, acts),
             Self::Trace(trace) => trace.handle(now, event, acts),
+            Self::Audit(audit) => audit.handle(now, event, acts),
             Self::Reach(reach) => reach.handle(&event, acts),
             Self::Withdraw(withdraw) => withdraw.handle(event, acts),
         }

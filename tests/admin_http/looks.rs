@@ -22,6 +22,7 @@ async fn each_path_is_one_command_and_its_reply() {
     };
     let transfers = |id| Command::Transfers { id };
     let lookup = Command::Lookup { key: "a ñ".to_owned() };
+    let audit = Command::Audit { name: "a ñ".to_owned(), repair: false };
     for (target, command, pointer, expected) in [
         ("/api/v1/node", Command::Status {}, "/k", json!(20)),
         ("/api/v1/peers", Command::Peers {}, "/peers/0/bucket", json!(1)),
@@ -31,6 +32,7 @@ async fn each_path_is_one_command_and_its_reply() {
         ("/api/v1/values?key=a%20%C3%B1", values(Some("a ñ"), None, None), "/next", json!(null)),
         ("/api/v1/values?limit=5&after=x", values(None, Some(5), Some("x")), "/next", json!(null)),
         ("/api/v1/lookup?key=a+%C3%B1", lookup, "/took_ms", json!(1.0)),
+        ("/api/v1/audit?name=a+%C3%B1", audit, "/took_ms", json!(1.0)),
         ("/api/v1/actors", Command::Actors {}, "/actors", json!([])),
         ("/api/v1/files", Command::Ls { limit: None, after: None }, "/shares/0/name", json!("a")),
         ("/api/v1/transfers", transfers(None), "/transfers/0/id", json!(10)),

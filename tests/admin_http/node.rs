@@ -11,9 +11,9 @@ use kad_actor::actors::messages::{Content, Execute};
 use kad_actor::actors::vitals::Health;
 use kad_actor::clock::Clock;
 use kad_actor::command::{
-    Actors, BucketEntry, Buckets, Cancelled, Command, CommandError, Detached, ErrorCode,
-    HeldValues, LookupTrace, PeerEntry, Peers, Reply, ShareList, ShareReport, Status, Stored,
-    Transfer, Transfers, Unset, Unshared, Uploaded, page_size,
+    Actors, AuditReport, BucketEntry, Buckets, Cancelled, Command, CommandError, Detached,
+    ErrorCode, HeldValues, LookupTrace, PeerEntry, Peers, Reply, ShareList, ShareReport, Status,
+    Stored, Transfer, Transfers, Unset, Unshared, Uploaded, page_size,
 };
 use kad_actor::http::Token;
 use tokio::sync::Notify;
@@ -176,6 +176,10 @@ fn reply(command: &Command, ready: bool) -> Reply {
         }
         Command::Status {} => Reply::Status(status(ready)),
         Command::Actors {} => Reply::Actors(Actors { actors: Vec::new() }),
+        Command::Audit { name: key, repair } => {
+            let (target, values, nodes) = (String::new(), Vec::new(), Vec::new());
+            Reply::Audit(AuditReport { key, target, took_ms: 1.0, values, nodes, repair })
+        }
         Command::Lookup { key } => {
             let target = "ab".repeat(20);
             Reply::Trace(LookupTrace { key, target, took_ms: 1.0, hops: Vec::new(), values: 0 })

@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use support::node::{Node, texts};
 use support::{http, make_file, wait_or_kill, wait_until};
 use triggers::{
-    ask, cancel, connect, download, find, get, look, lookup, ls, peers, request, request_changed,
-    script, set, status, transfers, unset, unshare, upload, upload_copy, upload_stream, values,
-    wait,
+    ask, audit, cancel, connect, download, find, get, look, lookup, ls, peers, request,
+    request_changed, script, set, status, transfers, unset, unshare, upload, upload_copy,
+    upload_stream, values, wait,
 };
 
 /// A node serves again within this, and on a machine that is busy with other tests mostly.
@@ -74,6 +74,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ]),
     ("what routing is asked seldom", &[
         ("routing", "TraceLookup", Told::Error, lookup),
+        ("routing", "AuditKey", Told::Error, audit),
         ("routing", "Reachable", Told::Nothing, upload),
         ("routing", "TakeBack", Told::Nothing, unset),
     ]),

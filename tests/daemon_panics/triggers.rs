@@ -28,6 +28,10 @@ pub(crate) fn lookup(scene: &Scene) -> Heard {
     scene.ask(&json!({"op": "lookup", "key": "kept"}))
 }
 
+pub(crate) fn audit(scene: &Scene) -> Heard {
+    scene.ask(&json!({"op": "audit", "name": "kept"}))
+}
+
 pub(crate) fn values(scene: &Scene) -> Heard {
     scene.ask(&json!({"op": "values"}))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::actors::messages::{Acknowledged, Found, FoundValue, Put, Traced};
+use crate::actors::messages::{Acknowledged, AuditedKey, Found, FoundValue, Put, Traced};
 use crate::command::{CommandError, ErrorCode};
 use crate::kademlia::wire::Publisher;
 use crate::kademlia::{Held, Key, LIFETIME, PLAIN_LIFETIME, Sighting};
@@ -19,6 +19,7 @@ pub(super) enum Caller {
     Get(oneshot::Sender<Result<Found, CommandError>>),
     Put(oneshot::Sender<Result<Acknowledged, CommandError>>),
     Trace(oneshot::Sender<Result<Traced, CommandError>>),
+    Audit(oneshot::Sender<Result<AuditedKey, CommandError>>),
     Join(oneshot::Sender<usize>),
     Observe(oneshot::Sender<Option<Ipv4Addr>>),
     Reach(oneshot::Sender<Option<bool>>),
@@ -31,6 +32,7 @@ pub(super) enum Deferred {
     Get(Key, Caller),
     Put(Put, Caller),
     Trace(Key, Caller),
+    Audit(Key, bool, Caller),
     Observe(Caller),
     Reach(SocketAddrV4, Caller),
 }
@@ -41,6 +43,7 @@ impl Deferred {
             Self::Get(_, caller)
             | Self::Put(_, caller)
             | Self::Trace(_, caller)
+            | Self::Audit(_, _, caller)
             | Self::Observe(caller)
             | Self::Reach(_, caller) => caller,
         }
@@ -85,6 +88,7 @@ pub(super) fn refuse(caller: Caller, error: &CommandError) {
         Caller::Get(caller) => drop(caller.send(Err(error.clone()))),
         Caller::Put(caller) => drop(caller.send(Err(error.clone()))),
         Caller::Trace(caller) => drop(caller.send(Err(error.clone()))),
+        Caller::Audit(caller) => drop(caller.send(Err(error.clone()))),
         Caller::Join(caller) | Caller::TakeBack(caller) => drop(caller.send(0)),
         Caller::Observe(caller) => drop(caller.send(None)),
         // A verdict that was not reached is not remembered.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::files::unknown;
 use super::{Width, seconds, span, table};
-use crate::command::{Actors, LookupTrace, counted};
+use crate::command::{Actors, AuditEntry, AuditReport, AuditedValue, LookupTrace, counted};
 
 /// The actors.
 pub(in crate::cli) fn actors(all: &Actors, width: Width) -> String {
@@ -25,6 +25,35 @@ pub(in crate::cli) fn actors(all: &Actors, width: Width) -> String {
         ]
     });
     table(width, ["ACTOR", "STATE", "RESTARTS", "QUEUE", "LAST FAILURE"], rows)
+}
+
+/// Who holds a name: the nearest nodes, and a line of what came of it.
+pub(in crate::cli) fn audit(report: &AuditReport, width: Width) -> String {
+    let of = report.values.len();
+    let rows = report.nodes.iter().map(|node| {
+        let soonest = |held: &Vec<AuditedValue>| held.iter().filter_map(|v| v.expires_s).min();
+        let left = node.holds.as_ref().and_then(soonest);
+        let repair = match (node.repaired, node.refused) {
+            (0, 0) => String::new(),
+            (repaired, 0) => format!("{repaired} stored"),
+            (repaired, refused) => format!("{repaired} stored, {refused} refused"),
+        };
+        [
+            node.shared_bits.to_string(),
+            node.holds.as_ref().map_or_else(|| "silent".into(), |h| format!("{}/{of}", h.len())),
+            left.map_or_else(unknown, |left| span(left as f64)),
+            node.rtt_ms.map_or_else(unknown, |ms| span(ms / 1e3)),
+            repair,
+            node.address.clone().unwrap_or_else(|| "this node".to_owned()),
+            node.id.clone(),
+        ]
+    });
+    let header = ["BITS", "HOLDS", "EXPIRES IN", "RTT", "REPAIRED", "ADDRESS", "ID"];
+    let nodes = table(width, header, rows);
+    let holders = |node: &&AuditEntry| node.holds.as_ref().is_some_and(|held| !held.is_empty());
+    let holding = report.nodes.iter().filter(holders).count();
+    let (target, all) = (&report.target, report.nodes.len());
+    format!("{nodes}\n\n{target}: {of} values, held by {holding} of the {all} nearest nodes")
 }
 
 /// A lookup: whom it asked, in that order, and a line of what came of it.

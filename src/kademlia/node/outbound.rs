@@ -123,7 +123,7 @@ impl Node {
         let id = RpcId::random(&mut self.rng);
         let mut datagram = Vec::with_capacity(USUAL_REQUEST_BYTES);
         if self.inflight.is_full() || encode_request(&mut datagram, id, request).is_err() {
-            self.give_up(now, owner);
+            self.fail(now, owner);
             return;
         }
         if owner == Owner::Push {
@@ -132,6 +132,14 @@ impl Node {
         let round_trip = self.table.at(to).and_then(|contact| contact.round_trip);
         self.inflight.sent(now, id, (to, asked, owner), round_trip, datagram.clone());
         self.outputs.push_back(Output::Send { to, datagram });
+    }
+
+    /// No answer to a request will come, or none that means anything.
+    pub(super) fn fail(&mut self, now: Timestamp, owner: Owner) {
+        self.give_up(now, owner);
+        if let Owner::Operation { op, peer } = owner {
+            self.events.push_back((op, OpEvent::Expired { from: peer }));
+        }
     }
 
     /// Tells whoever waits for a request not to.

@@ -69,7 +69,7 @@ impl Node {
             return;
         };
         let Some(event) = self.understand(pending.asked, from, peer, body) else {
-            self.give_up(now, pending.owner);
+            self.fail(now, pending.owner);
             return;
         };
         self.events.push_back((op, event));

@@ -131,7 +131,10 @@ impl Put {
             }
             OpEvent::Gone { from } => self.late(from, acts),
             OpEvent::Expired { from } => {
-                self.targets.remove(&from);
+                // It may be about an earlier question, to another address of the id.
+                if self.targets.get(&from).is_some_and(|t| t.patience == Patience::Long) {
+                    self.targets.remove(&from);
+                }
             }
             _ => {}
         }

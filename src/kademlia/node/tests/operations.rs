@@ -192,3 +192,76 @@ fn the_own_address_is_what_most_peers_see() {
         assert_eq!(subject.done.pop(), Some(Outcome::Observed { ip: expected }));
     }
 }
+
+#[test]
+fn an_audit_tells_who_holds_what_and_stores_again_what_is_missing_if_asked_to() {
+    for repairs in [false, true] {
+        let (mut subject, key) = subject_and_key();
+        subject.node.start_audit(NOW, key, repairs);
+        let stored = play_for(&mut subject, 5, &|to, request| match request {
+            Request::Store { .. } => Answer::Stored(to != address(3)),
+            Request::FindValue { .. } if to == address(1) => {
+                Answer::Values(vec![text("a"), text("b")])
+            }
+            Request::FindValue { .. } if to == address(2) => Answer::Values(vec![text("b")]),
+            Request::FindValue { .. } if to == address(4) => Answer::Silence,
+            _ => Answer::Nodes,
+        });
+        let Some(Outcome::Audited { mut nodes, values, .. }) = subject.done.pop() else { panic!() };
+        assert_eq!(values, [text("a"), text("b")]);
+        assert_eq!(nodes.iter().filter(|node| node.address.is_none()).count(), 1, "and itself");
+        nodes.retain(|node| node.address.is_some());
+        nodes.sort_by_key(|node| node.address);
+        let told: Vec<_> = nodes
+            .iter()
+            .map(|node| (node.holds.as_ref().map(Vec::len), node.repaired, node.refused))
+            .collect();
+        let missing = if repairs { [1, 2] } else { [0, 0] };
+        let expected =
+            [(Some(2), 0, 0), (Some(1), missing[0], 0), (Some(0), 0, missing[1]), (None, 0, 0)];
+        assert_eq!(told, expected);
+        assert_eq!(stored.len(), missing.iter().sum::<usize>());
+    }
+}
+
+#[test]
+fn an_acknowledgement_that_comes_late_counts_when_nobody_can_take_its_place() {
+    let (mut subject, key) = subject_and_key();
+    subject.node.start_put(NOW, key, text("v"));
+    subject.settle();
+    let mut late = Vec::new();
+    let mut sent = std::mem::take(&mut subject.sent);
+    for _ in 0..12 {
+        while let Some((to, bytes)) = sent.pop() {
+            let Ok(Datagram::Request { id: rpc, request }) = decode(&bytes) else { continue };
+            let mut answer = Vec::new();
+            match request {
+                Request::Ping { .. } => encode_pong(&mut answer, rpc, id(to.ip().octets()[3])),
+                Request::Store { .. } => {
+                    late.push((to, rpc));
+                    continue;
+                }
+                _ => encode_nodes(&mut answer, rpc, &[1, 2, 3, 4].map(entry)),
+            }
+            sent.extend(subject.receive(to, &answer));
+        }
+        sent = subject.pass(Duration::from_millis(100));
+    }
+    assert!(subject.done.is_empty(), "busy peers are waited for");
+    for (to, rpc) in late {
+        let mut answer = Vec::new();
+        encode_store_answer(&mut answer, rpc, true);
+        subject.receive(to, &answer);
+    }
+    assert_eq!(subject.done.pop(), Some(Outcome::Put { stored: 5, of: 5 }));
+}
+
+#[test]
+fn a_put_ends_when_the_only_other_node_answers_nonsense() {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    subject.node.start_put(NOW, id(1).as_key(), text("v"));
+    // A list of nodes is no acknowledgement.
+    play(&mut subject, &|_, _| Answer::Nodes);
+    assert_eq!(subject.done.pop(), Some(Outcome::Put { stored: 1, of: 2 }));
+}
