@@ -72,9 +72,8 @@ impl HeldThere {
     fn told(claim: Claim, by: SocketAddrV4) -> Self {
         let Claim { value, publisher, age: silent, born } = claim;
         let lifetime = match publisher {
-            Publisher::Sender => None,
-            Publisher::Other(publisher) if publisher == by => None,
-            Publisher::Other(_) => Some(LIFETIME),
+            Publisher::Other(publisher) if publisher != by => Some(LIFETIME),
+            Publisher::Sender | Publisher::Other(_) => None,
             Publisher::Unknown => Some(PLAIN_LIFETIME),
         };
         let expires_in = lifetime.map(|lifetime| lifetime.saturating_sub(silent));
