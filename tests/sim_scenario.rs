@@ -57,7 +57,8 @@ fn samples_become_a_table_and_a_picture() {
 #[test]
 fn a_lookup_is_shown_hop_by_hop() {
     let key = Key::of_name(&Scenario::key_name(3));
-    let scenario = Scenario { trace: Some(key), session_median: None, ..small(8) };
+    let quiet = Scenario { link: Link::LAN, nat: 0.0, python: 0.0, ..small(8) };
+    let scenario = Scenario { trace: Some(key), session_median: None, ..quiet };
     let (report, _) = Simulation::new(scenario).unwrap().run();
     let trace = report.trace.unwrap();
     assert!(!trace.hops.is_empty());

@@ -5,6 +5,7 @@
 
 mod foes;
 mod network;
+mod operations;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -19,29 +20,15 @@ use super::inhabitant::Inhabitant;
 use super::machine::{MAX_MACHINES, Machine, Nat, Occupant, Role, address_of, index_of};
 use super::queue::{Event, Queue};
 use super::roster::Roster;
-use crate::kademlia::{
-    Hop, Key, MultiStore, Node, NodeId, OpId, Outcome, Settings, Timestamp, Value,
-};
+use crate::kademlia::{Key, MultiStore, Node, NodeId, OpId, Outcome, Settings, Timestamp, Value};
 use network::Cut;
+pub use operations::GetReport;
 
 /// Virtual time begins here, in microseconds since the Unix epoch.
 pub(super) const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
-/// An operation that has not ended by then never will.
-const OPERATION_AT_MOST: Duration = Duration::from_mins(2);
 /// Of so many machines one is watched: who answered it is noted, to be compared with whom it
 /// knows. All would take more memory than the nodes themselves.
 const WATCH_EVERY: usize = 16;
-
-/// What a get brought, and what it cost.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GetReport {
-    /// Own values and found ones, without order.
-    pub values: Vec<Value>,
-    /// Virtual time it took.
-    pub took: Duration,
-    /// Peers that were asked.
-    pub asked: usize,
-}
 
 /// An operation that is over.
 #[derive(Debug)]
@@ -340,84 +327,6 @@ impl World {
             }
         }
         false
-    }
-
-    /// Starts a get; none if the machine is dead or busy. It comes out of [`Self::poll_ended`].
-    pub(super) fn start_get(&mut self, index: usize, key: Key) -> Option<OpId> {
-        self.watch(index, |inhabitant, now| inhabitant.start_get(now, key))
-    }
-
-    /// Starts a put, likewise.
-    pub(super) fn start_put(&mut self, index: usize, key: Key, value: Value) -> Option<OpId> {
-        self.watch(index, |inhabitant, now| inhabitant.start_put(now, key, value))
-    }
-
-    fn watch(
-        &mut self,
-        index: usize,
-        start: impl FnOnce(&mut dyn Inhabitant, Timestamp) -> Option<OpId>,
-    ) -> Option<OpId> {
-        let now = self.now;
-        let inhabitant = self.machines.get_mut(index)?.occupant.as_inhabitant_mut()?;
-        let op = start(inhabitant, now)?;
-        self.watched.insert((index as u32, op), now);
-        self.settle(index as u32);
-        Some(op)
-    }
-
-    /// The next operation that is over.
-    pub(super) fn poll_ended(&mut self) -> Option<Ended> {
-        self.ended.pop_front()
-    }
-
-    /// Publishes a value at a node, until it says how many acknowledged; none if it never does.
-    pub fn put(&mut self, index: usize, key: Key, value: Value) -> Option<(usize, usize)> {
-        let op = self.start_put(index, key, value)?;
-        match self.wait_for(index, op)?.outcome? {
-            Outcome::Put { stored, of } => Some((stored, of)),
-            _ => None,
-        }
-    }
-
-    /// Gets a key at a node; none if that never ends.
-    pub fn get(&mut self, index: usize, key: Key) -> Option<GetReport> {
-        let op = self.start_get(index, key)?;
-        let ended = self.wait_for(index, op)?;
-        let took = ended.at.since(ended.begun);
-        let Outcome::Got { held, found, asked, .. } = ended.outcome? else {
-            return None;
-        };
-        let mut values: Vec<Value> = held.into_iter().map(|held| held.value).collect();
-        values.extend(found.into_iter().map(|found| found.value));
-        values.sort();
-        values.dedup();
-        Some(GetReport { values, took, asked })
-    }
-
-    /// Looks a key up at a node, and notes every request; none if that never ends.
-    pub fn trace(&mut self, index: usize, key: Key) -> Option<(Vec<Hop>, Duration)> {
-        let now = self.now;
-        let op = self.machines.get_mut(index)?.honest_mut()?.node.start_trace(now, key)?;
-        self.watched.insert((index as u32, op), now);
-        self.settle(index as u32);
-        match self.wait_for(index, op)?.outcome? {
-            Outcome::Traced { hops, took, .. } => Some((hops, took)),
-            _ => None,
-        }
-    }
-
-    fn wait_for(&mut self, index: usize, op: OpId) -> Option<Ended> {
-        let until = self.now + OPERATION_AT_MOST;
-        loop {
-            let is_it = |ended: &Ended| ended.machine as usize == index && ended.op == op;
-            if let Some(place) = self.ended.iter().position(is_it) {
-                return self.ended.remove(place);
-            }
-            if !self.step(until) {
-                self.watched.remove(&(index as u32, op));
-                return None;
-            }
-        }
     }
 
     /// The living nodes nearest to a key, whoever knows them.
