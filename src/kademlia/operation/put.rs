@@ -117,11 +117,11 @@ impl Put {
             }
             OpEvent::Stored { from, accepted } => self.answered(from, accepted, acts),
             OpEvent::Gone { from } => self.late(from, acts),
-            OpEvent::Expired { from } => {
-                // It may be about an earlier question, to another address of the id.
-                if self.targets.get(&from).is_some_and(|t| t.patience == Patience::Long) {
-                    self.targets.remove(&from);
-                }
+            // Otherwise it is about an earlier question, to another address of the id.
+            OpEvent::Expired { from }
+                if self.targets.get(&from).is_some_and(|t| t.patience == Patience::Long) =>
+            {
+                self.targets.remove(&from);
             }
             _ => {}
         }
