@@ -130,7 +130,7 @@ impl Put {
                 self.answered(from, accepted, count, acts);
             }
             OpEvent::Gone { from } => self.late(from, acts),
-            // It may be about an earlier question, to another address of the id.
+            // Otherwise it is about an earlier question, to another address of the id.
             OpEvent::Expired { from }
                 if self.targets.get(&from).is_some_and(|t| t.patience == Patience::Long) =>
             {
