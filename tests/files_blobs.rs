@@ -284,13 +284,15 @@ async fn bytes_come_right_however_they_are_asked_for() {
     }
     assert!(rest.is_empty());
 
-    // What speaks HTTP forgets which of several requests was the HEAD, and takes the body of the
-    // other for one that is not sent: nothing may be sent in its place.
-    let requests =
-        b"GET /files/big HTTP/1.1\r\nHost: x\r\n\r\nHEAD /files/big HTTP/1.1\r\nHost: x\r\n\r\n";
-    let answer = http::exchange(service.address, requests).await;
+    // What speaks HTTP forgets which of several requests was the HEAD, if that comes while the actor
+    // is asked for another, and takes the body of the other for one that is not sent: nothing may be
+    // sent in its place.
+    service.share("fresh", &big).await;
+    let get = "GET /files/fresh HTTP/1.1\r\nHost: x\r\n\r\n";
+    let head = "HEAD /files/fresh HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = http::exchange(service.address, [get, head].concat().as_bytes()).await;
     assert!(answer.head.is_empty() || answer.head.starts_with("HTTP/1.1 200 "), "{}", answer.head);
-    assert!(answer.body.is_empty() || big.starts_with(&answer.body), "{}", answer.body.len());
+    assert!(big.starts_with(&answer.body[..answer.body.len().min(big.len())]));
     service.stop().await;
 }
 

@@ -17,8 +17,8 @@ use support::{have, http, make_file, wait_until};
 
 const NAME: &str = "ünï #1 (50%).bin";
 
-/// Nodes of one network, each on an address of its own, that share the file.
-fn providers(home: &Path, path: &Path, addresses: &[&str]) -> Vec<Node> {
+/// Nodes of one network, each on an address of its own.
+fn network(home: &Path, addresses: &[&str]) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     for address in addresses {
         let listen = format!("{address}:0");
@@ -35,10 +35,14 @@ fn providers(home: &Path, path: &Path, addresses: &[&str]) -> Vec<Node> {
         }
         nodes.push(node);
     }
-    for node in &nodes {
+    nodes
+}
+
+/// They share the file, the first one last: so it soon finds the others.
+fn upload(nodes: &[Node], path: &Path) {
+    for node in nodes.iter().rev() {
         node.cli(&["upload", path.to_str().unwrap()]).json();
     }
-    nodes
 }
 
 /// The head of the answer for the shared file.
@@ -78,7 +82,8 @@ fn aria2_downloads_from_all_providers_at_once_and_checks_the_result() {
     let home = tempfile::tempdir().unwrap();
     let (path, content) = make_file(home.path(), NAME, 24 << 20);
     let addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.4"];
-    let mut nodes = providers(home.path(), &path, &addresses);
+    let mut nodes = network(home.path(), &addresses);
+    upload(&nodes, &path);
     let url = url_of(&nodes[0]);
     wait_for_mirrors(&url, 2);
 
@@ -141,11 +146,12 @@ fn aria2_is_not_taken_in_by_a_corrupt_provider() {
     }
     let home = tempfile::tempdir().unwrap();
     let (path, content) = make_file(home.path(), "corrupted.bin", 24 << 20);
-    let nodes = providers(home.path(), &path, &["127.0.0.2", "127.0.0.3"]);
-    let url = url_of(&nodes[0]);
+    let nodes = network(home.path(), &["127.0.0.2", "127.0.0.3"]);
     let hash = blake3::hash(&content).to_hex();
     let lie = format!("{}/files/corrupted.bin#blake3={hash}", liar(content.len()));
     nodes[1].cli(&["set", "corrupted.bin", &lie]).json();
+    upload(&nodes, &path);
+    let url = url_of(&nodes[0]);
     wait_for_mirrors(&url, 2);
 
     let done = aria2(&url, home.path());
@@ -160,7 +166,8 @@ fn aria2_is_not_taken_in_by_a_corrupt_provider() {
 fn curl_and_wget_go_on_where_they_were_cut_off() {
     let home = tempfile::tempdir().unwrap();
     let (path, content) = make_file(home.path(), NAME, 3_000_001);
-    let nodes = providers(home.path(), &path, &["127.0.0.2"]);
+    let nodes = network(home.path(), &["127.0.0.2"]);
+    upload(&nodes, &path);
     let url = url_of(&nodes[0]);
     let target = home.path().join("target");
     for (program, arguments) in [
