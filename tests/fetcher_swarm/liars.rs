@@ -96,6 +96,7 @@ async fn only_liars_end_with_an_error_and_leave_nothing() {
     assert!(matches!(error.code, ErrorCode::Mismatch | ErrorCode::SourcesFailed), "{error}");
     assert!(bench.names().is_empty(), "{:?}", bench.names());
     for node in &nodes {
-        assert!(node.sent() <= 4 * 1024 * 1024, "{}", node.sent());
+        // At most all of it while nobody knew better, and a range or two after that.
+        assert!(node.sent() <= 8_000_000, "{}", node.sent());
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 const CHUNK_BYTES: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves the same content at every path, at about 320 KiB/s; ends when dropped.
+/// Serves the same content at every path but those of hash trees, at about 320 KiB/s; ends when dropped.
 #[derive(Debug)]
 pub struct SlowServer {
     /// `http://127.0.0.1:PORT/slow.bin`.
@@ -68,6 +68,10 @@ fn serve(
     let mut header = String::new();
     while lines.read_line(&mut header)? > 2 {
         header.clear();
+    }
+    if request.contains(" /blobs/") {
+        // It knows nothing of hash trees.
+        return write!(stream, "HTTP/1.1 404 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     }
     let size = content.len();
     write!(

@@ -155,9 +155,8 @@ impl Audit {
             }
             OpEvent::Nodes { from, .. } => self.told(now, &from, Vec::new()),
             OpEvent::Page { from, page } => self.read(now, &from, page, acts),
-            OpEvent::PageGone { from } => self.gone(&from),
             OpEvent::Stored { from, accepted, .. } => self.stored(&from, accepted, acts),
-            OpEvent::Gone { from } => self.gone(&from),
+            OpEvent::Gone { from } | OpEvent::PageGone { from } => self.gone(&from),
             _ => {}
         }
         self.go_on(now, acts);
