@@ -149,7 +149,14 @@ impl Put {
             self.searching = false;
             self.choose_targets(acts);
         }
-        if self.kept && self.targets.values().all(|t| t.patience == Patience::Over) {
+        // Who lies beside the k and took it stands in for one of them that is late.
+        let is_short = self.stored < self.of;
+        let is_waited_for = |target: &Target| match target.patience {
+            Patience::Fresh => true,
+            Patience::Long => is_short,
+            Patience::Over => false,
+        };
+        if self.kept && !self.targets.values().any(is_waited_for) {
             let stored = self.stored.min(self.of);
             acts.push(Act::Finish(Outcome::Put { stored, of: self.of }));
         }
@@ -206,7 +213,7 @@ impl Put {
         if target.next < self.claims.len() {
             self.send(target, acts);
         } else {
-            self.stored += usize::from(target.counts);
+            self.stored += 1;
         }
     }
 
