@@ -16,7 +16,7 @@ use snapbox::{Assert, Data};
 use standin::Bench;
 use support::node::{Node, clean_command};
 
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 22] = [
     "upload",
     "download",
     "find",
@@ -91,7 +91,7 @@ fn shape(value: &Value) -> String {
 fn json_keys() {
     let mut shapes = String::new();
     let bench = Bench::with_node();
-    let lines: [&[&str]; 17] = [
+    let lines: [&[&str]; 18] = [
         &["upload", "x"],
         &["download", "x"],
         &["download", "x", "--detach"],
