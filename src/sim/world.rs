@@ -26,6 +26,9 @@ pub use operations::GetReport;
 
 /// Virtual time begins here, in microseconds since the Unix epoch.
 pub(super) const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+/// Nodes that a newcomer is told to join through: whoever knows but one that dies at once knows
+/// nobody, for good.
+const BOOTSTRAP: usize = 3;
 /// Of so many machines one is watched: who answered it is noted, to be compared with whom it
 /// knows. All would take more memory than the nodes themselves.
 const WATCH_EVERY: usize = 16;
@@ -108,7 +111,7 @@ impl World {
         }
     }
 
-    /// A network of that many nodes: each joins through a random earlier one, and all have had a
+    /// A network of that many nodes: each joins through random earlier ones, and all have had a
     /// minute to settle.
     pub fn with_nodes(seed: u64, settings: Settings, link: Link, count: usize) -> Self {
         let mut world = Self::new(seed, settings, link);
@@ -183,25 +186,25 @@ impl World {
         &mut self.rng
     }
 
-    /// Starts a node, which joins through a random living one; its index.
+    /// Starts a node, which joins through a few random living ones; its index.
     pub fn add_node(&mut self) -> usize {
-        let through = self.any_living();
+        let through: BTreeSet<_> = (0..BOOTSTRAP).filter_map(|_| self.any_living()).collect();
         self.start_node(through)
     }
 
     /// Starts a node, which joins through that one; its index.
     pub fn add_node_through(&mut self, through: usize) -> usize {
-        self.start_node(Some(through))
+        self.start_node([through])
     }
 
-    fn start_node(&mut self, through: Option<usize>) -> usize {
-        let through = through.map(|n| self.machines[n].address);
+    fn start_node(&mut self, through: impl IntoIterator<Item = usize>) -> usize {
+        let through: Vec<_> = through.into_iter().map(|n| self.machines[n].address).collect();
         let (id, seed) = (NodeId::random(&mut self.rng), self.rng.random());
         let honest = Honest::new(&self.settings, id, seed, self.now, None);
         let address = address_of(self.machines.len() as u32);
         let occupant = Occupant::Node(Box::new(honest));
         let index = self.settle_down(occupant, id, Role::Node, address);
-        self.join(index, through.as_slice());
+        self.join(index, &through);
         index
     }
 
