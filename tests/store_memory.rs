@@ -27,7 +27,7 @@ fn a_url_of_sixty_bytes_costs_little_more_than_twice_its_own() {
             assert_eq!(store.handle(now, request), StoreReply::Kept(vec![true]));
         }
     });
-    let each = counted.bytes_current / VALUES as i64;
+    let each = counted.bytes_current / VALUES.cast_signed();
     println!("a held value of a 20-byte key and a 60-byte URL takes {each} bytes");
     assert_eq!(store.value_count() as u64, VALUES);
     assert!(each <= 240, "{each}");
