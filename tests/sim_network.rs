@@ -207,9 +207,9 @@ fn what_nobody_publishes_any_more_dies() {
         let at = world.any_living().unwrap();
         !world.get(at, key).expect("the get ends").values.is_empty()
     };
-    world.run_for(Duration::from_hours(24 * 6));
-    assert!(found(&mut world), "a plain store lives a week");
-    world.run_for(Duration::from_hours(24 * 9));
+    world.run_for(Duration::from_hours(24));
+    assert!(found(&mut world), "a value lives a day and a half");
+    world.run_for(Duration::from_hours(13));
     assert!(!found(&mut world), "replication keeps no value alive for ever");
 }
 

@@ -308,6 +308,8 @@ fn a_holder_that_has_pages_without_end_is_asked_for_few() {
         sent.extend(subject.receive(to, &answer));
     }
     assert_eq!(asked, 13, "a first page and twelve more");
+    // It is silent on who else it knows.
+    subject.pass(Duration::from_secs(10));
     assert!(matches!(subject.done.pop(), Some(Outcome::Got { found, .. }) if found.len() == 13));
 }
 
