@@ -115,6 +115,9 @@ impl Get {
                 }
             }
             Some(OpEvent::Page { from, page }) => {
+                if !page.claims.is_empty() {
+                    self.hops.get_or_insert(self.lookup.hop(&from));
+                }
                 feed_page(&mut self.lookup, &from, &page);
                 self.read(from, page, acts);
             }
@@ -169,6 +172,7 @@ impl Get {
         {
             (paging.asked, paging.waiting) = (paging.asked + 1, true);
             self.pages += 1;
+            self.questions += 1;
             acts.push(Act::Page { to, skip });
         }
     }
