@@ -162,15 +162,19 @@ impl World {
             assert!(self.pieces.iter().all(|count| *count == 1), "each piece once");
             assert_eq!(self.swarm.held(), self.size);
         }
-        let mut order: Vec<_> = self.known.iter().zip(self.swarm.sources()).collect();
-        order.sort_by_key(|(index, _)| **index);
+        // Those that the run did not live to see gave nothing.
+        let mut states = vec![SourceState::Waiting; self.sources.len()];
+        let mut given = vec![0; self.sources.len()];
+        for (index, source) in self.known.iter().zip(self.swarm.sources()) {
+            (states[*index], given[*index]) = (source.state(), source.bytes());
+        }
         Report {
             outcome,
             seconds: now.as_secs_f64(),
             ideal,
             requests: self.requests,
-            states: order.iter().map(|(_, source)| source.state()).collect(),
-            given: order.iter().map(|(_, source)| source.bytes()).collect(),
+            states,
+            given,
         }
     }
 
