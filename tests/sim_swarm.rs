@@ -437,7 +437,8 @@ fn the_rows_of_trouble() {
     };
     // Each also pays what any download does: the first round trips, and the last.
     excess("killed halfway", &[fast, fast.of(Kind::Dies(5.0))], 0.55);
-    excess("one of two stalls", &[fast, fast.of(Kind::Stalls(5.0, 600.0))], 1.0);
+    let stalled = excess("one of two stalls", &[fast, fast.of(Kind::Stalls(5.0, 600.0))], 1.0);
+    assert_eq!(stalled.states[1], SourceState::Failed(Failure::Stalled), "and that is shown");
     excess("a dead one at the start", &[fast, fast.of(Kind::Refuses)], 0.8);
     excess("a silent one at the start", &[fast, fast.of(Kind::Silent)], 0.8);
     let corrupt = excess("one corrupt of two", &[fast, fast.of(Kind::Lies)], 0.8);
