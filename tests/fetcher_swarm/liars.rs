@@ -63,7 +63,9 @@ async fn each_lie_is_seen_through_and_shown() {
         let states = states(&fetched);
         let denied = matches!(way, Way::Redirect(_));
         assert!(denied || expected.contains(&states[0]), "{way:?}: {states:?}");
-        assert_eq!(states[1], "done", "{way:?}");
+        // Some are right as long as they are asked for all of it, and may give all of it first.
+        let unneeded = fetched.sources[1].bytes == 0;
+        assert_eq!(states[1], if unneeded { "waiting" } else { "done" }, "{way:?}");
     }
 }
 
