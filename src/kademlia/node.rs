@@ -272,13 +272,20 @@ impl Node {
                         self.events.push_back((op, OpEvent::Slow { from: peer }));
                     }
                 }
-                Due::Stalled { owner } => self.give_up(now, owner),
+                // A busy peer may be waited for longer, one that was silent before need not.
+                Due::Stalled { to, owner } if self.is_doubtful(to) => self.fail(now, owner),
+                Due::Stalled { owner, .. } => self.give_up(now, owner),
                 Due::Expired(pending) => self.expired(now, &pending),
             }
         }
         self.drop_overdue_held(now);
         self.maintain(now);
         self.pump(now);
+    }
+
+    /// Whether the peer left unanswered what it was asked before, or is no contact.
+    fn is_doubtful(&self, peer: SocketAddrV4) -> bool {
+        self.table.at(peer).is_none_or(|contact| contact.failures > 0)
     }
 
     /// The next thing the node wants done.

@@ -7,12 +7,12 @@
 
 mod audit;
 mod get;
+mod observe;
 mod put;
 mod reach;
 mod trace;
 mod withdraw;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use super::{Key, NodeId, Settings, Timestamp, Value};
 pub(super) use audit::Audit;
 pub use audit::{Audited, HeldThere};
 pub(super) use get::Get;
+pub(super) use observe::Observe;
 pub(super) use put::{Purpose, Put};
 pub(super) use reach::Reach;
 pub(super) use trace::Trace;
@@ -378,51 +379,6 @@ impl Join {
             }
             Some(OpEvent::BootstrapFailed) => self.waiting = self.waiting.saturating_sub(1),
             _ => {}
-        }
-        self.go_on(acts);
-    }
-}
-
-/// Asking a few peers under which address they see this node.
-#[derive(Debug)]
-pub(super) struct Observe {
-    waiting: BTreeSet<NodeId>,
-    votes: BTreeMap<Ipv4Addr, usize>,
-}
-
-impl Observe {
-    pub(super) fn start(peers: &[NodeEntry], acts: &mut Vec<Act>) -> Self {
-        acts.extend(peers.iter().map(|peer| Act::Stun(*peer)));
-        let mut observe =
-            Self { waiting: peers.iter().map(|peer| peer.id).collect(), votes: BTreeMap::new() };
-        observe.go_on(acts);
-        observe
-    }
-
-    fn go_on(&mut self, acts: &mut Vec<Act>) {
-        if self.waiting.is_empty() {
-            acts.push(Act::Finish(Outcome::Observed { ip: self.verdict() }));
-        }
-    }
-
-    /// More than half of the answers, so that one liar among three has no say.
-    fn verdict(&self) -> Option<Ipv4Addr> {
-        let all: usize = self.votes.values().sum();
-        let (ip, votes) = self.votes.iter().max_by_key(|(_, votes)| **votes)?;
-        (votes * 2 > all && *ip != Ipv4Addr::UNSPECIFIED).then_some(*ip)
-    }
-
-    fn handle(&mut self, event: &OpEvent, acts: &mut Vec<Act>) {
-        match event {
-            OpEvent::Seen { from, as_ip } => {
-                if self.waiting.remove(from) {
-                    *self.votes.entry(*as_ip).or_default() += 1;
-                }
-            }
-            OpEvent::Gone { from } => {
-                self.waiting.remove(from);
-            }
-            _ => return,
         }
         self.go_on(acts);
     }
