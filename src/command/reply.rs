@@ -144,7 +144,7 @@ pub struct LookupTrace {
 pub struct AuditedValue {
     /// Which of the report's values, from 0 on.
     pub value: usize,
-    /// Seconds since it was first known there; null when the node doesn't say.
+    /// Seconds since it was first published, as far as the node knows; null when it doesn't say.
     pub age_s: Option<u64>,
     /// Seconds until it is dropped there; null when the node doesn't say, or never drops it.
     pub expires_s: Option<u64>,

@@ -33,7 +33,7 @@ impl Rate {
 }
 
 /// What every IP has taken.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Budget {
     rate: Rate,
     /// When each will have earned what it took (the "theoretical arrival time" of ATM's generic

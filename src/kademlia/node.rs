@@ -198,9 +198,9 @@ impl Node {
     /// Does nothing to the own store.
     pub fn start_withdraw(&mut self, now: Timestamp, key: Key, values: &[Value]) -> Option<OpId> {
         let digests: Vec<_> = values.iter().take(MAX_WITHDRAWN).map(Value::digest).collect();
-        let (lookup, k) = (self.lookup(key, Goal::Nodes), self.settings.k);
+        let lookup = self.lookup(key, Goal::Holders);
         self.begin(now, Client::User, |acts| {
-            Operation::Withdraw(Box::new(Withdraw::start(lookup, k, digests, acts)))
+            Operation::Withdraw(Box::new(Withdraw::start(lookup, digests, acts)))
         })
     }
 

@@ -35,9 +35,9 @@ pub use encode::{
     encode_store_answer, encode_stun, encode_values,
 };
 pub use extensions::{
-    Digests, Kept, MAX_WITHDRAWN, PAGE_BYTES, Page, STORE_ROOM, TOKEN_BYTES, Token, Withdrawn,
-    decode_hello_answer, decode_kept, decode_page, decode_withdrawn, encode_hello_answer,
-    encode_kept, encode_page, encode_withdrawn,
+    Digests, Kept, LONGEST_CLAIMED, MAX_WITHDRAWN, PAGE_BYTES, Page, STORE_ROOM, TOKEN_BYTES,
+    Token, Withdrawn, decode_hello_answer, decode_kept, decode_page, decode_withdrawn,
+    encode_hello_answer, encode_kept, encode_page, encode_withdrawn,
 };
 pub use value::{StoredValue, ValueRef, Values};
 

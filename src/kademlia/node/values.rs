@@ -19,8 +19,8 @@ use crate::kademlia::operation::{OpEvent, OpId, PageOf};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::{Held, StoreRequest};
 use crate::kademlia::wire::{
-    self, Claim, ClaimRef, Claims, Digests, Features, HintedNodes, PackedClaims, Publisher,
-    Request, RpcId, STORE_ROOM, StoredValue, Token, Withdrawn, encode_kept, encode_page,
+    self, Claim, ClaimRef, Claims, Digests, Features, HintedNodes, LONGEST_CLAIMED, PackedClaims,
+    Publisher, Request, RpcId, STORE_ROOM, StoredValue, Token, Withdrawn, encode_kept, encode_page,
     encode_withdrawn,
 };
 use crate::kademlia::{Key, NodeId, Timestamp};
@@ -55,10 +55,12 @@ impl Node {
             return 0;
         };
         let speech = self.speech(to);
-        if speech == Speech::Fluent {
+        // The longest value of all leaves no room to say who published it.
+        let fits = first.value.packed_len() <= LONGEST_CLAIMED;
+        if speech == Speech::Fluent && fits {
             return self.keep_there(now, to, key, claims, owner);
         }
-        if matches!(speech, Speech::Hinted | Speech::Unknown) {
+        if matches!(speech, Speech::Hinted | Speech::Unknown) && fits {
             self.fluency.being_asked(to);
             self.keep_there(now, to, key, claims, Owner::Learn);
         }
@@ -100,6 +102,9 @@ impl Node {
             let seed = self.page_seed(op, &peer);
             let request = Request::Find { sender, key, seed, skip };
             self.request(now, to, &request, (Asked::Find { skip }, owner));
+        } else if matches!(owner, Owner::Page { .. }) {
+            // In the plain way there are no pages.
+            self.give_up(now, owner);
         } else {
             let request = Request::FindValue { sender, key };
             self.request(now, to, &request, (Asked::FindValue, owner));

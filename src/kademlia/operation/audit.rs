@@ -156,7 +156,9 @@ impl Audit {
             OpEvent::Nodes { from, .. } => self.told(now, &from, Vec::new()),
             OpEvent::Page { from, page } => self.read(now, &from, page, acts),
             OpEvent::Stored { from, accepted, .. } => self.stored(&from, accepted, acts),
-            OpEvent::Gone { from } | OpEvent::PageGone { from } => self.gone(&from),
+            OpEvent::PageGone { from } => self.page_gone(&from),
+            // Being late is not being silent: it may have been asked in two ways.
+            OpEvent::Expired { from } => self.gone(&from),
             _ => {}
         }
         self.go_on(now, acts);
@@ -208,8 +210,9 @@ impl Audit {
 
     fn told(&mut self, now: Timestamp, from: &NodeId, holds: Vec<HeldThere>) {
         let took = now.since(self.asked_at);
+        // Whoever was asked in two ways may answer in both; the pages say more.
         if self.phase == Phase::Asking
-            && let Some(node) = self.node(from)
+            && let Some(node) = self.node(from).filter(|node| node.found.holds.is_none())
         {
             node.waiting = false;
             (node.found.round_trip, node.found.holds) = (Some(took), Some(holds));
@@ -228,12 +231,24 @@ impl Audit {
         let address = node.entry.address;
         let there = page.claims.into_iter().map(|claim| HeldThere::told(claim, address));
         node.found.round_trip.get_or_insert(took);
-        node.found.holds.get_or_insert_default().extend(there);
+        let holds = node.found.holds.get_or_insert_default();
+        if page.skip == 0 {
+            holds.clear();
+        }
+        holds.extend(there);
         let skip = page.skip + page.count;
         node.waiting = page.count > 0 && skip < page.total && node.pages < MAX_PAGES;
         if node.waiting {
             node.pages += 1;
             acts.push(Act::Page { to: node.entry, skip });
+        }
+    }
+
+    fn page_gone(&mut self, from: &NodeId) {
+        if self.phase == Phase::Asking
+            && let Some(node) = self.node(from)
+        {
+            node.waiting = false;
         }
     }
 
@@ -245,24 +260,27 @@ impl Audit {
         }
     }
 
-    /// Every value that somebody holds, with the latest word on it, and how many do.
+    /// Every value that somebody holds, with the latest word on it, and how many do. Whoever says
+    /// nothing of its age has no say in that.
     fn union(&self) -> BTreeMap<Value, (Claim, usize)> {
         let there = self.nodes.iter().filter_map(|node| node.found.holds.as_ref());
-        let mut union: BTreeMap<Value, (Claim, usize)> = BTreeMap::new();
+        let mut union: BTreeMap<Value, (&HeldThere, usize)> = BTreeMap::new();
+        let rank =
+            |it: &HeldThere| (it.publisher == Publisher::Unknown, it.age.is_none(), it.silent);
         for held in there.chain(&self.here).flatten() {
-            let claim = held.claim();
             if let Some((latest, holders)) = union.get_mut(&held.value) {
                 *holders += 1;
-                let says_who = claim.publisher != Publisher::Unknown;
-                let said_who = latest.publisher != Publisher::Unknown;
-                if (!says_who, claim.age) < (!said_who, latest.age) {
-                    *latest = claim;
+                if rank(held) < rank(latest) {
+                    *latest = held;
                 }
             } else if union.len() < MAX_FOUND {
-                union.insert(held.value.clone(), (claim, 1));
+                union.insert(held.value.clone(), (held, 1));
             }
         }
-        union
+        let claims = |(value, (held, holders)): (Value, (&HeldThere, usize))| {
+            (value, (held.claim(), holders))
+        };
+        union.into_iter().map(claims).collect()
     }
 
     fn repair(&mut self, acts: &mut Vec<Act>) {
@@ -328,3 +346,6 @@ impl Audit {
         Outcome::Audited { nodes, values, took: now.since(self.begun) }
     }
 }
+
+#[cfg(test)]
+mod tests;

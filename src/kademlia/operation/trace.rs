@@ -87,7 +87,9 @@ impl Trace {
                 self.values.extend(claims.map(|claim| claim.value.digest()));
             }
             OpEvent::Gone { from } => {
-                if let Some(hop) = self.latest(from) {
+                // It may have been asked in two ways, and have answered in one.
+                let waiting = |hop: &&mut Hop| hop.answer == HopAnswer::Waiting;
+                if let Some(hop) = self.latest(from).filter(waiting) {
                     hop.answer = HopAnswer::Silent;
                 }
             }
@@ -129,3 +131,6 @@ impl Trace {
         self.hops.iter_mut().rev().find(|hop| hop.id == *peer)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Withdraw: tell the nearest nodes that this one no longer publishes some values.
 //!
-//! Always holds: each of the k nearest that understands the question is asked, and asked again with
+//! Always holds: each node that a put would store on, if it understands the question, is asked, and asked again with
 //! the token that it hands out. Never: waits for peers that don't understand it: to them a value
 //! has to grow old.
 
@@ -19,7 +19,6 @@ const MAX_ROUNDS: u8 = 4;
 #[derive(Debug)]
 pub(in crate::kademlia) struct Withdraw {
     pub(super) lookup: Lookup,
-    k: usize,
     digests: Vec<[u8; 20]>,
     searching: bool,
     /// Who has not answered for good, and how often each was asked.
@@ -31,12 +30,11 @@ pub(in crate::kademlia) struct Withdraw {
 impl Withdraw {
     pub(in crate::kademlia) fn start(
         lookup: Lookup,
-        k: usize,
         digests: Vec<[u8; 20]>,
         acts: &mut Vec<Act>,
     ) -> Self {
         let (searching, waiting) = (true, BTreeMap::new());
-        let mut withdraw = Self { lookup, k, digests, searching, waiting, gone: 0, of: 0 };
+        let mut withdraw = Self { lookup, digests, searching, waiting, gone: 0, of: 0 };
         withdraw.go_on(acts);
         withdraw
     }
@@ -61,7 +59,7 @@ impl Withdraw {
                 return;
             }
             self.searching = false;
-            for to in self.lookup.answered().take(self.k) {
+            for to in self.lookup.holders() {
                 self.waiting.insert(to.id, (to, 1));
                 acts.push(Act::Withdraw { to, digests: self.digests.clone(), token: None });
             }
@@ -87,3 +85,6 @@ impl Withdraw {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

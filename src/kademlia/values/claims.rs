@@ -13,6 +13,7 @@ use super::{
     LIFETIME, MAX_PACKED_VALUE, MultiStore, Origin, PLAIN_LIFETIME, is_over, room, same_host,
 };
 use crate::kademlia::bounded::BoundedMap;
+use crate::kademlia::budget::{Budget, Rate};
 use crate::kademlia::wire::{Claim, Publisher};
 use crate::kademlia::{Key, Timestamp, Value};
 
@@ -20,21 +21,37 @@ use crate::kademlia::{Key, Timestamp, Value};
 /// some hundred nodes that each give up a hundred names.
 const MAX_GRAVES: usize = 16_384;
 
+/// Of those, how many one IP may dig: a grave is dug for what is not held, too, and whoever takes
+/// back anything at all must not have the others' forgotten.
+const GRAVES_PER_IP: Rate = Rate { units: 2_048, per: LIFETIME, burst: 2_048 };
+
 /// Who took a value back, and when.
 type Grave = SmallVec<[(SocketAddrV4, Timestamp); 1]>;
 
 /// Values that their publishers have taken back, until nobody can tell of them as alive.
 #[derive(Debug, Clone)]
-pub(super) struct Graves(BoundedMap<(Key, [u8; 20]), Grave>);
+pub(super) struct Graves(BoundedMap<(Key, [u8; 20]), Grave>, Budget);
 
 impl Graves {
     pub(super) const fn new() -> Self {
-        Self(BoundedMap::new(MAX_GRAVES))
+        Self(BoundedMap::new(MAX_GRAVES), Budget::new(GRAVES_PER_IP))
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether this publisher may have a grave for the value.
+    pub(super) fn has_room_for(
+        &mut self,
+        now: Timestamp,
+        key: &Key,
+        digest: &[u8; 20],
+        publisher: SocketAddrV4,
+    ) -> bool {
+        self.of(now, key, digest).any(|known| known == publisher)
+            || self.1.take(now, *publisher.ip(), 1)
     }
 
     /// A publisher takes a value back.
@@ -120,7 +137,7 @@ impl MultiStore {
         if let Some(known) = self.known(&key, &value) {
             known.refreshed = now;
             known.speak(word);
-            known.born_by(published);
+            known.born_as_said_by(from, published);
             known.first_party |= first_party && !known.is_own();
             self.graves.open(&key, &digest, from);
             self.note(&key, &value);
@@ -221,7 +238,11 @@ impl MultiStore {
         digest: [u8; 20],
         publisher: SocketAddrV4,
     ) {
-        self.graves.dig(now, key, digest, publisher);
+        if self.is_exempt(*publisher.ip())
+            || self.graves.has_room_for(now, &key, &digest, publisher)
+        {
+            self.graves.dig(now, key, digest, publisher);
+        }
         let gone = self.remove(&key, |stored| stored.value.digest() == digest);
         for mut stored in gone {
             if stored.unsay(publisher) && !stored.has_expired(now) {

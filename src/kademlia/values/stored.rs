@@ -8,7 +8,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::exchange::{Held, Origin};
-use super::{LIFETIME, PLAIN_LIFETIME, Record};
+use super::room::names_host;
+use super::{LIFETIME, PLAIN_LIFETIME, Record, same_host};
 use crate::kademlia::wire::Publisher;
 use crate::kademlia::{Timestamp, Value};
 
@@ -60,6 +61,9 @@ pub(super) struct Stored {
     pub(super) source: SocketAddrV4,
     pub(super) origin: Origin,
     pub(super) first_party: bool,
+    /// It came by a plain store of another machine's before its publisher spoke for it, and does not
+    /// name the publisher's host: nobody can tell whose it is.
+    anybodys: bool,
 }
 
 impl Stored {
@@ -74,6 +78,7 @@ impl Stored {
             source,
             origin,
             first_party: false,
+            anybodys: false,
         }
     }
 
@@ -87,6 +92,13 @@ impl Stored {
 
     pub(super) fn born(&self) -> Timestamp {
         self.born.at()
+    }
+
+    /// Its publisher says that it was published then: that counts if it is earlier than what is known.
+    pub(super) fn born_as_said_by(&mut self, publisher: SocketAddrV4, at: Timestamp) {
+        if self.origin == Origin::FirstHand && self.publisher == publisher && !self.anybodys {
+            self.born_by(at);
+        }
     }
 
     /// It was published then, if that is earlier than what is known.
@@ -151,8 +163,10 @@ impl Stored {
     pub(super) fn speak(&mut self, word: Word) {
         let (latest, renews) = (self.word(), word.first_hand);
         let main_is_known = !matches!(self.origin, Origin::Own | Origin::Plain);
+        let is_at_home = names_host(&self.value, *word.publisher.ip());
         if self.origin == Origin::Plain {
             if renews {
+                self.anybodys = !same_host(self.source, word.publisher) && !is_at_home;
                 self.take_as_main(word);
             }
             return;
@@ -160,6 +174,17 @@ impl Stored {
         if main_is_known && self.publisher == word.publisher {
             if renews {
                 self.take_as_main(word);
+            }
+            return;
+        }
+        // Of a URL nobody has more to say than its host.
+        if renews && main_is_known && is_at_home && !names_host(&self.value, *self.publisher.ip()) {
+            let earlier = self.words().next();
+            self.unsay(word.publisher);
+            self.anybodys = false;
+            self.take_as_main(word);
+            if let Some(earlier) = earlier {
+                self.speak(earlier);
             }
             return;
         }
@@ -171,8 +196,12 @@ impl Stored {
         } else if others.len() + usize::from(main_is_known) < MAX_PUBLISHERS {
             let at = if renews { word.at } else { word.at.min(latest) };
             others.push(Word { at, ..word });
-        } else if renews && let Some(oldest) = others.iter_mut().min_by_key(|known| known.at) {
-            *oldest = word;
+        } else if renews {
+            // One machine has one place before it takes another's.
+            let stays = |known: &Word| (!same_host(known.publisher, word.publisher), known.at);
+            if let Some(goes) = others.iter_mut().min_by_key(|known| stays(known)) {
+                *goes = word;
+            }
         }
     }
 
@@ -197,10 +226,17 @@ impl Stored {
 
     fn next_main(&mut self) -> bool {
         let Some(word) = self.others.as_mut().and_then(|others| others.pop()) else {
+            // What was there before somebody spoke for it is there as before.
+            if std::mem::take(&mut self.anybodys) {
+                (self.origin, self.publisher, self.word) = (Origin::Plain, self.source, self.born);
+                return true;
+            }
             return false;
         };
         self.take_as_main(word);
-        self.source = word.publisher;
+        if !self.anybodys {
+            self.source = word.publisher;
+        }
         true
     }
 
@@ -208,6 +244,7 @@ impl Stored {
     pub(super) fn adopt(&mut self, now: Timestamp) {
         let main = self.words().next();
         self.origin = Origin::Own;
+        self.anybodys = false;
         if let Some(word) = main.filter(|_| self.publisher != OWN) {
             self.publisher = OWN;
             self.speak(word);
@@ -227,7 +264,11 @@ impl Stored {
 
     /// As the node and its users see it.
     pub(super) fn held(&self, now: Timestamp) -> Held {
-        let latest = self.words().max_by_key(|word| word.at);
+        // Of equals the first: it was there before.
+        let latest = self.words().reduce(|latest, word| {
+            let is_later = (word.at, word.first_hand) > (latest.at, latest.first_hand);
+            if is_later { word } else { latest }
+        });
         let publisher = match (self.origin, latest) {
             (Origin::Own, _) => Publisher::Sender,
             (_, Some(word)) => Publisher::Other(word.publisher),

@@ -175,7 +175,7 @@ impl PackedClaims {
         for claim in claims.into_iter().take(MAX_CLAIMS) {
             let before = packed.bytes.len();
             write_claim(&mut packed.bytes, claim);
-            let alone = before == 0 && packed.bytes.len() <= MAX_REQUEST_BODY - 80;
+            let alone = before == 0 && packed.bytes.len() <= MAX_REQUEST_BODY;
             if packed.bytes.len() > room && !alone {
                 packed.bytes.truncate(before);
                 break;

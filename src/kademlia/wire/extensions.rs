@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::claims::{self, Claims, Features, HintedNode, HintedNodes, MAX_CLAIMS, PackedClaims};
 use super::encode::header;
 use super::msgpack::{Cursor, Head, write_array, write_bin8, write_text, write_uint};
-use super::{DecodeError, HEADER_BYTES, RpcId};
+use super::{DecodeError, HEADER_BYTES, MAX_REQUEST_BODY, RpcId};
 use crate::kademlia::ID_BYTES;
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -19,6 +19,9 @@ type Result<T> = std::result::Result<T, DecodeError>;
 pub const PAGE_BYTES: usize = 1_200;
 /// Room for claims in a `kad.store`: less header, method, id and key, and the arrays' headers.
 pub const STORE_ROOM: usize = PAGE_BYTES - HEADER_BYTES - 60;
+/// Bytes of the longest value that a `kad.store` can bring: less method, id, key and headers, and
+/// what is said of it.
+pub const LONGEST_CLAIMED: usize = MAX_REQUEST_BODY - 60 - 20;
 /// Values of one `kad.withdraw`: their digests fit a datagram.
 pub const MAX_WITHDRAWN: usize = 48;
 /// Bytes of the token that a `kad.withdraw` has to bring back.

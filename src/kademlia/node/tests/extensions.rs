@@ -290,6 +290,46 @@ fn a_get_that_was_told_wrong_of_a_peer_asks_it_in_the_way_that_all_understand() 
 }
 
 #[test]
+fn the_longest_value_goes_to_those_who_understand_and_comes_back_from_them() {
+    let mut subject = Subject::new();
+    subject.introduce(address(1), id(1), KAD);
+    let longest = text(&"v".repeat(8_137));
+    subject.node.start_put(subject.now, KEY, longest.clone());
+    subject.settle();
+    let mut sent = std::mem::take(&mut subject.sent);
+    let mut told = Vec::new();
+    while let Some((to, bytes)) = sent.pop() {
+        told.extend(stores(&[(to, bytes.clone())]).into_iter().flat_map(|(.., claims)| claims));
+        if let Ok(Datagram::Request { id, request: Request::FindNode { .. } }) = decode(&bytes) {
+            let mut answer = Vec::new();
+            encode_nodes(&mut answer, id, &[]);
+            sent.extend(subject.receive(to, &answer));
+        }
+    }
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].value, longest);
+    let request = Request::Find { sender: id(1), key: KEY, seed: 1, skip: 0 };
+    let sent = subject.ask(address(1), &request);
+    let page = decode_page(answer_in(&sent).unwrap()).unwrap();
+    assert_eq!((page.total, page.claims.count()), (1, 1));
+}
+
+#[test]
+fn a_further_page_is_asked_for_only_where_there_are_pages() {
+    let mut subject = Subject::new();
+    subject.introduce(address(1), id(1), KAD);
+    let op = subject.node.start_get(subject.now, KEY).unwrap();
+    subject.settle();
+    subject.sent.clear();
+    // An answer in the plain way would not tell that this page has come.
+    let owner = Owner::Page { op, peer: id(1) };
+    subject.node.find_there(subject.now, address(7), KEY, (5, owner));
+    subject.settle();
+    assert!(subject.sent.is_empty());
+    assert!(matches!(subject.node.events.pop_back(), Some((_, OpEvent::PageGone { .. }))));
+}
+
+#[test]
 fn a_holder_that_has_pages_without_end_is_asked_for_few() {
     let mut subject = Subject::new();
     subject.introduce(address(1), id(1), KAD);

@@ -257,7 +257,7 @@ fn an_acknowledgement_that_comes_late_counts_when_nobody_can_take_its_place() {
 }
 
 #[test]
-fn a_put_ends_when_all_others_answer_nonsense() {
+fn a_put_ends_when_all_other_nodes_answer_nonsense() {
     let mut subject = Subject::new();
     subject.meet(address(1), id(1));
     subject.node.start_put(NOW, id(1).as_key(), text("v"));

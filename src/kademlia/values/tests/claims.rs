@@ -125,6 +125,72 @@ fn only_its_publisher_takes_a_value_back_and_no_others() {
 }
 
 #[test]
+fn nobody_takes_back_what_a_python_node_stored_by_publishing_it_too() {
+    let mut store = store();
+    put(&mut store, START, "k", "v", peer(2));
+    let old = Claim { born: hours(24 * 365), ..claim("v", Publisher::Sender, Duration::ZERO) };
+    assert!(says(&mut store, START + hours(1), 9, old));
+    withdraws(&mut store, START + hours(2), 9, "v");
+    let held = only(&mut store, START + hours(2)).expect("it is there as before");
+    assert_eq!(held.publisher, Publisher::Unknown);
+    assert_eq!(held.expires_in, Some(hours(7 * 24 - 2)));
+    // A URL is its host's, whoever brought it first.
+    let url = "http://10.0.0.1:8468/files/f";
+    let mut store = super::store();
+    put(&mut store, START, "k", url, peer(2));
+    assert!(publishes(&mut store, START, 1, url));
+    withdraws(&mut store, START, 1, url);
+    assert_eq!(only(&mut store, START), None);
+}
+
+#[test]
+fn many_ports_do_not_outtalk_the_host_of_a_url_and_take_it_back() {
+    let mut store = store();
+    let url = "http://10.0.0.1:8468/files/f";
+    let crowd = || (1..=4).map(|port| SocketAddrV4::new([6, 6, 6, 6].into(), port));
+    let speak = |store: &mut MultiStore, from| {
+        says_of(store, START, "k", from, claim(url, Publisher::Sender, Duration::ZERO), 0)
+    };
+    assert!(crowd().all(|from| speak(&mut store, from)), "they come first");
+    assert!(publishes(&mut store, START, 1, url));
+    assert!(crowd().all(|from| speak(&mut store, from)));
+    for publisher in crowd() {
+        let (key, digests) = (Key::of_name("k"), vec![text(url).digest()]);
+        store.handle(START, StoreRequest::Withdraw { key, digests, publisher });
+    }
+    let held = only(&mut store, START).expect("the host's word counts");
+    assert_eq!(held.publisher, Publisher::Other(address(1)));
+}
+
+#[test]
+fn what_is_told_of_another_publisher_does_not_hide_the_one_that_spoke() {
+    let mut store = store();
+    assert!(publishes(&mut store, START, 1, "v"));
+    assert!(tells(&mut store, START, 3, 9, Duration::ZERO));
+    assert_eq!(only(&mut store, START).unwrap().publisher, Publisher::Other(address(1)));
+    // Nor does whoever publishes it, too, make it older than its first publisher says.
+    let old = Claim { born: hours(24 * 365), ..claim("v", Publisher::Sender, Duration::ZERO) };
+    assert!(says(&mut store, START, 9, old));
+    assert_eq!(only(&mut store, START).unwrap().age, Duration::ZERO);
+}
+
+#[test]
+fn no_machine_fills_the_graveyard() {
+    let mut store = store();
+    assert!(publishes(&mut store, START, 1, "v"));
+    withdraws(&mut store, START, 1, "v");
+    for n in 0..20_000_u32 {
+        let (key, digests) = (Key::of_name("k"), vec![text(&n.to_string()).digest()]);
+        store.handle(START, StoreRequest::Withdraw { key, digests, publisher: address(9) });
+    }
+    assert!(!tells(&mut store, START, 2, 1, Duration::ZERO), "the grave is still there");
+    let url = "http://10.0.0.9/f";
+    assert!(publishes(&mut store, START, 9, url));
+    withdraws(&mut store, START, 9, url);
+    assert_eq!(only(&mut store, START), None, "its own it may still take back");
+}
+
+#[test]
 fn what_was_taken_back_comes_back_by_nobody_but_its_publisher() {
     let mut store = store();
     let url = "http://10.0.0.1:8468/files/f";
