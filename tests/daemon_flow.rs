@@ -115,6 +115,10 @@ fn an_audit_says_which_of_the_nearest_nodes_hold_a_name() {
         assert_eq!(node["holds"][0]["value"], 0, "{told}");
         assert_eq!((&node["repaired"], &node["refused"]), (&json!(0), &json!(0)));
     }
+    let mut shown = clean_command(first.data_dir.parent().unwrap());
+    shown.arg("--data-dir").arg(&first.data_dir).args(["audit", "key"]);
+    let shown = String::from_utf8(run(&mut shown).stdout).unwrap();
+    assert!(shown.contains("held by 2 of the 2 nearest nodes"), "{shown}");
 }
 
 #[test]

@@ -55,6 +55,49 @@ fn who_is_killed_is_the_same_node_afterwards_and_has_what_was_published() {
 }
 
 #[test]
+fn who_is_killed_while_it_downloads_no_longer_offers_pieces_afterwards() {
+    let (home, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, content) = make_file(files.path(), "slow.bin", 8_000_000);
+    let first = Node::start(&["--serve-limit", "256KiB"]);
+    first.cli(&["upload", path.to_str().unwrap()]).json();
+    let joins = ["--bootstrap", first.ready.dht.as_str()];
+    let second = Node::start_in(home.path(), &joins);
+    second.wait_for_peers(1);
+    // What is passed on to somebody ends with the node: nothing gives the offer up.
+    let mut asker = second.cli_command(&["download", "slow.bin", "-o", "-"]);
+    let mut asker = asker.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let key = format!("blobs/{}", blake3::hash(&content).to_hex());
+    wait_until("its pieces are on offer", || !held(&first, &key).is_empty());
+    let dht = second.ready.dht.clone();
+    kill(second);
+    asker.wait().unwrap();
+    let second = Node::start_in(home.path(), &[&joins[..], &["--listen", &dht]].concat());
+    wait_until("it gives them up", || held(&second, &key).is_empty());
+    wait_until("and says so", || held(&first, &key).is_empty());
+}
+
+#[test]
+fn who_shares_nothing_offers_no_pieces_either() {
+    let files = tempfile::tempdir().unwrap();
+    let (path, content) = make_file(files.path(), "slow.bin", 8_000_000);
+    let first = Node::start(&["--serve-limit", "256KiB"]);
+    first.cli(&["upload", path.to_str().unwrap()]).json();
+    let second = Node::join(&first.ready.dht, &[]);
+    let mut asker = second.cli_command(&["download", "slow.bin", "--no-share"]);
+    let mut asker = asker.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("some of it is there", || {
+        let transfers = second.cli(&["transfers"]).json();
+        transfers["transfers"][0]["bytes"].as_u64() > Some(1_000_000)
+    });
+    let hash = blake3::hash(&content).to_hex();
+    assert!(held(&first, &format!("blobs/{hash}")).is_empty(), "published");
+    let head = format!("GET /blobs/{hash}/have HTTP/1.1");
+    assert_eq!(request(&second.ready.files, &head).0, 404, "served");
+    asker.kill().unwrap();
+    asker.wait().unwrap();
+}
+
+#[test]
 fn the_network_is_found_again_from_memory_when_the_bootstrap_node_is_gone() {
     let (home, first) = (tempfile::tempdir().unwrap(), Node::start(&[]));
     let third = Node::join(&first.ready.dht, &[]);

@@ -9,6 +9,7 @@ mod downloads;
 mod gather;
 mod join;
 mod leave;
+mod leftover;
 mod lookup;
 mod memory;
 mod mirrors;

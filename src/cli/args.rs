@@ -297,7 +297,7 @@ pub struct DownloadFlags {
         hide_possible_values = true
     )]
     pub on_conflict: ConflictFlag,
-    /// Do not share the file afterwards
+    /// Share neither the file nor, meanwhile, its pieces
     #[arg(long)]
     pub no_share: bool,
     /// Leave it to the node, print the number of the transfer, and end

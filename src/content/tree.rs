@@ -23,11 +23,12 @@
 //! in it was checked against the root, and so was the size. Never: says that anybody has the
 //! content.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use blake3::hazmat::{
     ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
 };
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::hash::{ContentHash, HASH_BYTES};
@@ -69,7 +70,7 @@ pub enum TreeError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree(Arc<Inner>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Inner {
     root: ContentHash,
     size: u64,
@@ -78,7 +79,18 @@ struct Inner {
     /// See the format.
     edge: Vec<ChainingValue>,
     last_chunk: Vec<u8>,
+    /// As it is sent, once somebody has asked.
+    encoded: OnceLock<Bytes>,
 }
+
+impl PartialEq for Inner {
+    fn eq(&self, other: &Self) -> bool {
+        (self.root, self.size, &self.groups, &self.edge, &self.last_chunk)
+            == (other.root, other.size, &other.groups, &other.edge, &other.last_chunk)
+    }
+}
+
+impl Eq for Inner {}
 
 impl Tree {
     /// Reads a tree that somebody sent, and checks all of it against the hash of the content that
@@ -121,7 +133,8 @@ impl Tree {
             }
         };
         let root = ContentHash::new(root);
-        Self(Arc::new(Inner { root, size, groups, edge, last_chunk }))
+        let encoded = OnceLock::new();
+        Self(Arc::new(Inner { root, size, groups, edge, last_chunk, encoded }))
     }
 
     /// The tree as it is kept and sent.
@@ -135,6 +148,11 @@ impl Tree {
         }
         bytes.extend_from_slice(last_chunk);
         bytes
+    }
+
+    /// The same, once for all who are sent it.
+    pub fn encoded(&self) -> Bytes {
+        self.0.encoded.get_or_init(|| self.encode().into()).clone()
     }
 
     /// Bytes that the tree of a content of this size takes.

@@ -96,6 +96,7 @@ impl Bench {
             providers: urls.iter().map(parse).collect(),
             newcomers: None,
             begun: None,
+            offers: true,
             hash: None,
             newest: false,
             strict: false,

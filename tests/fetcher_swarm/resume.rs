@@ -105,3 +105,38 @@ async fn a_record_of_another_file_or_of_no_sense_does_no_harm() {
         resumed(&bench, &content).await;
     }
 }
+
+#[actix_rt::test]
+async fn a_record_that_somebody_else_may_have_put_there_is_not_believed() {
+    let content = content(8_000_000);
+    for trap in ["link", "second name", "pipe"] {
+        let bench = bench();
+        let partial = interrupted(&bench, &content).await;
+        let record = partial.with_extension("pieces");
+        let elsewhere = tempfile::tempdir_in(bench.folder.path()).unwrap();
+        let planted = elsewhere.path().join("planted");
+        // It says that everything is there.
+        let mut bytes = fs::read(&record).unwrap();
+        let groups = bytes.len() - 8_000_000_usize.div_ceil(16_384).div_ceil(8);
+        bytes[groups..].fill(0xff);
+        let beyond = (8 - 8_000_000_usize.div_ceil(16_384) % 8) % 8;
+        *bytes.last_mut().unwrap() >>= beyond;
+        fs::write(&planted, bytes).unwrap();
+        fs::remove_file(&record).unwrap();
+        match trap {
+            "link" => std::os::unix::fs::symlink(&planted, &record).unwrap(),
+            "second name" => fs::hard_link(&planted, &record).unwrap(),
+            _ => {
+                let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+                let kind = rustix::fs::FileType::Fifo;
+                rustix::fs::mknodat(rustix::fs::CWD, &record, kind, mode, 0).unwrap();
+            }
+        }
+        let node = Node::honest(&content);
+        let download = bench.run(Bench::fetch(&[node.url()]));
+        let fetched = tokio::time::timeout(std::time::Duration::from_mins(1), download).await;
+        let fetched = fetched.unwrap_or_else(|_| panic!("{trap}: it hangs")).unwrap();
+        assert!(fetched.sources[0].bytes > 0, "{trap}: the record was believed");
+        assert_eq!(fs::read(&fetched.path).unwrap()[..], content[..], "{trap}");
+    }
+}

@@ -110,11 +110,20 @@ fn create(name: &PartialName) -> io::Result<(PathBuf, File)> {
 /// Opens the file, or makes it. None if it is locked by another download, or not a plain file of
 /// our own: folders may be shared, and somebody may have put a trap there.
 pub(super) fn open_existing(path: &Path) -> io::Result<Option<File>> {
+    open_ours(path, true)
+}
+
+/// The same; none if there is no file, either.
+pub(super) fn open_found(path: &Path) -> Option<File> {
+    open_ours(path, false).ok().flatten()
+}
+
+fn open_ours(path: &Path, make: bool) -> io::Result<Option<File>> {
     let no_follow = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = OpenOptions::new()
         .read(true)
         .write(true)
-        .create(true)
+        .create(make)
         .truncate(false)
         .custom_flags(no_follow.bits().cast_signed())
         .open(path);

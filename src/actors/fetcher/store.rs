@@ -5,7 +5,7 @@
 //! again. Never: follows a link that somebody put in its place.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::claimed::{Claimed, open_existing};
+use super::claimed::{Claimed, open_existing, open_found};
 use crate::content::{Checking, ContentHash, Have, Pieces, Proven, Tree, Verified, WrongGroup};
 use crate::transfer::swarm::{MAX_REQUESTS, Ranges};
 
@@ -24,6 +24,10 @@ use crate::transfer::swarm::{MAX_REQUESTS, Ranges};
 const MAGIC: &[u8; 8] = b"kadhave1";
 /// Magic, boot, device, inode, birth, length of the tree.
 const HEADER_BYTES: usize = 8 + 16 + 8 + 8 + 16 + 4;
+
+/// No record is longer.
+const MAX_RECORD_BYTES: u64 =
+    HEADER_BYTES as u64 + Tree::max_len(u64::MAX) + Have::encoded_len(u64::MAX) as u64;
 
 /// What a record of an earlier run says.
 #[derive(Debug)]
@@ -61,7 +65,10 @@ impl Store {
         if !claimed.found_again {
             return None;
         }
-        let bytes = fs::read(record_path(&claimed.path)).ok()?;
+        // Only what this node wrote itself is believed: in a shared folder others may write, too.
+        let record = open_found(&record_path(&claimed.path))?;
+        let mut bytes = Vec::new();
+        record.take(MAX_RECORD_BYTES).read_to_end(&mut bytes).ok()?;
         let (header, rest) = bytes.split_at_checked(HEADER_BYTES)?;
         let found = claimed.file.metadata().ok()?;
         let tree_len = u32::from_le_bytes(header.last_chunk().copied()?) as usize;

@@ -211,7 +211,8 @@ async fn swarm(
         }
     }
     let mut newcomers = job.newcomers(tree.root()).unwrap_or_else(|| mpsc::channel(1).1);
-    let (name, offer) = (job.fetch.name.as_str(), job.config.offer.clone());
+    let offer = job.config.offer.clone().filter(|_| job.fetch.offers);
+    let name = job.fetch.name.as_str();
     let mut download = SwarmDownload::new(name, http, swarm, store, progress, offer);
     let outcome = job.stop.run_until_cancelled(download.drive(&mut newcomers)).await;
     let outcome = outcome.unwrap_or_else(|| Err(interrupted(job)));

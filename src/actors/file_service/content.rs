@@ -16,6 +16,7 @@ use actix_web::mime::{self, Mime};
 use actix_web::{HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 
 use super::answer::{Representation, Source};
 use super::{Links, Target, refusal, unavailable};
@@ -105,7 +106,8 @@ fn pieces_of(target: &Target, offer: OfferPieces) -> Option<Representation> {
     let file = file.upgrade()?;
     Some(match target {
         Target::Name(_) => return None,
-        Target::Tree(hash) => tree_of(*hash, in_memory(tree.encode())),
+        // It may be long, and many may take it slowly.
+        Target::Tree(hash) => tree_of(*hash, in_memory(tree.encoded())),
         Target::Have(hash) => have_of(*hash, &have),
         Target::Blob(hash) => Representation {
             source: Source::File(file),
@@ -151,9 +153,10 @@ async fn tree(links: &Links, entry: &ShareEntry) -> Result<Representation, HttpR
     }
 }
 
-fn in_memory(bytes: Vec<u8>) -> (Source, u64) {
+fn in_memory(bytes: impl Into<Bytes>) -> (Source, u64) {
+    let bytes = bytes.into();
     let size = bytes.len() as u64;
-    (Source::Bytes(bytes.into()), size)
+    (Source::Bytes(bytes), size)
 }
 
 fn tree_of(hash: ContentHash, (source, size): (Source, u64)) -> Representation {

@@ -176,7 +176,7 @@ async fn fetch_and_share(
     let own = ask(&links.find_share, FindShare { name: order.name.to_string() }).await?;
     let (found, newcomers) = mpsc::channel(1);
     let (tells, begun) = oneshot::channel();
-    let gathering = Gathering::default();
+    let gathering = Gathering::new(order.share);
     let fetch = Fetch {
         id: Some(id),
         name: order.name.clone(),
@@ -184,6 +184,7 @@ async fn fetch_and_share(
         providers,
         newcomers: Some(newcomers),
         begun: Some(tells),
+        offers: order.share,
         hash: order.hash,
         newest: order.newest,
         strict: order.strict,

@@ -25,13 +25,20 @@ const FIRST_SEARCH: Duration = Duration::from_millis(500);
 const MAX_SEARCH_PAUSE: Duration = Duration::from_secs(30);
 
 /// The sources of a download, while it lasts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gathering {
+    /// Whether others may have what is there.
+    offers: bool,
     /// What was published, and under which key.
     published: RefCell<Option<(String, String)>>,
 }
 
 impl Gathering {
+    /// Nothing is published yet; never, where nothing is to be shared.
+    pub(super) fn new(offers: bool) -> Self {
+        Self { offers, published: RefCell::default() }
+    }
+
     /// Waits until the download has a tree, publishes that pieces may be had here, and looks for
     /// others. Does not end by itself.
     pub(super) async fn run(
@@ -45,7 +52,7 @@ impl Gathering {
             return std::future::pending().await;
         };
         let key = key_of(hash);
-        let own = self.publish(links, &key, hash).await;
+        let own = if self.offers { self.publish(links, &key, hash).await } else { None };
         let mut pause = FIRST_SEARCH;
         loop {
             sleep(pause).await;
@@ -93,6 +100,6 @@ async fn under(links: &Links, key: &str) -> Vec<ProviderUrl> {
 }
 
 /// The name under which those who have pieces of a content stand. A slash is in no file's name.
-fn key_of(hash: ContentHash) -> String {
+pub(super) fn key_of(hash: ContentHash) -> String {
     format!("blobs/{hash}")
 }

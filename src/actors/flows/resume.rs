@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::downloads;
+use super::{downloads, leftover};
 use crate::actors::links::Links;
 use crate::actors::messages::{EventSink, Execute};
 use crate::command::{Command, CommandError, ErrorCode};
@@ -75,6 +75,7 @@ pub(super) async fn is_own_fault(links: &Links, error: &CommandError, restarts: 
 
 /// Goes on with what was under way when the node ended.
 pub(in crate::actors) async fn resume(links: Links) {
+    leftover::give_up(&links).await;
     let mut left = Vec::new();
     let read = links.database.each(Table::Downloads, b"", |key, row| {
         left.push((Noted(key.to_owned()), decode(row)));

@@ -91,6 +91,8 @@ pub struct Fetch {
     pub newcomers: Option<mpsc::Receiver<Vec<ProviderUrl>>>,
     /// Is told the content once pieces of it come, from whoever has them.
     pub begun: Option<oneshot::Sender<ContentHash>>,
+    /// Whether others may have the pieces that are there.
+    pub offers: bool,
     /// Take only this content.
     pub hash: Option<ContentHash>,
     /// Take the variant published last.

@@ -274,3 +274,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_is_sent_a_tree_shares_it_with_all_others() {
+    let tree = tree_of(&content(71 * GROUP + 5000));
+    let (one, other) = (tree.encoded(), tree.clone().encoded());
+    assert_eq!(one, tree.encode());
+    assert_eq!(one.as_ptr(), other.as_ptr(), "it may take 2 MiB, and hundreds may take it slowly");
+}
