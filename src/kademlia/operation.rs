@@ -247,18 +247,40 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// The key it looks for, if it looks for one.
-    pub(super) const fn target(&self) -> Option<Key> {
+    const fn lookup(&self) -> Option<&Lookup> {
         match self {
-            Self::Get(get) => Some(*get.lookup.target()),
-            Self::Put(put) => Some(*put.lookup.target()),
-            Self::Walk(walk) => Some(*walk.lookup.target()),
-            Self::Join(join) => Some(*join.lookup.target()),
-            Self::Trace(trace) => Some(*trace.lookup.target()),
-            Self::Withdraw(withdraw) => Some(*withdraw.lookup.target()),
-            Self::Audit(audit) => Some(*audit.lookup.target()),
+            Self::Get(get) => Some(&get.lookup),
+            Self::Put(put) => Some(&put.lookup),
+            Self::Walk(walk) => Some(&walk.lookup),
+            Self::Join(join) => Some(&join.lookup),
+            Self::Trace(trace) => Some(&trace.lookup),
+            Self::Withdraw(withdraw) => Some(&withdraw.lookup),
+            Self::Audit(audit) => Some(&audit.lookup),
             Self::Observe(_) | Self::Reach(_) => None,
         }
+    }
+
+    const fn lookup_mut(&mut self) -> Option<&mut Lookup> {
+        match self {
+            Self::Get(get) => Some(&mut get.lookup),
+            Self::Put(put) => Some(&mut put.lookup),
+            Self::Walk(walk) => Some(&mut walk.lookup),
+            Self::Join(join) => Some(&mut join.lookup),
+            Self::Trace(trace) => Some(&mut trace.lookup),
+            Self::Withdraw(withdraw) => Some(&mut withdraw.lookup),
+            Self::Audit(audit) => Some(&mut audit.lookup),
+            Self::Observe(_) | Self::Reach(_) => None,
+        }
+    }
+
+    /// The key it looks for, if it looks for one.
+    pub(super) fn target(&self) -> Option<Key> {
+        self.lookup().map(|lookup| *lookup.target())
+    }
+
+    /// Whether a question whose answer is late may be sent once more, which it then is.
+    pub(super) fn repeats(&mut self, peer: &NodeId) -> bool {
+        self.lookup_mut().is_none_or(|lookup| lookup.repeats(peer))
     }
 
     pub(super) fn handle(&mut self, now: Timestamp, event: OpEvent, acts: &mut Vec<Act>) {
