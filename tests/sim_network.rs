@@ -183,7 +183,10 @@ fn newcomers_get_the_keys_that_are_theirs() {
             let knows = |a: usize, b: usize| {
                 world.node(a).unwrap().table().at(world.node_address(b)).is_some()
             };
-            let firsts: Vec<_> = nearest[..4].iter().map(|f| (*f, world.holds(*f, key), knows(*f, *n), knows(*n, *f))).collect();
+            let firsts: Vec<_> = nearest[..4]
+                .iter()
+                .map(|f| (*f, world.holds(*f, key), knows(*f, *n), knows(*n, *f)))
+                .collect();
             println!("missing: node {n} rank {rank}; firsts {firsts:?}");
         }
     }

@@ -7,23 +7,26 @@
 
 mod audit;
 mod get;
+mod join;
+mod observe;
 mod put;
 mod reach;
 mod trace;
 mod withdraw;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use super::lookup::{Goal, Lookup, Step};
+use super::lookup::{Lookup, Step};
 use super::values::{Held, StoreReply, StoreRequest};
 use super::wire::{Claim, NodeEntry, Token, Withdrawn};
-use super::{Key, NodeId, Settings, Timestamp, Value};
+use super::{Key, NodeId, Timestamp, Value};
 
 pub(super) use audit::Audit;
 pub use audit::{Audited, HeldThere};
 pub(super) use get::Get;
+pub(super) use join::Join;
+pub(super) use observe::Observe;
 pub(super) use put::{Purpose, Put};
 pub(super) use reach::Reach;
 pub(super) use trace::Trace;
@@ -356,96 +359,6 @@ impl Walk {
 
     fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
         feed(&mut self.lookup, event);
-        self.go_on(acts);
-    }
-}
-
-/// Joining a network: whoever of the bootstrap addresses answers first is asked the way to the
-/// own id (Kademlia paper, section 2.3, end).
-#[derive(Debug)]
-pub(super) struct Join {
-    lookup: Lookup,
-    waiting: usize,
-    answered: usize,
-}
-
-impl Join {
-    pub(super) fn start(
-        own: NodeId,
-        settings: &Settings,
-        addresses: &[SocketAddrV4],
-        known: impl IntoIterator<Item = NodeEntry>,
-        acts: &mut Vec<Act>,
-    ) -> Self {
-        acts.extend(addresses.iter().map(|address| Act::Ping(*address)));
-        let key = own.as_key();
-        let lookup = Lookup::new(key, Goal::Nodes, own, settings, None, known);
-        let mut join = Self { lookup, waiting: addresses.len(), answered: 0 };
-        join.go_on(acts);
-        join
-    }
-
-    fn go_on(&mut self, acts: &mut Vec<Act>) {
-        if drive(&mut self.lookup, acts) && (self.waiting == 0 || self.lookup.asked() > 0) {
-            acts.push(Act::Finish(Outcome::Joined { answered: self.answered }));
-        }
-    }
-
-    fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
-        match feed(&mut self.lookup, event) {
-            Some(OpEvent::Pong { entry }) => {
-                self.waiting = self.waiting.saturating_sub(1);
-                self.answered += 1;
-                self.lookup.on_found(entry);
-            }
-            Some(OpEvent::BootstrapFailed) => self.waiting = self.waiting.saturating_sub(1),
-            _ => {}
-        }
-        self.go_on(acts);
-    }
-}
-
-/// Asking a few peers under which address they see this node.
-#[derive(Debug)]
-pub(super) struct Observe {
-    waiting: BTreeSet<NodeId>,
-    votes: BTreeMap<Ipv4Addr, usize>,
-}
-
-impl Observe {
-    pub(super) fn start(peers: &[NodeEntry], acts: &mut Vec<Act>) -> Self {
-        acts.extend(peers.iter().map(|peer| Act::Stun(*peer)));
-        let mut observe =
-            Self { waiting: peers.iter().map(|peer| peer.id).collect(), votes: BTreeMap::new() };
-        observe.go_on(acts);
-        observe
-    }
-
-    fn go_on(&mut self, acts: &mut Vec<Act>) {
-        if self.waiting.is_empty() {
-            acts.push(Act::Finish(Outcome::Observed { ip: self.verdict() }));
-        }
-    }
-
-    /// More than half of the answers, so that one liar among three has no say.
-    fn verdict(&self) -> Option<Ipv4Addr> {
-        let all: usize = self.votes.values().sum();
-        let (ip, votes) = self.votes.iter().max_by_key(|(_, votes)| **votes)?;
-        (votes * 2 > all && *ip != Ipv4Addr::UNSPECIFIED).then_some(*ip)
-    }
-
-    fn handle(&mut self, event: &OpEvent, acts: &mut Vec<Act>) {
-        match event {
-            OpEvent::Seen { from, as_ip } => {
-                if self.waiting.remove(from) {
-                    *self.votes.entry(*as_ip).or_default() += 1;
-                }
-            }
-            OpEvent::Gone { from } => {
-                self.waiting.remove(from);
-            }
-            _ => return,
-        }
         self.go_on(acts);
     }
 }
