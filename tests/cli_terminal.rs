@@ -162,7 +162,7 @@ fn shells_and_man_read_what_they_are_given() {
     }
     assert!(bench.run(&["man", "pages"]).status.success());
     let pages = bench.folder.path().join("pages");
-    assert_eq!(std::fs::read_dir(&pages).unwrap().count(), 21, "one a verb, and the whole");
+    assert_eq!(std::fs::read_dir(&pages).unwrap().count(), 23, "one a verb, and the whole");
     assert!(pages.join("kad-actor-upload.1").exists());
     assert_eq!(bench.run(&["man", "/proc/nowhere"]).status.code(), Some(1));
 }

@@ -23,7 +23,7 @@ use rand_chacha::ChaCha8Rng;
 /// Datagrams of a lookup to a host that liars name.
 const TO_VICTIM: u64 = 2;
 /// And those to the node that lives there, which counts as any other.
-const TO_NODE_THERE: u64 = 6;
+const TO_NODE_THERE: u64 = 5;
 /// Outside of every network here.
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
 

@@ -177,20 +177,8 @@ fn newcomers_get_the_keys_that_are_theirs() {
         .map(|(key, _)| world.nearest(key, 20).iter().filter(|n| world.holds(**n, key)).count())
         .sum();
     println!("newcomers: {held} of {} places filled at once", data.len() * 20);
-    for (key, _) in &data {
-        let nearest = world.nearest(key, 20);
-        for (rank, n) in nearest.iter().enumerate().filter(|(_, n)| !world.holds(**n, key)) {
-            let knows = |a: usize, b: usize| {
-                world.node(a).unwrap().table().at(world.node_address(b)).is_some()
-            };
-            let firsts: Vec<_> = nearest[..4]
-                .iter()
-                .map(|f| (*f, world.holds(*f, key), knows(*f, *n), knows(*n, *f)))
-                .collect();
-            println!("missing: node {n} rank {rank}; firsts {firsts:?}");
-        }
-    }
-    assert!(held * 100 >= data.len() * 20 * 98, "{held} of {}", data.len() * 20);
+    // Whoever is just about the twentieth may not have met the nearest yet.
+    assert!(held * 100 >= data.len() * 20 * 99, "{held} of {}", data.len() * 20);
 }
 
 #[test]

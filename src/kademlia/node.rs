@@ -277,7 +277,9 @@ impl Node {
                         self.events.push_back((op, OpEvent::Slow { from: peer }));
                     }
                 }
-                Due::Stalled { owner } => self.give_up(now, owner),
+                // A busy peer may be waited for longer, one that was silent before need not.
+                Due::Stalled { to, owner } if self.is_doubtful(to) => self.fail(now, owner),
+                Due::Stalled { owner, .. } => self.give_up(now, owner),
                 Due::Expired(pending) => self.expired(now, &pending),
             }
         }
@@ -292,6 +294,11 @@ impl Node {
             return true;
         };
         self.operations.get_mut(&op).is_none_or(|(operation, _)| operation.repeats(&peer))
+    }
+
+    /// Whether the peer left unanswered what it was asked before, or is no contact.
+    fn is_doubtful(&self, peer: SocketAddrV4) -> bool {
+        self.table.at(peer).is_none_or(|contact| contact.failures > 0)
     }
 
     /// The next thing the node wants done.

@@ -102,7 +102,7 @@ pub(super) enum Due {
     /// More likely lost than late: send it again, and let somebody else be asked beside it.
     Slow { to: SocketAddrV4, asked: Asked, owner: Owner, datagram: Vec<u8> },
     /// Nobody should wait for it any more, though an answer still counts.
-    Stalled { owner: Owner },
+    Stalled { to: SocketAddrV4, owner: Owner },
     /// The peer left it unanswered: it was [`Self::Stalled`] before.
     Expired(Pending),
 }
@@ -218,7 +218,7 @@ impl Inflight {
             }
             Stage::Resent => {
                 let deadline = (pending.timeout * 8).clamp(MIN_DEADLINE, MAX_DEADLINE);
-                (Stage::Stalled, pending.sent + deadline, Due::Stalled { owner })
+                (Stage::Stalled, pending.sent + deadline, Due::Stalled { to: pending.to, owner })
             }
             Stage::Stalled => return self.remove(id).map(Due::Expired),
         };

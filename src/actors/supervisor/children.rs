@@ -61,6 +61,7 @@ impl Supervisor {
         links.reachable.lead_to(&routing);
         links.take_back.lead_to(&routing);
         links.trace.lead_to(&routing);
+        links.audit.lead_to(&routing);
         links.view_routing.lead_to(&routing);
     }
 

@@ -53,7 +53,8 @@ pub(in crate::cli) fn audit(report: &AuditReport, width: Width) -> String {
     let holders = |node: &&AuditEntry| node.holds.as_ref().is_some_and(|held| !held.is_empty());
     let holding = report.nodes.iter().filter(holders).count();
     let (target, all) = (&report.target, report.nodes.len());
-    format!("{nodes}\n\n{target}: {of} values, held by {holding} of the {all} nearest nodes")
+    let (of, all) = (counted(of, "value"), counted(all, "nearest node"));
+    format!("{nodes}\n\n{target}: {of}, held by {holding} of the {all}")
 }
 
 /// A lookup: whom it asked, in that order, and a line of what came of it.

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::command::{
-    HopEntry, LookupTrace, NameVariants, ProviderEntry, Transfer, Transfers, ValueEntry,
-    VariantEntry,
+    AuditEntry, AuditReport, AuditedValue, HopEntry, LookupTrace, NameVariants, ProviderEntry,
+    Transfer, Transfers, ValueEntry, VariantEntry,
 };
 
 #[test]
@@ -98,6 +98,35 @@ fn a_lookup_tells_how_long_each_took_and_counts_peers_once() {
     let second: Vec<&str> = text.lines().nth(2).unwrap().split_whitespace().collect();
     assert_eq!(second[1..5], ["40", "ms", "7", "ms"], "{text}");
     assert!(text.ends_with("3 values, 1 peer asked in 47 ms"), "{text}");
+}
+
+#[test]
+fn an_audit_counts_holders_and_says_what_expires_first() {
+    let value = |expires_s| AuditedValue { value: 0, age_s: Some(9), expires_s };
+    let entry = |address: Option<&str>, holds| AuditEntry {
+        id: "ab".repeat(20),
+        address: address.map(ToOwned::to_owned),
+        own: address.is_none(),
+        shared_bits: 7,
+        rtt_ms: address.map(|_| 2.0),
+        holds,
+        repaired: 0,
+        refused: 0,
+    };
+    let nodes = vec![
+        entry(None, Some(vec![value(None)])),
+        entry(Some("10.0.0.1:1"), Some(vec![value(Some(90)), value(Some(60))])),
+        entry(Some("10.0.0.2:1"), None),
+    ];
+    let (key, target, values) = ("k".to_owned(), "cd".repeat(20), vec!["v".into(), "w".into()]);
+    let report = AuditReport { key, target, took_ms: 1.0, values, nodes, repair: false };
+    let text = audit(&report, None);
+    let rows: Vec<Vec<&str>> =
+        text.lines().skip(1).map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][..5], ["7", "1/2", "-", "-", "this"], "{text}");
+    assert_eq!(rows[1][..4], ["7", "2/2", "1m", "2"], "{text}");
+    assert_eq!(rows[2][..2], ["7", "silent"], "{text}");
+    assert!(text.ends_with("2 values, held by 2 of the 3 nearest nodes"), "{text}");
 }
 
 #[test]

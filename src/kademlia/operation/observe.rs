@@ -1,7 +1,7 @@
-//! Asking a few peers under which address they see this node.
+//! Asking how others see this node.
 //!
-//! Always holds: more than half of those that answer agree, or nothing is said. Never: waits for a
-//! peer that is late.
+//! Always holds: it takes more than half of those who answer to decide. Never: believes one peer
+//! alone against others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -10,7 +10,7 @@ use super::{Act, OpEvent, Outcome};
 use crate::kademlia::NodeId;
 use crate::kademlia::wire::NodeEntry;
 
-/// The question under way.
+/// Asking a few peers under which address they see this node.
 #[derive(Debug)]
 pub(in crate::kademlia) struct Observe {
     waiting: BTreeSet<NodeId>,

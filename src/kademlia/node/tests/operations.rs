@@ -257,11 +257,11 @@ fn an_acknowledgement_that_comes_late_counts_when_nobody_can_take_its_place() {
 }
 
 #[test]
-fn a_put_ends_when_the_only_other_node_answers_nonsense() {
+fn a_put_ends_when_all_others_answer_nonsense() {
     let mut subject = Subject::new();
     subject.meet(address(1), id(1));
     subject.node.start_put(NOW, id(1).as_key(), text("v"));
     // A list of nodes is no acknowledgement.
     play(&mut subject, &|_, _| Answer::Nodes);
-    assert_eq!(subject.done.pop(), Some(Outcome::Put { stored: 1, of: 2 }));
+    assert_eq!(subject.done.pop(), Some(Outcome::Put { stored: 1, of: 5 }));
 }
