@@ -108,8 +108,7 @@ fn what_publishers_left_behind_is_found_a_day_later() {
         ..Scenario::default()
     };
     let (report, _) = run("publishers left 24 h ago", scenario);
-    println!("the goal is 99 %");
-    assert!(report.all.success_lower95 >= 0.65, "{}", report.all.success_lower95);
+    assert!(report.all.success_lower95 >= 0.99, "{}", report.all.success_lower95);
     assert!(report.values_alive >= 0.99, "{}", report.values_alive);
 }
 

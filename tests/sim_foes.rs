@@ -20,12 +20,10 @@ use kad_actor::sim::{Lie, Link, World};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What is reached where the goal is not: two datagrams to a victim a lookup, every lookup of a key
-/// that sixty Sybils aim at. Tighten these as they get better.
-const VICTIM_OUTSIDE_REACHED: u64 = 4;
-const VICTIM_INSIDE_REACHED: u64 = 256;
-const BEFORE_SYBILS_REACHED: usize = 298;
-const AMID_SYBILS_REACHED: usize = 1;
+/// Datagrams of a lookup to a host that liars name.
+const TO_VICTIM: u64 = 2;
+/// And those to the node that lives there, which counts as any other.
+const TO_NODE_THERE: u64 = 5;
 /// Outside of every network here.
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
 
@@ -135,7 +133,7 @@ fn a_victim_outside_that_a_tenth_of_the_nodes_name_gets_few_datagrams_a_lookup()
     let result = of_datagrams(most, all);
     figure("a victim outside, a lookup", 101, result, "2 datagrams", most <= 2);
     assert!(all > 0, "the liars are believed at first");
-    assert!(most <= VICTIM_OUTSIDE_REACHED, "{most}");
+    assert!(most <= TO_VICTIM, "{most}");
 }
 
 #[test]
@@ -146,7 +144,7 @@ fn a_victim_among_the_nodes_gets_few_datagrams_a_lookup() {
     let (most, all) = cost_to(victim, &mut world, times(500));
     let result = of_datagrams(most, all);
     figure("a victim among the nodes, a lookup", 102, result, "2 datagrams", most <= 2);
-    assert!(most <= VICTIM_INSIDE_REACHED, "{most}");
+    assert!(most <= TO_VICTIM + TO_NODE_THERE, "{most}");
 }
 
 #[test]
@@ -205,8 +203,7 @@ fn sixty_ids_on_one_ip_aimed_at_a_key_lose_it_to_nobody() {
     let (case, goal) = ("60 ids on one IP at a key", 100.0);
     lookups_figure(&format!("{case} published before"), 106, kept[0], 300, goal);
     lookups_figure(&format!("{case} published amid them"), 106, kept[1], 300, goal);
-    assert!(kept[0] >= BEFORE_SYBILS_REACHED, "{}", kept[0]);
-    assert!(kept[1] >= AMID_SYBILS_REACHED, "{}", kept[1]);
+    assert_eq!(kept, [300, 300]);
 }
 
 /// A node that is told everything directly, and knows thirty peers that answer its pings.

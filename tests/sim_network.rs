@@ -177,7 +177,8 @@ fn newcomers_get_the_keys_that_are_theirs() {
         .map(|(key, _)| world.nearest(key, 20).iter().filter(|n| world.holds(**n, key)).count())
         .sum();
     println!("newcomers: {held} of {} places filled at once", data.len() * 20);
-    assert!(held * 100 >= data.len() * 20 * 98, "{held} of {}", data.len() * 20);
+    // Whoever is just about the twentieth may not have met the nearest yet.
+    assert!(held * 100 >= data.len() * 20 * 99, "{held} of {}", data.len() * 20);
 }
 
 #[test]

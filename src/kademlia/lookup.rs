@@ -153,8 +153,9 @@ impl Lookup {
         let first = candidate.state != State::Answered && !candidate.holder;
         candidate.state = State::Answered;
         let (ip, hop) = (*candidate.entry.address.ip(), candidate.hop);
+        let datagrams = std::mem::take(&mut candidate.datagrams);
         let named_by = candidate.named_by.clone();
-        self.hosts.prove(ip);
+        self.hosts.settle(ip, datagrams, true);
         if first {
             self.namers.praise(&named_by);
         }
@@ -170,6 +171,35 @@ impl Lookup {
         }
     }
 
+    /// Whether a peer whose answer is late may be sent its question once more, which it then is: not
+    /// where one datagram for each of several peers at its IP tells more.
+    pub(super) fn repeats(&mut self, peer: &NodeId) -> bool {
+        let distance = self.target.distance(self.aliases.get(peer).unwrap_or(peer));
+        let Some(candidate) = self.candidates.get(&distance) else {
+            return true;
+        };
+        if candidate.datagrams == 0 {
+            return true;
+        }
+        let ip = *candidate.entry.address.ip();
+        let waits = |c: &Candidate| c.waits_for(&self.hosts) && *c.entry.address.ip() == ip;
+        if !self.hosts.has_room(ip) || self.candidates.values().any(waits) {
+            return false;
+        }
+        self.note_datagram(distance);
+        true
+    }
+
+    /// A datagram goes to a peer: it counts if only others say that somebody lives there.
+    fn note_datagram(&mut self, at: Distance) {
+        if let Some(candidate) = self.candidates.get_mut(&at)
+            && candidate.hop > 1
+        {
+            candidate.datagrams += 1;
+            self.hosts.send(*candidate.entry.address.ip());
+        }
+    }
+
     /// A peer is silent, or answered nonsense.
     pub(super) fn on_gone(&mut self, peer: &NodeId) {
         let distance = self.target.distance(self.aliases.get(peer).unwrap_or(peer));
@@ -181,6 +211,7 @@ impl Lookup {
         }
         self.silent += 1;
         let ip = *candidate.entry.address.ip();
+        let datagrams = std::mem::take(&mut candidate.datagrams);
         if candidate.holder {
             // A holder that did not tell its nodes remains a holder.
             candidate.state = State::Answered;
@@ -188,7 +219,7 @@ impl Lookup {
             candidate.move_on(|address| self.taken.contains(address));
             self.namers.blame(&candidate.named_by);
         }
-        self.hosts.note_silence(ip);
+        self.hosts.settle(ip, datagrams, false);
         self.drop_incredible();
     }
 
@@ -255,10 +286,7 @@ impl Lookup {
     /// What only liars say costs no question, nor what is said of a host where nobody lives.
     fn drop_incredible(&mut self) {
         let (namers, hosts) = (&self.namers, &self.hosts);
-        self.candidates.retain(|_, c| {
-            c.is_credible(namers)
-                && (c.state != State::New || !hosts.is_hopeless(*c.entry.address.ip()))
-        });
+        self.candidates.retain(|_, c| c.is_credible(namers) && !c.is_hopeless(hosts));
     }
 
     fn candidate(&mut self, peer: &NodeId) -> Option<&mut Candidate> {
@@ -276,7 +304,7 @@ impl Lookup {
             }
             let distance = self.target.distance(&entry.id);
             if entry.id == self.own
-                || self.hosts.is_hopeless(*entry.address.ip())
+                || hop > 1 && self.hosts.is_hopeless(*entry.address.ip())
                 || self.taken.contains(&entry.address)
                 || self.aliases.contains_key(&entry.id)
             {

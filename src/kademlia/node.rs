@@ -261,13 +261,18 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Timestamp) {
         while let Some(due) = self.inflight.due(now) {
             match due {
-                Due::Slow { to, asked: Asked::Find { skip: 0 }, owner, .. }
-                    if self.speech(to) != Speech::Fluent =>
-                {
-                    self.find_plainly(now, to, owner);
-                }
-                Due::Slow { to, owner, datagram, .. } => {
-                    self.outputs.push_back(Output::Send { to, datagram });
+                Due::Slow { to, asked, owner, datagram } => {
+                    let repeats = self.repeats(owner);
+                    if matches!(asked, Asked::Find { skip: 0 })
+                        && self.speech(to) != Speech::Fluent
+                        && repeats
+                    {
+                        self.find_plainly(now, to, owner);
+                        continue;
+                    }
+                    if repeats {
+                        self.outputs.push_back(Output::Send { to, datagram });
+                    }
                     if let Owner::Operation { op, peer } = owner {
                         self.events.push_back((op, OpEvent::Slow { from: peer }));
                     }
@@ -281,6 +286,14 @@ impl Node {
         self.drop_overdue_held(now);
         self.maintain(now);
         self.pump(now);
+    }
+
+    /// Whether a question whose answer is late may be sent once more.
+    fn repeats(&mut self, owner: Owner) -> bool {
+        let Owner::Operation { op, peer } = owner else {
+            return true;
+        };
+        self.operations.get_mut(&op).is_none_or(|(operation, _)| operation.repeats(&peer))
     }
 
     /// Whether the peer left unanswered what it was asked before, or is no contact.

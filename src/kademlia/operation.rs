@@ -7,6 +7,7 @@
 
 mod audit;
 mod get;
+mod join;
 mod observe;
 mod put;
 mod reach;
@@ -16,14 +17,15 @@ mod withdraw;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use super::lookup::{Goal, Lookup, Step};
+use super::lookup::{Lookup, Step};
 use super::values::{Held, StoreReply, StoreRequest};
 use super::wire::{Claim, NodeEntry, Token, Withdrawn};
-use super::{Key, NodeId, Settings, Timestamp, Value};
+use super::{Key, NodeId, Timestamp, Value};
 
 pub(super) use audit::Audit;
 pub use audit::{Audited, HeldThere};
 pub(super) use get::Get;
+pub(super) use join::Join;
 pub(super) use observe::Observe;
 pub(super) use put::{Purpose, Put};
 pub(super) use reach::Reach;
@@ -248,18 +250,40 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// The key it looks for, if it looks for one.
-    pub(super) const fn target(&self) -> Option<Key> {
+    const fn lookup(&self) -> Option<&Lookup> {
         match self {
-            Self::Get(get) => Some(*get.lookup.target()),
-            Self::Put(put) => Some(*put.lookup.target()),
-            Self::Walk(walk) => Some(*walk.lookup.target()),
-            Self::Join(join) => Some(*join.lookup.target()),
-            Self::Trace(trace) => Some(*trace.lookup.target()),
-            Self::Withdraw(withdraw) => Some(*withdraw.lookup.target()),
-            Self::Audit(audit) => Some(*audit.lookup.target()),
+            Self::Get(get) => Some(&get.lookup),
+            Self::Put(put) => Some(&put.lookup),
+            Self::Walk(walk) => Some(&walk.lookup),
+            Self::Join(join) => Some(&join.lookup),
+            Self::Trace(trace) => Some(&trace.lookup),
+            Self::Withdraw(withdraw) => Some(&withdraw.lookup),
+            Self::Audit(audit) => Some(&audit.lookup),
             Self::Observe(_) | Self::Reach(_) => None,
         }
+    }
+
+    const fn lookup_mut(&mut self) -> Option<&mut Lookup> {
+        match self {
+            Self::Get(get) => Some(&mut get.lookup),
+            Self::Put(put) => Some(&mut put.lookup),
+            Self::Walk(walk) => Some(&mut walk.lookup),
+            Self::Join(join) => Some(&mut join.lookup),
+            Self::Trace(trace) => Some(&mut trace.lookup),
+            Self::Withdraw(withdraw) => Some(&mut withdraw.lookup),
+            Self::Audit(audit) => Some(&mut audit.lookup),
+            Self::Observe(_) | Self::Reach(_) => None,
+        }
+    }
+
+    /// The key it looks for, if it looks for one.
+    pub(super) fn target(&self) -> Option<Key> {
+        self.lookup().map(|lookup| *lookup.target())
+    }
+
+    /// Whether a question whose answer is late may be sent once more, which it then is.
+    pub(super) fn repeats(&mut self, peer: &NodeId) -> bool {
+        self.lookup_mut().is_none_or(|lookup| lookup.repeats(peer))
     }
 
     pub(super) fn handle(&mut self, now: Timestamp, event: OpEvent, acts: &mut Vec<Act>) {
@@ -335,51 +359,6 @@ impl Walk {
 
     fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
         feed(&mut self.lookup, event);
-        self.go_on(acts);
-    }
-}
-
-/// Joining a network: whoever of the bootstrap addresses answers first is asked the way to the
-/// own id (Kademlia paper, section 2.3, end).
-#[derive(Debug)]
-pub(super) struct Join {
-    lookup: Lookup,
-    waiting: usize,
-    answered: usize,
-}
-
-impl Join {
-    pub(super) fn start(
-        own: NodeId,
-        settings: &Settings,
-        addresses: &[SocketAddrV4],
-        known: impl IntoIterator<Item = NodeEntry>,
-        acts: &mut Vec<Act>,
-    ) -> Self {
-        acts.extend(addresses.iter().map(|address| Act::Ping(*address)));
-        let key = own.as_key();
-        let lookup = Lookup::new(key, Goal::Nodes, own, settings, None, known);
-        let mut join = Self { lookup, waiting: addresses.len(), answered: 0 };
-        join.go_on(acts);
-        join
-    }
-
-    fn go_on(&mut self, acts: &mut Vec<Act>) {
-        if drive(&mut self.lookup, acts) && (self.waiting == 0 || self.lookup.asked() > 0) {
-            acts.push(Act::Finish(Outcome::Joined { answered: self.answered }));
-        }
-    }
-
-    fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
-        match feed(&mut self.lookup, event) {
-            Some(OpEvent::Pong { entry }) => {
-                self.waiting = self.waiting.saturating_sub(1);
-                self.answered += 1;
-                self.lookup.on_found(entry);
-            }
-            Some(OpEvent::BootstrapFailed) => self.waiting = self.waiting.saturating_sub(1),
-            _ => {}
-        }
         self.go_on(acts);
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Candidate {
     pub(super) holder: bool,
     /// It was asked for the nodes it knows: a holder's values come without them.
     pub(super) expanded: bool,
+    /// Datagrams that went to its address since it last answered, if only others named it.
+    pub(super) datagrams: u32,
 }
 
 impl Candidate {
@@ -68,6 +70,7 @@ impl Candidate {
             proof: if hop > 1 { Proof::Claimed } else { Proof::Settled },
             holder: false,
             expanded: false,
+            datagrams: 0,
         }
     }
 
@@ -80,7 +83,8 @@ impl Candidate {
             }
         }
         if self.state == State::Gone {
-            (self.entry.address, self.state) = (address, State::New);
+            // The own table vouched for the other address alone.
+            (self.entry.address, self.state, self.hop) = (address, State::New, self.hop.max(2));
         } else if self.hop > 1 && self.entry.address != address {
             if let Some((_, votes)) = self.elsewhere.iter_mut().find(|(known, _)| *known == address)
             {
@@ -104,7 +108,12 @@ impl Candidate {
 
     /// Whether somebody else at its IP has to answer first.
     pub(super) fn waits_for(&self, hosts: &Hosts) -> bool {
-        self.state == State::New && hosts.is_busy(*self.entry.address.ip())
+        self.state == State::New && self.hop > 1 && hosts.is_busy(*self.entry.address.ip())
+    }
+
+    /// Whether it is not worth asking, going by what came of asking others at its IP.
+    pub(super) fn is_hopeless(&self, hosts: &Hosts) -> bool {
+        self.state == State::New && self.hop > 1 && hosts.is_hopeless(*self.entry.address.ip())
     }
 
     /// Whether somebody vouches for it who has not named mostly nonsense.

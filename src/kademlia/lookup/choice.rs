@@ -76,7 +76,7 @@ impl Lookup {
         new.state = State::Asked;
         new.expanded = self.goal != Goal::Values;
         let entry = new.entry;
-        self.hosts.ask(*entry.address.ip());
+        self.note_datagram(at);
         self.take(entry.address);
         match self.goal {
             Goal::Nodes | Goal::Holders => Step::AskNodes(entry),

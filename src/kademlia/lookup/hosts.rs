@@ -1,24 +1,26 @@
-//! Whom a lookup spares: IPs where nobody has answered yet.
+//! Whom a lookup spares: hosts that others name and where nobody answers.
 //!
-//! Always holds: at an IP that only others named, one peer is asked at a time until somebody there
-//! answers, and after [`MAX_SILENT_PER_IP`] silent ones nobody more; so answers that name many
-//! ports of a victim cost it a few datagrams a lookup. Never: spares a host of which the own table
-//! knows a node.
+//! Always holds: what is sent to ports of an IP that only others named, and that have not answered,
+//! is at most [`MAX_IN_VAIN`] datagrams a lookup; while nobody at all has answered there, one peer is
+//! asked at a time. So answers that name many ports of a victim cost it next to nothing, even if a
+//! node lives there. Never: counts what goes to nodes that the own table knows.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-/// Peers of one IP that may be silent before the others there are taken for lies: one is often
-/// just gone, and the next one then answers.
-pub(super) const MAX_SILENT_PER_IP: u32 = 2;
+/// Datagrams that go to an IP in vain before others there are taken for lies: two peers that are
+/// asked once, for one is often just gone, or one that is asked twice.
+pub(super) const MAX_IN_VAIN: u32 = 2;
 
 /// What is known of an IP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Host {
+#[derive(Debug, Clone, Copy, Default)]
+struct Host {
     /// Somebody there has answered, now or before this lookup.
-    Proven,
-    /// Nobody has; somebody there is being asked or not, and so many were silent.
-    Doubtful { busy: bool, silent: u32 },
+    proven: bool,
+    /// Datagrams to peers there that may still answer.
+    open: u32,
+    /// Datagrams to peers there that are silent.
+    in_vain: u32,
 }
 
 /// The IPs of the peers that were asked.
@@ -34,39 +36,43 @@ impl Hosts {
         Self { known: BTreeMap::new(), spares_loopback: !on_loopback }
     }
 
-    fn counts(&self, ip: Ipv4Addr) -> bool {
-        self.spares_loopback || !ip.is_loopback()
+    fn counted(&self, ip: Ipv4Addr) -> Host {
+        let counts = self.spares_loopback || !ip.is_loopback();
+        counts.then(|| self.known.get(&ip).copied()).flatten().unwrap_or_default()
     }
 
     /// Somebody lives there.
     pub(super) fn prove(&mut self, ip: Ipv4Addr) {
-        self.known.insert(ip, Host::Proven);
+        self.known.entry(ip).or_default().proven = true;
     }
 
-    /// A peer there is being asked.
-    pub(super) fn ask(&mut self, ip: Ipv4Addr) {
-        match self.known.entry(ip).or_insert(Host::Doubtful { busy: true, silent: 0 }) {
-            Host::Proven => {}
-            Host::Doubtful { busy, .. } => *busy = true,
-        }
+    /// A datagram goes to a peer there that only others named.
+    pub(super) fn send(&mut self, ip: Ipv4Addr) {
+        self.known.entry(ip).or_default().open += 1;
     }
 
-    /// A peer there was silent.
-    pub(super) fn note_silence(&mut self, ip: Ipv4Addr) {
-        if let Some(Host::Doubtful { busy, silent }) = self.known.get_mut(&ip) {
-            *busy = false;
-            *silent += 1;
-        }
+    /// A peer there to which so many datagrams went has answered, or is silent.
+    pub(super) fn settle(&mut self, ip: Ipv4Addr, datagrams: u32, has_answered: bool) {
+        let host = self.known.entry(ip).or_default();
+        host.open = host.open.saturating_sub(datagrams);
+        host.proven |= has_answered;
+        host.in_vain += if has_answered { 0 } else { datagrams };
     }
 
-    /// Whether another peer there has to wait for what the one that is being asked says.
+    /// Whether another peer there has to wait for what those that are being asked say.
     pub(super) fn is_busy(&self, ip: Ipv4Addr) -> bool {
-        self.counts(ip) && matches!(self.known.get(&ip), Some(Host::Doubtful { busy: true, .. }))
+        let host = self.counted(ip);
+        host.open > 0 && (!host.proven || host.open + host.in_vain >= MAX_IN_VAIN)
+    }
+
+    /// Whether one more datagram may go there.
+    pub(super) fn has_room(&self, ip: Ipv4Addr) -> bool {
+        let host = self.counted(ip);
+        host.open + host.in_vain < MAX_IN_VAIN
     }
 
     /// Whether nobody more is asked there.
     pub(super) fn is_hopeless(&self, ip: Ipv4Addr) -> bool {
-        self.counts(ip)
-            && matches!(self.known.get(&ip), Some(Host::Doubtful { silent, .. }) if *silent >= MAX_SILENT_PER_IP)
+        self.counted(ip).in_vain >= MAX_IN_VAIN
     }
 }

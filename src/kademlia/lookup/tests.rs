@@ -244,17 +244,54 @@ fn of_an_ip_that_others_named_one_is_asked_at_a_time_until_somebody_there_answer
     assert_eq!(asked(lookup.next()), Some(named[0]));
     assert_eq!(lookup.next(), Step::Wait);
     lookup.on_slow(&named[0].id);
+    assert!(!lookup.repeats(&named[0].id), "another there tells more than the same one again");
     assert_eq!(lookup.next(), Step::Wait, "late is not silent");
     lookup.on_gone(&named[0].id);
     assert_eq!(asked(lookup.next()), Some(named[1]), "one of them may just have gone");
     assert_eq!(lookup.next(), Step::Wait);
     let mut with_answer = lookup.clone();
     with_answer.on_nodes(&named[1].id, []);
-    let rest: Vec<_> = (0..3).filter_map(|_| asked(with_answer.next())).collect();
-    assert_eq!(rest, named[2..5], "somebody lives there");
+    assert_eq!(asked(with_answer.next()), Some(named[2]), "somebody lives there");
+    assert_eq!(with_answer.next(), Step::Wait, "with one more in vain that is enough");
+    with_answer.on_gone(&named[2].id);
+    assert_eq!(with_answer.next(), Step::Done, "also where somebody lives");
     lookup.on_gone(&named[1].id);
     assert_eq!(lookup.next(), Step::Done, "two lies are enough");
     lookup.on_nodes(&peer(20).id, [beside(10, 10)]);
+    assert_eq!(lookup.next(), Step::Done);
+}
+
+#[test]
+fn a_stranger_alone_at_its_ip_is_sent_its_question_twice() {
+    let named = beside(1, 1);
+    let mut lookup = lookup(Goal::Nodes, [20]);
+    assert_eq!(asked(lookup.next()), Some(peer(20)));
+    assert!(lookup.repeats(&peer(20).id), "the own table knows it");
+    lookup.on_nodes(&peer(20).id, [named]);
+    assert_eq!(asked(lookup.next()), Some(named));
+    lookup.on_slow(&named.id);
+    assert!(lookup.repeats(&named.id));
+    assert!(!lookup.repeats(&named.id));
+    lookup.on_nodes(&peer(20).id, [beside(2, 2)]);
+    lookup.on_gone(&named.id);
+    assert_eq!(lookup.next(), Step::Done, "two datagrams in vain are enough");
+}
+
+#[test]
+fn where_a_node_lives_two_others_are_asked_at_once_until_two_are_silent() {
+    let named: Vec<_> = (1..=9).map(|n| beside(n, n as u16)).collect();
+    let mut lookup = lookup(Goal::Nodes, [20]);
+    assert_eq!(asked(lookup.next()), Some(peer(20)));
+    lookup.on_nodes(&peer(20).id, named.clone());
+    assert_eq!(asked(lookup.next()), Some(named[0]));
+    lookup.on_nodes(&named[0].id, []);
+    assert_eq!(asked(lookup.next()), Some(named[1]));
+    assert_eq!(asked(lookup.next()), Some(named[2]));
+    assert_eq!(lookup.next(), Step::Wait);
+    lookup.on_nodes(&named[1].id, []);
+    assert_eq!(asked(lookup.next()), Some(named[3]));
+    lookup.on_gone(&named[2].id);
+    lookup.on_gone(&named[3].id);
     assert_eq!(lookup.next(), Step::Done);
 }
 

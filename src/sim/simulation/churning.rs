@@ -24,12 +24,17 @@ impl Simulation {
     pub(super) fn publishers_leave(&mut self) {
         let publishers: Vec<Life> =
             self.library.entries().iter().map(|entry| entry.publisher).collect();
+        // All leave before the first comes: whoever joined through such as are about to leave, and
+        // no others, would be told of nobody.
+        let mut gone = Vec::new();
         for publisher in publishers {
             if self.lives(publisher) {
-                let role = self.world.machines()[publisher.machine].role;
+                gone.push(self.world.machines()[publisher.machine].role);
                 self.world.kill(publisher.machine);
-                self.enter(role);
             }
+        }
+        for role in gone {
+            self.enter(role);
         }
     }
 
