@@ -17,9 +17,9 @@ const MIN_RANGE_BYTES: u64 = 64 * 1024;
 /// nor longer than this: a source that dies leaves a hole to fill.
 const MAX_RANGE_BYTES: u64 = 16 * 1024 * 1024;
 /// What those who download at the same time share out among them, as long as nobody else has it,
-const BLOCK_BYTES: u64 = 512 * 1024;
+const BLOCK_BYTES: u64 = 64 * 1024;
 /// is divided into so many blocks at most.
-const MAX_BLOCKS: u64 = 1024;
+const MAX_BLOCKS: u64 = 256;
 /// The first range of a source whose rate is not known.
 const FIRST_RANGE_BYTES: u64 = 512 * 1024;
 /// A source that stays silent for so long in the end has its pieces asked of another as well.
