@@ -24,8 +24,8 @@ mod hostile {
 use std::fs;
 use std::sync::Arc;
 
-use servers::{Node as Source, TreeKind, Way};
 use serde_json::{Value, json};
+use servers::{Node as Source, TreeKind, Way};
 use support::disk::Disk;
 use support::node::Node;
 use support::{make_file, wait_until};
