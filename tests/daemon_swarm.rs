@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "the other test file uses more of it")]
+#[allow(clippy::disallowed_methods, reason = "a source measures real time")]
 #[path = "fetcher_swarm/servers.rs"]
 mod servers;
 mod support;
