@@ -1,7 +1,7 @@
 //! Owns the queue of downloads and a bounded pool of workers, each running one plan.
 //!
-//! Always holds: at most [`MAX_WORKERS`] downloads run and [`MAX_WAITING`] wait; one more is told
-//! so at once. Whatever goes wrong, the final name holds the whole, verified content or what was
+//! Always holds: at most [`MAX_WORKERS`] downloads run, beside a few small ones in the `lane`, and
+//! [`MAX_WAITING`] wait; one more is told so at once. Whatever goes wrong, the final name holds the whole, verified content or what was
 //! there before. Never: knows the DHT, or shares what it downloaded.
 //!
 //! `download` runs one from the choice of a variant on: `destination` says where the file goes,
@@ -19,6 +19,7 @@ mod drive;
 mod http;
 mod hunt;
 mod joint;
+mod lane;
 mod local;
 mod partial;
 mod progress;
@@ -46,6 +47,7 @@ use self::board::{Board, busy};
 use self::download::{Job, interrupted};
 use self::http::{DEAD, Http};
 use self::joint::{Askers, Joint};
+use self::lane::Lane;
 use self::throttle::Throttle;
 use crate::actors::link::Link;
 use crate::actors::messages::{
@@ -95,6 +97,7 @@ pub struct FetcherActor {
     rng: ChaCha8Rng,
     places: Arc<Semaphore>,
     workers: Arc<Semaphore>,
+    lane: Lane,
     finds: Arc<Semaphore>,
     joint: Rc<Joint>,
     throttle: Throttle,
@@ -115,6 +118,7 @@ impl FetcherActor {
             board: Board::new(config.numbers.clone()),
             places: Arc::new(Semaphore::new(MAX_WORKERS + MAX_WAITING)),
             workers: Arc::new(Semaphore::new(MAX_WORKERS)),
+            lane: Lane::default(),
             finds: Arc::new(Semaphore::new(MAX_FINDS)),
             joint: Rc::default(),
             throttle: Throttle::new(config.limit_rate),
@@ -147,6 +151,7 @@ impl Handler<Fetch> for FetcherActor {
             config: Arc::clone(&self.config),
             seed: self.rng.next_u64(),
             workers: Arc::clone(&self.workers),
+            lane: self.lane.clone(),
             askers,
             stop,
             standing: self.board.standing(fetch.id),

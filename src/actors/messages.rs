@@ -19,8 +19,8 @@ pub use blobs::{
     Blob, FindServed, OFFER_EVERY, OfferPieces, ServedShare, TellMirrors, Wanted, WantedMirrors,
 };
 pub use downloads::{
-    CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, Probe, Probed, Settle,
-    Target,
+    CancelTransfer, CountDownloads, Enlist, Fetch, Fetched, ListTransfers, Newcomers, Probe,
+    Probed, Settle, Target,
 };
 
 use crate::command::{Buckets, Command, CommandError, Event, HeldEntry, PeerEntry, Reply};

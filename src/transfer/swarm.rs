@@ -113,6 +113,8 @@ pub struct Swarm {
     /// Where the search for missing pieces begins: elsewhere for everybody, so that those who
     /// download at the same time have something to give each other.
     start: u64,
+    /// This node, as others know it.
+    own: u64,
 }
 
 impl Swarm {
@@ -130,6 +132,7 @@ impl Swarm {
             next_id: 1,
             idle_since: None,
             start: seed.checked_rem(pieces).unwrap_or(0),
+            own: seed,
         }
     }
 
@@ -152,6 +155,7 @@ impl Swarm {
     /// A source says which pieces it has; none for all.
     pub fn has(&mut self, source: usize, pieces: Option<Ranges>) {
         if let Some(peer) = self.peers.get_mut(source) {
+            peer.downloads |= pieces.is_some();
             peer.has = pieces;
         }
     }

@@ -183,6 +183,10 @@ impl Shared {
                 let end = last.parse().map_or(all, |last: usize| (last + 1).min(all));
                 Some(first.parse().ok()?..end)
             });
+            if head.starts_with("HEAD ") {
+                write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", self.content.len())?;
+                continue;
+            }
             if !self.give(&mut out, &path, range)? || lower.contains("connection: close") {
                 return Ok(());
             }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kad_actor::actors::messages::{EventSink, Fetched};
+use kad_actor::actors::fetcher::MAX_WORKERS;
+use kad_actor::actors::messages::{CountDownloads, EventSink, Fetched, Newcomers, Target};
 use kad_actor::command::{Event, OnConflict};
 use kad_actor::content::ContentHash;
 use kad_actor::transfer::swarm::MAX_REQUESTS_PER_SOURCE;
@@ -11,6 +12,7 @@ use kad_actor::transfer::{Limits, ProviderUrl};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::bench::{Bench, states};
 use crate::hostile::hash_of;
@@ -113,7 +115,8 @@ async fn sources_that_are_found_while_it_lasts_help() {
     (fetch.newcomers, fetch.begun) = (Some(newcomers), Some(begin));
     let of_another = ContentHash::new([9; 32]);
     let found = [late.url(), format!("http://127.0.0.1:1/x#blake3={of_another}"), other.url()];
-    let found = found.iter().map(|url| ProviderUrl::parse(url).unwrap()).collect();
+    let sources = found.iter().map(|url| ProviderUrl::parse(url).unwrap()).collect();
+    let found = Newcomers { own: None, sources };
     let running = bench.run(fetch);
     let tell = async {
         assert_eq!(begun.await.unwrap(), hash_of(&content));
@@ -126,6 +129,38 @@ async fn sources_that_are_found_while_it_lasts_help() {
     assert_eq!(fetched.sources.len(), 3, "not the one of another content");
     assert!(fetched.sources[1].bytes > 8_000_000, "{:?}", fetched.sources);
     assert_eq!(fetched.sources[2].state, "wrong_content");
+}
+
+#[actix_rt::test]
+async fn a_small_file_does_not_wait_behind_large_ones() {
+    let small = content(700_000);
+    let bench = bench();
+    let cancel = CancellationToken::new();
+    let large: Vec<(Node, _)> = (0..MAX_WORKERS + 2)
+        .map(|number| {
+            let content = content(4_000_000 + number);
+            let node = Node::start(Way::Paced(20_000), TreeKind::Right, &content);
+            let mut fetch = Bench::fetch(&[node.url()]);
+            fetch.target = Target::Path(bench.folder.path().join(number.to_string()));
+            fetch.cancel = cancel.clone();
+            let fetcher = bench.fetcher.clone();
+            (node, actix_rt::spawn(async move { fetcher.send(fetch).await.unwrap() }))
+        })
+        .collect();
+    while bench.fetcher.send(CountDownloads).await.unwrap() < large.len() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // All of those would take minutes.
+    let node = Node::honest(&small);
+    let asked = bench.run(Bench::fetch(&[node.url()]));
+    let fetched = tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap().unwrap();
+    assert!(std::fs::read(&fetched.path).unwrap() == *small);
+    let started = large.iter().filter(|(node, _)| node.sent() > 0).count();
+    assert_eq!(started, MAX_WORKERS, "a large one does not take the place of a small one");
+    cancel.cancel();
+    for (_, ended) in large {
+        assert!(ended.await.unwrap().is_err());
+    }
 }
 
 #[actix_rt::test]

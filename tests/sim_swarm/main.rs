@@ -4,6 +4,7 @@
 //! Always holds: the same seed gives the same run. Never: opens a socket or sleeps.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod crowd;
 mod world;
 
 use kad_actor::transfer::swarm::Outcome;
@@ -11,6 +12,7 @@ use kad_actor::transfer::{Failure, SourceState};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use self::crowd::{Crowd, trade};
 use self::world::{Kind, MB, Virtual, run};
 
 #[test]
@@ -136,4 +138,24 @@ fn a_lone_source_is_waited_for_and_one_that_never_worked_is_not() {
     assert!(report.seconds < report.ideal + 1.0, "{}", report.seconds);
     let dead = run(20, &[Virtual::honest(5.0).of(Kind::Refuses)], 3);
     assert!(matches!(dead.outcome, Outcome::Failed(_)) && dead.seconds < 1.0);
+}
+
+#[test]
+fn those_who_start_together_trade() {
+    for (count, found, most) in [(4, 1.0, 1.25), (16, 1.0, 1.3), (16, 3.0, 1.45)] {
+        let crowd = Crowd { count, size: 134_217_728, rate: 12.5 * MB, found };
+        let ideal = crowd.size as f64 / crowd.rate;
+        let trade = trade(crowd, 1);
+        println!(
+            "{count} start together, one has it, they find each other after {found} to {} s: \
+             {:.2} x the time of a perfect swarm, the first {:.2} x; the one who had it sent \
+             {:.2} x the content; {} requests",
+            found + 1.0,
+            trade.seconds / ideal,
+            trade.first / ideal,
+            trade.sent,
+            trade.requests
+        );
+        assert!(trade.seconds < most * ideal, "{count} after {found}: {trade:?}");
+    }
 }

@@ -19,10 +19,11 @@ use super::board::Standing;
 use super::destination::Destination;
 use super::http::Http;
 use super::joint::{Askers, Joint, Role};
+use super::lane::Lane;
 use super::local::{self, Original, Placed};
 use super::progress::Progress;
 use super::transfer::transfer;
-use crate::actors::messages::{Fetch, Fetched, Target};
+use crate::actors::messages::{Fetch, Fetched, Newcomers, Target};
 use crate::command::{CommandError, ErrorCode, OnConflict};
 use crate::content::ContentHash;
 use crate::transfer::{Choice, ProviderUrl, VariantError, Variants, Wanted};
@@ -36,30 +37,35 @@ pub(super) struct Job {
     pub(super) config: Arc<FetcherConfig>,
     pub(super) seed: u64,
     pub(super) workers: Arc<Semaphore>,
+    pub(super) lane: Lane,
     /// Who wants it. When all have left, `stop` is cancelled.
     pub(super) askers: Arc<Askers>,
     pub(super) stop: CancellationToken,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) fetch: Fetch,
     /// Somebody who looks for sources while it lasts.
-    pub(super) wanted: Mutex<Option<(Newcomers, oneshot::Sender<ContentHash>)>>,
+    pub(super) wanted: Mutex<Option<(mpsc::Receiver<Newcomers>, oneshot::Sender<ContentHash>)>>,
 }
-
-/// Sources that are found while a download lasts.
-pub(super) type Newcomers = mpsc::Receiver<Vec<ProviderUrl>>;
 
 impl Job {
     /// Has others be looked for that have this content.
-    pub(super) fn newcomers(&self, hash: ContentHash) -> Option<Newcomers> {
+    pub(super) fn newcomers(&self, hash: ContentHash) -> Option<mpsc::Receiver<Newcomers>> {
         let (newcomers, begun) = self.wanted.lock().ok()?.take()?;
         begun.send(hash).ok()?;
         Some(newcomers)
     }
 
-    /// Waits for a place among those that work.
-    async fn place_to_work(&self) -> Result<OwnedSemaphorePermit, CommandError> {
+    /// Waits for a place among those that work, or in the lane for small ones.
+    async fn place_to_work(&self, http: &Http) -> Result<OwnedSemaphorePermit, CommandError> {
         let workers = Arc::clone(&self.workers);
-        let permit = self.stop.run_until_cancelled(workers.acquire_owned()).await;
+        let place = async {
+            tokio::select! {
+                biased;
+                permit = workers.acquire_owned() => permit,
+                permit = self.lane.place(self, http) => permit,
+            }
+        };
+        let permit = self.stop.run_until_cancelled(place).await;
         permit.and_then(Result::ok).ok_or_else(|| {
             let name = self.fetch.name.as_str();
             let message = format!("{name:?}: interrupted before the download began");
@@ -70,7 +76,7 @@ impl Job {
 
 /// Downloads, or has others do it.
 pub(super) async fn run(job: Job, http: &Http, joint: &Joint) -> Result<Fetched, CommandError> {
-    let mut working = job.place_to_work().await?;
+    let mut working = job.place_to_work(http).await?;
     job.standing.send_modify(|standing| standing.active = true);
     let started = Instant::now();
     let destination = destination(&job).await?;
@@ -106,7 +112,7 @@ pub(super) async fn run(job: Job, http: &Http, joint: &Joint) -> Result<Fetched,
             drop(working);
             let followed = job.stop.run_until_cancelled(other.follow(&job)).await;
             let followed = followed.ok_or_else(|| interrupted(&job))?;
-            working = job.place_to_work().await?;
+            working = job.place_to_work(http).await?;
             if let Some(original) = followed?
                 && let Some(copied) = local::copy(&job, &destination, original).await
             {

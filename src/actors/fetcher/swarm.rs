@@ -3,7 +3,7 @@
 //! Always holds: the plan decides, and is told what came. Never: gives anything its final name.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -19,11 +19,11 @@ use super::progress::Progress;
 use super::pull::{Pool, pull};
 use super::store::Store;
 use crate::actors::link::Link;
-use crate::actors::messages::{OFFER_EVERY, OfferPieces};
+use crate::actors::messages::{Newcomers, OFFER_EVERY, OfferPieces};
 use crate::command::{CommandError, ErrorCode, SourceReport};
 use crate::content::{Have, Verified};
 use crate::transfer::swarm::{MAX_REQUESTS, Order, Outcome, Ranges, Swarm, TICK};
-use crate::transfer::{PlanFailure, ProviderUrl, Source};
+use crate::transfer::{PlanFailure, Source};
 
 /// How often the record of what is there is written.
 const SAVE_EVERY: Duration = Duration::from_millis(200);
@@ -66,13 +66,13 @@ impl<'a> SwarmDownload<'a> {
     /// Carries out the plan to its end. `newcomers` are sources that were found meanwhile.
     pub(super) async fn drive(
         &mut self,
-        newcomers: &mut mpsc::Receiver<Vec<ProviderUrl>>,
+        newcomers: &mut mpsc::Receiver<Newcomers>,
     ) -> Result<Verified, CommandError> {
         self.has_room().await?;
         let pool = &self.pool;
         let mut under_way = FuturesUnordered::new();
         let mut handles: BTreeMap<u64, AbortHandle> = BTreeMap::new();
-        let mut asking = FuturesUnordered::new();
+        let (mut asking, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
         let (mut saved, mut offered, mut asked) = (Instant::now(), Instant::now(), None);
         loop {
             let mut orders = pool.orders.take();
@@ -108,7 +108,9 @@ impl<'a> SwarmDownload<'a> {
                 }
                 () = pool.changed.notified() => {}
                 Some(found) = newcomers.recv() => pool.add(found),
-                Some(()) = asking.next() => {}
+                Some(source) = asking.next() => {
+                    busy.remove(&source);
+                }
                 () = sleep(TICK) => {}
             }
             if saved.elapsed() >= SAVE_EVERY {
@@ -116,9 +118,11 @@ impl<'a> SwarmDownload<'a> {
                 saving.await;
                 saved = Instant::now();
             }
-            if asking.is_empty() && asked.is_none_or(|at: Instant| at.elapsed() >= HAVE_EVERY) {
-                asking
-                    .extend(pool.swarm.borrow().partial().into_iter().map(|it| pool.ask_have(it)));
+            if asked.is_none_or(|at: Instant| at.elapsed() >= HAVE_EVERY) {
+                let mut partial = pool.swarm.borrow().partial();
+                // One that takes its time keeps nobody from asking the others.
+                partial.retain(|source| busy.insert(*source));
+                asking.extend(partial.into_iter().map(|source| pool.ask_have(source)));
                 asked = Some(Instant::now());
             }
             if offered.elapsed() >= OFFER_EVERY {
@@ -191,10 +195,13 @@ impl<'a> SwarmDownload<'a> {
 
 impl Pool<'_> {
     /// Sources that were found. Those that are known by the hash alone may have only a part.
-    fn add(&self, found: Vec<ProviderUrl>) {
+    fn add(&self, found: Newcomers) {
         let hash = self.store.borrow().tree().root();
         let mut swarm = self.swarm.borrow_mut();
-        for source in found.into_iter().filter(|source| source.hash() == Some(hash)) {
+        if let Some(own) = &found.own {
+            swarm.is_at(own);
+        }
+        for source in found.sources.into_iter().filter(|source| source.hash() == Some(hash)) {
             let partial = source.request_url().path() == source.blob_url(hash, "").path();
             if let Some(index) = swarm.add(source)
                 && partial
@@ -204,14 +211,14 @@ impl Pool<'_> {
         }
     }
 
-    /// Asks a source which pieces it has.
-    async fn ask_have(&self, source: usize) {
+    /// Asks a source which pieces it has. Says which source that was.
+    async fn ask_have(&self, source: usize) -> usize {
         let (hash, size) = {
             let store = self.store.borrow();
             (store.tree().root(), store.tree().size())
         };
         let provider = self.swarm.borrow().sources().nth(source).map(|it| it.provider().clone());
-        let Some(provider) = provider else { return };
+        let Some(provider) = provider else { return source };
         let url = provider.blob_url(hash, "/have");
         let asked = timeout(HAVE_TIMEOUT, self.http.small(&url, Have::encoded_len(size) as u64));
         let have = asked.await.ok().flatten().and_then(|bytes| Have::decode(&bytes, size));
@@ -222,5 +229,6 @@ impl Pool<'_> {
         };
         self.swarm.borrow_mut().has(source, groups);
         self.changed.notify_one();
+        source
     }
 }

@@ -14,13 +14,13 @@ use super::downloads::providers;
 use super::shares::forget;
 use super::{address, ask};
 use crate::actors::links::Links;
-use crate::actors::messages::{Get, Put};
+use crate::actors::messages::{Get, Newcomers, Put};
 use crate::content::{ContentHash, FileName};
 use crate::kademlia::{Key, Value};
 use crate::transfer::ProviderUrl;
 
 /// Further sources are looked for after this time,
-const FIRST_SEARCH: Duration = Duration::from_millis(500);
+const FIRST_SEARCH: Duration = Duration::from_millis(250);
 /// then after twice as long, and never more seldom than this.
 const MAX_SEARCH_PAUSE: Duration = Duration::from_secs(30);
 
@@ -46,7 +46,7 @@ impl Gathering {
         links: &Links,
         name: &FileName,
         begun: oneshot::Receiver<ContentHash>,
-        found: mpsc::Sender<Vec<ProviderUrl>>,
+        found: mpsc::Sender<Newcomers>,
     ) {
         let Ok(hash) = begun.await else {
             return std::future::pending().await;
@@ -61,11 +61,12 @@ impl Gathering {
                 return std::future::pending().await;
             }
             let (by_name, by_hash) = tokio::join!(providers(links, name), under(links, &key));
-            let mut all = by_hash;
-            all.extend(by_name.unwrap_or_default());
-            all.retain(|provider| Some(provider.published()) != own.as_deref());
+            let mut sources = by_hash;
+            sources.extend(by_name.unwrap_or_default());
+            sources.retain(|provider| Some(provider.published()) != own.as_deref());
+            let own = own.as_deref().and_then(|own| ProviderUrl::parse(own).ok());
             // While nobody takes them, there is no hurry to bring more.
-            let _ = found.try_send(all);
+            let _ = found.try_send(Newcomers { own, sources });
         }
     }
 

@@ -88,7 +88,7 @@ pub struct Fetch {
     /// Where it can be had, newest first.
     pub providers: Vec<ProviderUrl>,
     /// Those that are found while it lasts.
-    pub newcomers: Option<mpsc::Receiver<Vec<ProviderUrl>>>,
+    pub newcomers: Option<mpsc::Receiver<Newcomers>>,
     /// Is told the content once pieces of it come, from whoever has them.
     pub begun: Option<oneshot::Sender<ContentHash>>,
     /// Whether others may have the pieces that are there.
@@ -107,6 +107,15 @@ pub struct Fetch {
     pub events: EventSink,
     /// Stops the download; its partial file stays.
     pub cancel: CancellationToken,
+}
+
+/// Those who have a content, or a part of it, as far as they are known by now.
+#[derive(Debug, Clone, Default)]
+pub struct Newcomers {
+    /// Where others find what this node has of it; none if it could not be published.
+    pub own: Option<ProviderUrl>,
+    /// The others.
+    pub sources: Vec<ProviderUrl>,
 }
 
 /// A file in place.

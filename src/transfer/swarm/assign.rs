@@ -6,8 +6,9 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::peer::Meter;
+use super::peer::{Meter, id_of, mix};
 use super::{Ask, MAX_REQUESTS, MAX_REQUESTS_PER_SOURCE, Order, Phase, Ranges, Request, Swarm};
+use crate::transfer::ProviderUrl;
 
 /// A range takes so long at the rate its source has shown,
 const RANGE_SECONDS: f64 = 1.5;
@@ -15,6 +16,10 @@ const RANGE_SECONDS: f64 = 1.5;
 const MIN_RANGE_BYTES: u64 = 64 * 1024;
 /// nor longer than this: a source that dies leaves a hole to fill.
 const MAX_RANGE_BYTES: u64 = 16 * 1024 * 1024;
+/// What those who download at the same time share out among them, as long as nobody else has it,
+const BLOCK_BYTES: u64 = 64 * 1024;
+/// is divided into so many blocks at most.
+const MAX_BLOCKS: u64 = 256;
 /// The first range of a source whose rate is not known.
 const FIRST_RANGE_BYTES: u64 = 512 * 1024;
 /// A source that stays silent for so long in the end has its pieces asked of another as well.
@@ -23,6 +28,12 @@ const QUIET: Duration = Duration::from_millis(300);
 const REQUEST_SECONDS: f64 = 0.05;
 
 impl Swarm {
+    /// Where others find the pieces that are here: those who download share out among them what
+    /// nobody has yet.
+    pub fn is_at(&mut self, own: &ProviderUrl) {
+        self.own = id_of(own.request_url());
+    }
+
     /// Asks whoever has a hand free.
     pub(super) fn assign(&mut self, now: Duration, orders: &mut Vec<Order>) {
         let mut useless = vec![false; self.peers.len()];
@@ -117,7 +128,28 @@ impl Swarm {
         for pieces in std::iter::once(first).chain(others).flat_map(Ranges::iter) {
             known.insert(pieces);
         }
-        self.missing(source, &known, most)
+        let block = (BLOCK_BYTES / self.piece).max(self.pieces / MAX_BLOCKS).max(1);
+        let open = |number: u64| {
+            let pieces = number * block..((number + 1) * block).min(self.pieces);
+            Some((self.turn(number), known.gaps(pieces).next()?))
+        };
+        let (_, gap) =
+            (0..self.pieces.div_ceil(block)).filter_map(open).min_by_key(|(turn, _)| *turn)?;
+        Some(gap.start..gap.end.min(gap.start + most))
+    }
+
+    /// When a block's turn is. Those who download share out the blocks, as each of them works out
+    /// for itself from where they all are: so the one who has everything sends nothing twice. Who
+    /// has done with its own helps those whose second it is, with what they would come to last.
+    fn turn(&self, block: u64) -> (usize, u64) {
+        let rank = |who: u64| mix(who ^ mix(block));
+        let own = rank(self.own);
+        let others = self.peers.iter().filter(|peer| !peer.out && peer.has.is_some());
+        let (before, first) = others
+            .map(|peer| rank(peer.id))
+            .filter(|rank| *rank > own)
+            .fold((0, 0), |(count, most), rank| (count + 1, rank.max(most)));
+        (before, if before == 0 { own } else { u64::MAX - first })
     }
 
     /// The first pieces that nobody was asked for, or the last while somebody streams the whole.

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 use super::Ranges;
 use crate::transfer::{Failure, ProviderUrl, Source, SourceState};
 
@@ -62,12 +64,17 @@ const fn bucket_of(now: Duration) -> u64 {
 
 /// See the module's description.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "they are independent, each is one fact")]
 pub(super) struct Peer {
+    /// By which others rank it, too.
+    pub(super) id: u64,
     pub(super) source: Source,
     /// Requests whose bodies have not come to their end.
     pub(super) open: usize,
     /// Which pieces it has, if not all.
     pub(super) has: Option<Ranges>,
+    /// It downloads the same, or did: when that ends, it may be without it for a moment.
+    pub(super) downloads: bool,
     /// It answers every request with the whole.
     pub(super) sequential: bool,
     /// It has given the head that was to be expected.
@@ -84,11 +91,13 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) const fn new(provider: ProviderUrl) -> Self {
+    pub(super) fn new(provider: ProviderUrl) -> Self {
         Self {
+            id: id_of(provider.request_url()),
             source: Source::new(provider),
             open: 0,
             has: None,
+            downloads: false,
             sequential: false,
             answered: false,
             out: false,
@@ -168,7 +177,8 @@ impl Peer {
         self.strikes += 1;
         self.answered = false;
         self.worth_at_strike = self.worth;
-        self.out |= !may_recover(failure) || self.strikes >= MAX_STRIKES;
+        let ends = self.downloads && matches!(failure, Failure::Http(404 | 410));
+        self.out |= !(may_recover(failure) || ends) || self.strikes >= MAX_STRIKES;
         let doublings = self.strikes.saturating_sub(1).min(8);
         self.not_before = now + (BACKOFF * (1 << doublings)).min(MAX_BACKOFF);
     }
@@ -177,6 +187,20 @@ impl Peer {
     pub(super) fn rate_now(&mut self, now: Duration) -> u64 {
         if self.open == 0 { 0 } else { self.meter.rate(now).unwrap_or(self.rate) as u64 }
     }
+}
+
+/// A number for a place, the same for everybody (FNV-1a).
+pub(super) fn id_of(url: &Url) -> u64 {
+    let add = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    url.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, add)
+}
+
+/// Makes numbers that are alike unlike (`SplitMix64`).
+pub(super) const fn mix(number: u64) -> u64 {
+    let mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Whether a source may do better when it is asked again.
