@@ -200,7 +200,9 @@ async fn fetch_and_share(
             Err(CommandError::failed("the search for more sources has ended: try again"))
         }
     };
-    gathering.end(links).await;
+    // It takes as long as the slowest peer, and nobody need wait for that.
+    let owned = links.clone();
+    actix_rt::spawn(async move { gathering.end(&owned).await });
     let fetched = fetched??;
     // It has its name: whatever comes now, it is not saved a second time.
     if let Some(noted) = noted {
