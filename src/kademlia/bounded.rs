@@ -1,57 +1,49 @@
 //! A map that forgets its least recently written entry rather than grow.
 //!
-//! Always holds: at most `capacity` entries. Never: depends on an order that isn't deterministic.
+//! Always holds: at most `capacity` entries. Never: depends on an order that isn't deterministic:
+//! the hashes, which are seeded anew in each process, only find entries.
 
-use std::collections::BTreeMap;
+use std::hash::Hash;
 
-/// An ordered map with a capacity.
+use lru::LruCache;
+
+/// A map with a capacity.
 #[derive(Debug, Clone)]
-pub(super) struct BoundedMap<K, V> {
+pub(super) struct BoundedMap<K: Hash + Eq, V> {
     capacity: usize,
-    entries: BTreeMap<K, (u64, V)>,
-    order: BTreeMap<u64, K>,
-    next: u64,
+    /// Without a bound of its own, for which it would take the memory at once.
+    entries: LruCache<K, V>,
 }
 
-impl<K: Ord + Clone, V> BoundedMap<K, V> {
-    pub(super) const fn new(capacity: usize) -> Self {
-        Self { capacity, entries: BTreeMap::new(), order: BTreeMap::new(), next: 0 }
+impl<K: Hash + Eq, V> BoundedMap<K, V> {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity, entries: LruCache::unbounded() }
     }
 
     /// Writes an entry and makes it the most recent; the least recent gives way if need be.
     pub(super) fn insert(&mut self, key: K, value: V) {
-        self.remove(&key);
-        if self.entries.len() >= self.capacity
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.entries.remove(&oldest);
+        self.entries.put(key, value);
+        if self.entries.len() > self.capacity {
+            self.entries.pop_lru();
         }
-        self.order.insert(self.next, key.clone());
-        self.entries.insert(key, (self.next, value));
-        self.next += 1;
     }
 
     pub(super) fn get(&self, key: &K) -> Option<&V> {
-        self.entries.get(key).map(|(_, value)| value)
+        self.entries.peek(key)
     }
 
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.entries.get_mut(key).map(|(_, value)| value)
+        self.entries.peek_mut(key)
     }
 
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        let (stamp, value) = self.entries.remove(key)?;
-        self.order.remove(&stamp);
-        Some(value)
+        self.entries.pop(key)
     }
 
     /// Drops entries, the least recently written first, while that holds for their values.
     pub(super) fn forget_while(&mut self, is_stale: impl Fn(&V) -> bool) {
-        while let Some((_, key)) = self.order.first_key_value()
-            && self.entries.get(key).is_some_and(|(_, value)| is_stale(value))
-            && let Some((_, key)) = self.order.pop_first()
-        {
-            self.entries.remove(&key);
+        while self.entries.peek_lru().is_some_and(|(_, value)| is_stale(value)) {
+            self.entries.pop_lru();
         }
     }
 

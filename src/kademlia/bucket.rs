@@ -3,6 +3,8 @@
 //! Always holds: at most k contacts, least recently seen first; as many replacements at most, all
 //! of them verified; every id shares the bucket's prefix. Never: drops a contact that answers.
 
+use std::net::SocketAddrV4;
+
 use super::{Contact, Distance, ID_BITS, ID_BYTES, Key, NodeId, Timestamp};
 
 /// A range of the key space and the contacts in it.
@@ -87,6 +89,10 @@ impl KBucket {
         self.contacts.iter().position(|contact| contact.id == *id)
     }
 
+    pub(super) fn position_at(&self, address: SocketAddrV4) -> Option<usize> {
+        self.contacts.iter().position(|contact| contact.address == address)
+    }
+
     pub(super) fn contact_mut(&mut self, position: usize) -> Option<&mut Contact> {
         self.contacts.get_mut(position)
     }
@@ -125,7 +131,7 @@ impl KBucket {
     }
 
     /// Forgets a replacement that no longer answers.
-    pub(super) fn drop_replacement(&mut self, address: std::net::SocketAddrV4) {
+    pub(super) fn drop_replacement(&mut self, address: SocketAddrV4) {
         self.replacements.retain(|kept| kept.address != address);
     }
 

@@ -42,7 +42,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) const fn new(rate: Rate) -> Self {
+    pub(super) fn new(rate: Rate) -> Self {
         Self { rate, earned_at: BoundedMap::new(MAX_IPS) }
     }
 

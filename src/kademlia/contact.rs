@@ -75,7 +75,9 @@ pub struct Contact {
     /// Requests in a row that it left unanswered, each sent after the one before was given up.
     pub failures: u32,
     /// When it last answered, or was last found silent: a request from before says nothing new.
-    pub(super) judged_at: Timestamp,
+    judged_at: Timestamp,
+    /// When it should be asked for a sign of life, unless it gives one before.
+    check_at: Timestamp,
     /// Since when it is known.
     since: Timestamp,
 }
@@ -88,7 +90,7 @@ const OF_AGE: u32 = 4;
 
 impl Contact {
     /// A peer that has just answered our ping.
-    pub const fn new(id: NodeId, address: SocketAddrV4, now: Timestamp) -> Self {
+    pub fn new(id: NodeId, address: SocketAddrV4, now: Timestamp) -> Self {
         Self {
             id,
             address,
@@ -96,13 +98,25 @@ impl Contact {
             round_trip: None,
             failures: 0,
             judged_at: now,
+            check_at: now + SURE_FOR.0,
             since: now,
         }
     }
 
     /// When it should be asked for a sign of life, unless it gives one before.
-    pub(super) fn check_at(&self) -> Timestamp {
-        let known = self.judged_at.since(self.since);
-        self.judged_at + (known / OF_AGE).clamp(SURE_FOR.0, SURE_FOR.1)
+    pub(super) const fn check_at(&self) -> Timestamp {
+        self.check_at
+    }
+
+    /// When it last answered, or was last found silent.
+    pub(super) const fn judged_at(&self) -> Timestamp {
+        self.judged_at
+    }
+
+    /// It has answered, or was found silent.
+    pub(super) fn judge(&mut self, now: Timestamp) {
+        self.judged_at = now;
+        let known = now.since(self.since);
+        self.check_at = now + (known / OF_AGE).clamp(SURE_FOR.0, SURE_FOR.1);
     }
 }

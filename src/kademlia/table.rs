@@ -5,7 +5,7 @@
 //! most once, and the own id never; of the nodes nearest to itself it keeps all it met, so that
 //! the nearest k really are the nearest. Never: sends anything, or evicts a contact that answers.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -57,7 +57,8 @@ pub struct RoutingTable {
     on_loopback: bool,
     /// Sorted by prefix; never empty.
     leaves: Vec<KBucket>,
-    by_address: BTreeMap<SocketAddrV4, NodeId>,
+    /// Only looked up, never walked through: its order is another in each process.
+    by_address: HashMap<SocketAddrV4, NodeId>,
 }
 
 impl RoutingTable {
@@ -69,7 +70,7 @@ impl RoutingTable {
             profile: settings.profile,
             on_loopback: settings.on_loopback,
             leaves: vec![KBucket::whole(settings.k, now)],
-            by_address: BTreeMap::new(),
+            by_address: HashMap::new(),
         }
     }
 
@@ -107,8 +108,8 @@ impl RoutingTable {
 
     /// The contact at an address.
     pub fn at(&self, address: SocketAddrV4) -> Option<&Contact> {
-        let id = self.by_address.get(&address)?;
-        self.leaves[self.leaf_of(&id.as_key())].contacts().iter().find(|c| c.id == *id)
+        let (leaf, position) = self.place_of(address)?;
+        self.leaves[leaf].contacts().get(position)
     }
 
     /// Takes in a peer that has just answered our ping with this id.
@@ -172,7 +173,7 @@ impl RoutingTable {
             return;
         };
         contact.failures = 0;
-        contact.judged_at = now;
+        contact.judge(now);
         if let Some(sample) = sample {
             RoundTrip::take_in(&mut contact.round_trip, sample);
         }
@@ -187,18 +188,16 @@ impl RoutingTable {
         sent: Timestamp,
         now: Timestamp,
     ) -> Vec<SocketAddrV4> {
-        let Some(id) = self.by_address.get(&address).copied() else {
+        let Some((leaf, position)) = self.place_of(address) else {
             self.forget_replacement(address);
             return Vec::new();
         };
-        let leaf = self.leaf_of(&id.as_key());
-        let position = self.leaves[leaf].position(&id);
-        let contact = position.and_then(|at| self.leaves[leaf].contact_mut(at));
-        let Some(contact) = contact.filter(|contact| sent >= contact.judged_at) else {
+        let contact = self.leaves[leaf].contact_mut(position);
+        let Some(contact) = contact.filter(|contact| sent >= contact.judged_at()) else {
             return Vec::new();
         };
         contact.failures += 1;
-        contact.judged_at = now;
+        contact.judge(now);
         if contact.failures < MAX_FAILURES {
             return Vec::new();
         }
@@ -284,19 +283,20 @@ impl RoutingTable {
     }
 
     fn refresh(&mut self, address: SocketAddrV4, now: Timestamp) -> Option<&mut Contact> {
-        let id = self.by_address.get(&address).copied()?;
-        let leaf = self.leaf_of(&id.as_key());
-        let position = self.leaves[leaf].position(&id)?;
+        let (leaf, position) = self.place_of(address)?;
         Some(self.leaves[leaf].refresh(position, now))
     }
 
+    /// The leaf of the contact at an address, and its place in there.
+    fn place_of(&self, address: SocketAddrV4) -> Option<(usize, usize)> {
+        let leaf = self.leaf_of(&self.by_address.get(&address)?.as_key());
+        Some((leaf, self.leaves[leaf].position_at(address)?))
+    }
+
     fn remove(&mut self, address: SocketAddrV4) {
-        let Some(id) = self.by_address.remove(&address) else {
-            return;
-        };
-        let leaf = self.leaf_of(&id.as_key());
-        if let Some(position) = self.leaves[leaf].position(&id) {
+        if let Some((leaf, position)) = self.place_of(address) {
             self.leaves[leaf].remove(position);
+            self.by_address.remove(&address);
         }
     }
 

@@ -68,7 +68,7 @@ pub struct MultiStore {
 
 impl MultiStore {
     /// An empty store. On loopback, limits by IP leave out loopback addresses.
-    pub const fn new(quota_bytes: usize, on_loopback: bool) -> Self {
+    pub fn new(quota_bytes: usize, on_loopback: bool) -> Self {
         Self {
             quota_bytes,
             on_loopback,

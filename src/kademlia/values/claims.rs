@@ -33,7 +33,7 @@ type Grave = SmallVec<[(SocketAddrV4, Timestamp); 1]>;
 pub(super) struct Graves(BoundedMap<(Key, [u8; 20]), Grave>, Budget);
 
 impl Graves {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(BoundedMap::new(MAX_GRAVES), Budget::new(GRAVES_PER_IP))
     }
 

@@ -33,7 +33,7 @@ const MAX_DISPLACEMENTS: usize = 4_096;
 pub(super) struct Displacements(BoundedMap<(Ipv4Addr, Key), Timestamp>);
 
 impl Displacements {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(BoundedMap::new(MAX_DISPLACEMENTS))
     }
 }
