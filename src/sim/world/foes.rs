@@ -67,7 +67,8 @@ impl World {
         }
     }
 
-    /// Counts what one machine sends to an IP from now on.
+    /// Counts what one machine sends to an IP from now on, but for what goes to a machine there:
+    /// that is somebody who takes part.
     pub fn tally(&mut self, by: usize, to: Ipv4Addr) {
         self.tally = Some((by as u32, to, 0));
     }
@@ -78,9 +79,9 @@ impl World {
     }
 
     pub(super) fn count_sent(&mut self, from: u32, to: SocketAddrV4) {
-        if let Some((by, ip, datagrams)) = &mut self.tally
-            && (*by, *ip) == (from, *to.ip())
-        {
+        let is_in_vain = self.tally.is_some_and(|(by, ip, _)| (by, ip) == (from, *to.ip()))
+            && self.machine_at(to).is_none();
+        if let (true, Some((.., datagrams))) = (is_in_vain, &mut self.tally) {
             *datagrams += 1;
         }
     }
