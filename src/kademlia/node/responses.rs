@@ -62,7 +62,10 @@ impl Node {
             }
             return;
         }
-        if let Owner::Greeting { newcomer } = pending.owner {
+        // Whoever took long has been welcomed without.
+        if let Owner::Greeting { newcomer } = pending.owner
+            && !pending.is_stalled()
+        {
             self.welcome(now, newcomer);
         }
         let (Owner::Operation { op, peer } | Owner::Page { op, peer }) = pending.owner else {

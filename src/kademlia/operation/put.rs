@@ -51,6 +51,8 @@ struct Target {
     next: usize,
     /// Whether it is one of the k; if not, it lies as near as they should.
     counts: bool,
+    /// Whether it has refused one of the values.
+    refuses: bool,
     patience: Patience,
 }
 
@@ -67,7 +69,7 @@ enum Patience {
 
 impl Target {
     const fn new(entry: NodeEntry, counts: bool) -> Self {
-        Self { entry, next: 0, counts, patience: Patience::Fresh }
+        Self { entry, next: 0, counts, refuses: false, patience: Patience::Fresh }
     }
 }
 
@@ -201,19 +203,17 @@ impl Put {
         let Some(mut target) = self.targets.remove(&from) else {
             return;
         };
-        // A holder may refuse one value of several for good reason: it is full of better ones.
-        if !accepted && self.purpose != Purpose::Replicate {
-            // For one that was late a spare may have come already.
-            if target.counts && target.patience != Patience::Over {
-                self.replace(acts);
-            }
-            return;
-        }
+        // A holder may refuse one value of several for good reason, and take the others: it is
+        // full of better ones.
+        target.refuses |= !accepted && self.purpose != Purpose::Replicate;
         target.next += count.max(1);
         if target.next < self.claims.len() {
             self.send(target, acts);
-        } else {
+        } else if !target.refuses {
             self.stored += 1;
+        } else if target.counts && target.patience != Patience::Over {
+            // For one that was late a spare may have come already.
+            self.replace(acts);
         }
     }
 
@@ -237,3 +237,6 @@ impl Put {
         spare.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;
