@@ -303,7 +303,7 @@ fn the_extensions_are_what_is_written_and_read() {
     let both = Features::VALUES.with(Features::REACH);
     let body = |name: &str| hex::decode(&vectors[name][42..]).unwrap();
     assert_eq!(decode_hello_answer(&body("hello answer")), Ok(both));
-    assert_eq!(decode_kept(&body("store answer")).unwrap()[..], [true, true, false]);
+    assert_eq!(decode_kept(&body("store answer")).unwrap().each[..], [true, true, false]);
     assert_eq!(decode_reach_answer(&body("reach answer")), Ok(true));
     assert_eq!(decode_withdrawn(&body("withdraw done")), Ok(Withdrawn::Gone));
     let token = decode_withdrawn(&body("withdraw answered with a token")).unwrap();

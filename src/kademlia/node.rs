@@ -365,10 +365,11 @@ impl Node {
         Some(op)
     }
 
-    fn finish(&mut self, now: Timestamp, op: OpId, outcome: Outcome) {
+    fn finish(&mut self, now: Timestamp, op: OpId, mut outcome: Outcome) {
         let Some((operation, client)) = self.operations.remove(&op) else {
             return;
         };
+        self.add_features(&mut outcome);
         self.note_outcome(now, client, &outcome);
         match client {
             Client::User => self.outputs.push_back(Output::Done(op, outcome)),

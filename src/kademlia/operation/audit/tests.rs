@@ -69,7 +69,7 @@ impl Subject {
     }
 
     fn is_stored(&mut self, n: u8, accepted: bool) {
-        self.hears(OpEvent::Stored { from: id(n), accepted, count: 1 });
+        self.hears(OpEvent::Stored { from: id(n), accepted, count: 1, again: None });
     }
 
     /// To whom what has been sent since this was last asked.

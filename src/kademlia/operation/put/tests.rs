@@ -50,7 +50,9 @@ fn one_refusal_keeps_no_other_value_from_a_holder() {
     let (mut put, mut acts) = begun(30, Purpose::Renew);
     let first = "0".to_owned();
     assert_eq!(sent(&mut acts), [(entry(1), first.clone(), 24), (entry(2), first.clone(), 24)]);
-    let answers = |n: u8, accepted, count| OpEvent::Stored { from: entry(n).id, accepted, count };
+    let answers = |n: u8, accepted, count| {
+        OpEvent::Stored { from: entry(n).id, accepted, count, again: None }
+    };
     put.handle(answers(1, false, 24), &mut acts);
     assert_eq!(sent(&mut acts), [(entry(1), "24".to_owned(), 6)], "it gets the rest");
     // As it has not taken all, another gets all in its place.
@@ -68,6 +70,6 @@ fn one_refusal_keeps_no_other_value_from_a_holder() {
 fn who_refuses_the_only_value_is_replaced_at_once() {
     let (mut put, mut acts) = begun(1, Purpose::Publish);
     acts.clear();
-    put.handle(OpEvent::Stored { from: entry(2).id, accepted: false, count: 1 }, &mut acts);
+    put.handle(OpEvent::Stored { from: entry(2).id, accepted: false, count: 1, again: None }, &mut acts);
     assert_eq!(sent(&mut acts), [(entry(3), "0".to_owned(), 1)]);
 }

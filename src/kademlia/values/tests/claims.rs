@@ -29,9 +29,9 @@ fn says_of(
     draw: u64,
 ) -> bool {
     let (key, claims) = (Key::of_name(key), vec![Some(claim)]);
-    let request = StoreRequest::Keep { key, claims, from, holder: false, draw };
+    let request = StoreRequest::Keep { key, claims, from, holder: false, draw, proven: true };
     match store.handle(now, request) {
-        StoreReply::Kept(kept) => kept == [true],
+        StoreReply::Kept { each, .. } => each == [true],
         other => panic!("{other:?}"),
     }
 }
