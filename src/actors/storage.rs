@@ -223,3 +223,6 @@ impl Handler<ViewStorage> for StorageActor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -365,14 +365,13 @@ impl Node {
         Some(op)
     }
 
-    fn finish(&mut self, now: Timestamp, op: OpId, mut outcome: Outcome) {
+    fn finish(&mut self, now: Timestamp, op: OpId, outcome: Outcome) {
         let Some((operation, client)) = self.operations.remove(&op) else {
             return;
         };
-        self.add_features(&mut outcome);
         self.note_outcome(now, client, &outcome);
         match client {
-            Client::User => self.outputs.push_back(Output::Done(op, outcome)),
+            Client::User => self.outputs.push_back(Output::Done(op, self.with_features(outcome))),
             Client::Refresh => self.refresh_next(now),
             Client::Upkeep => match (operation.target(), outcome) {
                 (Some(key), Outcome::Got { held, found, .. }) => {

@@ -77,13 +77,14 @@ impl Node {
     }
 
     /// An audit also says what each node understands.
-    pub(super) fn add_features(&self, outcome: &mut Outcome) {
-        if let Outcome::Audited { nodes, .. } = outcome {
+    pub(super) fn with_features(&self, mut outcome: Outcome) -> Outcome {
+        if let Outcome::Audited { nodes, .. } = &mut outcome {
             for node in nodes {
                 let features = node.address.map(|address| self.features_of(address));
                 node.features = features.unwrap_or(Some(self.own_features()));
             }
         }
+        outcome
     }
 
     /// What this node understands. In the scalar dialect a key has one value, so that there is

@@ -338,8 +338,8 @@ impl Audit {
         node.found.refused += usize::from(!accepted);
         if let Some(claim) = node.lacks.last().cloned() {
             let claims = vec![claim];
-                let (to, awaited, token) = (node.entry, true, None);
-                acts.push(Act::Store { to, key, claims, awaited, token });
+            let (to, awaited, token) = (node.entry, true, None);
+            acts.push(Act::Store { to, key, claims, awaited, token });
         } else {
             node.waiting = false;
         }

@@ -76,7 +76,7 @@ pub fn decode_kept(body: &[u8]) -> Result<Kept> {
     let mut kept = Kept { each: SmallVec::new(), token: None };
     for _ in 0..count {
         match cursor.head()? {
-            Head::Bool(yes) => kept.each.push(yes),
+            Head::Bool(yes) if kept.each.len() < MAX_CLAIMS => kept.each.push(yes),
             Head::Bin(bytes) => {
                 let token = bytes.try_into();
                 kept.token = Some(token.map_err(|_| DecodeError::Expected("a token of 8 bytes"))?);

@@ -79,7 +79,7 @@ fn who_says_late_what_it_understands_is_handed_its_keys_once() {
         _ => None,
     });
     let pushed = stores_in(&subject.pass(Duration::from_millis(1_500)));
-    let [(_, rpc, _)] = pushed[..] else { panic!("{pushed:?}") };
+    let [(_, rpc, _), ..] = pushed[..] else { panic!("{pushed:?}") };
     let mut answer = Vec::new();
     encode_store_answer(&mut answer, rpc, true);
     subject.receive(address(1), &answer);

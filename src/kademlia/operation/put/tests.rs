@@ -50,8 +50,11 @@ fn one_refusal_keeps_no_other_value_from_a_holder() {
     let (mut put, mut acts) = begun(30, Purpose::Renew);
     let first = "0".to_owned();
     assert_eq!(sent(&mut acts), [(entry(1), first.clone(), 24), (entry(2), first.clone(), 24)]);
-    let answers = |n: u8, accepted, count| {
-        OpEvent::Stored { from: entry(n).id, accepted, count, again: None }
+    let answers = |n: u8, accepted, count| OpEvent::Stored {
+        from: entry(n).id,
+        accepted,
+        count,
+        again: None,
     };
     put.handle(answers(1, false, 24), &mut acts);
     assert_eq!(sent(&mut acts), [(entry(1), "24".to_owned(), 6)], "it gets the rest");
@@ -70,6 +73,43 @@ fn one_refusal_keeps_no_other_value_from_a_holder() {
 fn who_refuses_the_only_value_is_replaced_at_once() {
     let (mut put, mut acts) = begun(1, Purpose::Publish);
     acts.clear();
-    put.handle(OpEvent::Stored { from: entry(2).id, accepted: false, count: 1, again: None }, &mut acts);
+    put.handle(
+        OpEvent::Stored { from: entry(2).id, accepted: false, count: 1, again: None },
+        &mut acts,
+    );
     assert_eq!(sent(&mut acts), [(entry(3), "0".to_owned(), 1)]);
+}
+
+/// With which token the first of three is asked next, if it is.
+fn asks_again(acts: &mut Vec<Act>) -> Option<Option<Token>> {
+    acts.drain(..).find_map(|act| match act {
+        Act::Store { to, token, .. } if to == entry(1) => Some(token),
+        _ => None,
+    })
+}
+
+#[test]
+fn who_wants_proof_gets_it_and_who_never_has_enough_is_replaced() {
+    let (mut put, mut acts) = begun(1, Purpose::Publish);
+    acts.clear();
+    let refuses = |again| OpEvent::Stored { from: entry(1).id, accepted: false, count: 1, again };
+    // It has shown meanwhile that it understands more, and then hands out a token.
+    put.handle(refuses(Some(Again::Better)), &mut acts);
+    assert_eq!(asks_again(&mut acts), Some(None));
+    for token in [[1; 8], [2; 8]] {
+        put.handle(refuses(Some(Again::With(token))), &mut acts);
+        assert_eq!(asks_again(&mut acts), Some(Some(token)));
+    }
+    put.handle(refuses(Some(Again::With([3; 8]))), &mut acts);
+    assert_eq!(sent(&mut acts), [(entry(3), "0".to_owned(), 1)], "another in its place");
+}
+
+#[test]
+fn what_is_too_long_for_the_better_way_is_not_sent_again() {
+    let (mut put, mut acts) = begun(1, Purpose::Publish);
+    put.claims[0].value = Value::Text("v".repeat(LONGEST_CLAIMED));
+    acts.clear();
+    let (from, again) = (entry(1).id, Some(Again::Better));
+    put.handle(OpEvent::Stored { from, accepted: false, count: 1, again }, &mut acts);
+    assert_eq!(asks_again(&mut acts), None);
 }

@@ -54,7 +54,7 @@ fn read_all(bytes: &[u8]) {
     let _ = (decode_pong(bytes), decode_store_answer(bytes), decode_stun(bytes));
     let _ = (decode_hello_answer(bytes), decode_withdrawn(bytes));
     if let Ok(kept) = decode_kept(bytes) {
-        assert!(kept.len() <= MAX_CLAIMS && !kept.spilled());
+        assert!(kept.each.len() <= MAX_CLAIMS && !kept.each.spilled());
     }
     if let Ok(Datagram::Request { request: Request::Keep { claims, .. }, .. }) = decode(bytes) {
         read_claims(claims);
