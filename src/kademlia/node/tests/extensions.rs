@@ -141,7 +141,7 @@ fn only_who_reads_what_goes_to_its_address_takes_back_what_was_published_from_th
     let mut subject = Subject::new();
     subject.introduce(address(1), id(1), KAD);
     let value = claim("v", Publisher::Sender);
-    let packed = PackedClaims::of(&[value.clone()], STORE_ROOM);
+    let packed = PackedClaims::of(std::slice::from_ref(&value), STORE_ROOM);
     let publish = |subject: &mut Subject| {
         let mut token = None;
         loop {

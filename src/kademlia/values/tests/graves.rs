@@ -96,8 +96,12 @@ fn loaded(rows: &Rows, at: Timestamp) -> MultiStore {
     let mut store = store();
     store.keep_journal();
     for (record, grave) in rows.values().cloned() {
-        record.into_iter().for_each(|record| store.load(record, at, at));
-        grave.into_iter().for_each(|grave| store.load_grave(grave, at));
+        if let Some(record) = record {
+            store.load(record, at, at);
+        }
+        if let Some(grave) = grave {
+            store.load_grave(grave, at);
+        }
     }
     store
 }
