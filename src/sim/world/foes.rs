@@ -10,17 +10,18 @@ use rand::RngExt;
 use super::World;
 use crate::kademlia::{Key, NodeId};
 use crate::sim::honest::Honest;
+use crate::sim::impostor::Impostor;
 use crate::sim::inhabitant::Inhabitant;
 use crate::sim::liar::{Liar, Lie};
 use crate::sim::machine::Role;
 use crate::sim::python::PythonPeer;
-use crate::sim::sybil::{Gang, Sybil};
+use crate::sim::sybil::Gang;
 
 impl World {
     /// A node that lies; its machine.
     pub fn add_liar(&mut self, lie: Lie) -> usize {
         let (node, seed) = (self.new_honest(None), self.rng.random());
-        let liar = Liar::new(node, lie, self.settings.dialect, seed);
+        let liar = Impostor::new(node, Liar::new(lie, self.settings.dialect, seed));
         self.bring_in(Box::new(liar), Role::Liar, None)
     }
 
@@ -29,7 +30,7 @@ impl World {
         let gang = Gang::new(count, ips, aimed_at, &mut self.rng);
         let members = gang.members().to_vec();
         let one = |member: crate::kademlia::wire::NodeEntry| {
-            let sybil = Sybil::new(self.new_honest(Some(member.id)), gang.clone());
+            let sybil = Impostor::new(self.new_honest(Some(member.id)), gang.clone());
             self.bring_in(Box::new(sybil), Role::Sybil, Some(member.address))
         };
         members.into_iter().map(one).collect()
@@ -67,7 +68,8 @@ impl World {
         }
     }
 
-    /// Counts what one machine sends to an IP from now on.
+    /// Counts what one machine sends to an IP from now on, but for what goes to a machine there:
+    /// that is somebody who takes part.
     pub fn tally(&mut self, by: usize, to: Ipv4Addr) {
         self.tally = Some((by as u32, to, 0));
     }
@@ -78,9 +80,9 @@ impl World {
     }
 
     pub(super) fn count_sent(&mut self, from: u32, to: SocketAddrV4) {
-        if let Some((by, ip, datagrams)) = &mut self.tally
-            && (*by, *ip) == (from, *to.ip())
-        {
+        let is_in_vain = self.tally.is_some_and(|(by, ip, _)| (by, ip) == (from, *to.ip()))
+            && self.machine_at(to).is_none();
+        if let (true, Some((.., datagrams))) = (is_in_vain, &mut self.tally) {
             *datagrams += 1;
         }
     }
