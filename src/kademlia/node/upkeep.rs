@@ -305,8 +305,10 @@ impl Node {
             let (id, k) = (self.id, self.settings.k);
             let holder = self.table.nearer_than(&held.key, &id, k) < k;
             let own_only = held.own && republish;
-            let due =
-                due && (holder || self.upkeep.pace.has_doubled(held.refreshed, &self.settings));
+            // Where a store replaces, whoever lies beside the holders may have what is older.
+            let beside = self.settings.dialect == Dialect::List
+                && self.upkeep.pace.has_doubled(held.refreshed, &self.settings);
+            let due = due && (holder || beside);
             if due || own_only {
                 let step = UpkeepStep::Values { key: held.key, own_only };
                 if !self.ticket(Waiting::Upkeep(step), StoreRequest::Get { key: held.key }) {
