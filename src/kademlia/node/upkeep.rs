@@ -306,9 +306,10 @@ impl Node {
             let holder = self.table.nearer_than(&held.key, &id, k) < k;
             let own_only = held.own && republish;
             // Where a store replaces, whoever lies beside the holders may have what is older.
-            let beside = self.settings.dialect == Dialect::List
-                && self.upkeep.pace.has_doubled(held.refreshed, &self.settings);
-            let due = due && (holder || beside);
+            let is_list = self.settings.dialect == Dialect::List;
+            let due = due
+                && (holder
+                    || is_list && self.upkeep.pace.has_doubled(held.refreshed, &self.settings));
             if due || own_only {
                 let step = UpkeepStep::Values { key: held.key, own_only };
                 if !self.ticket(Waiting::Upkeep(step), StoreRequest::Get { key: held.key }) {
