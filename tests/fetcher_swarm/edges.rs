@@ -46,7 +46,7 @@ async fn liars_that_fill_all_places_make_room_for_an_honest_one() {
     let (fetched, ()) = tokio::join!(bench.run(fetch), tell);
     let fetched = fetched.unwrap();
     assert_whole(&bench, &fetched, &content);
-    assert_eq!(fetched.sources.len(), MAX_SOURCES + 1, "and none twice");
+    assert_eq!(fetched.sources.len(), MAX_SOURCES + 2, "and none twice");
     assert!(late.sent() > 4_000_000, "{}", late.sent());
 }
 

@@ -56,6 +56,12 @@ impl Meter {
         let total: u64 = self.bytes.iter().sum();
         (span >= LEAST_SPAN).then(|| total as f64 / span.as_secs_f64())
     }
+
+    /// The same, once it has gone on for as long as it is measured.
+    pub(super) fn steady(&mut self, now: Duration) -> Option<f64> {
+        let long = now.saturating_sub(self.since) >= BUCKET * BUCKETS as u32;
+        self.rate(now).filter(|_| long)
+    }
 }
 
 const fn bucket_of(now: Duration) -> u64 {
