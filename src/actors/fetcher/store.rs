@@ -130,9 +130,15 @@ impl Store {
     }
 
     fn new(claimed: Claimed, pieces: Pieces, boot: u128) -> io::Result<Self> {
-        claimed.file.set_len(pieces.tree().size())?;
-        let record =
-            if claimed.found_again { Record::create(&claimed, &pieces, boot)? } else { None };
+        if let Err(error) = claimed.file.set_len(pieces.tree().size()) {
+            let _ = fs::remove_file(&claimed.path);
+            return Err(error);
+        }
+        // Without a record, no later run goes on from it: this one has no need of it.
+        let record = claimed.found_again.then(|| Record::create(&claimed, &pieces, boot));
+        let record = record.and_then(|made| {
+            made.inspect_err(|error| log::debug!("no record of a partial file: {error}")).ok()?
+        });
         Ok(Self { claimed, record, pieces, writers: Arc::new(Semaphore::new(WRITERS)) })
     }
 
@@ -168,7 +174,7 @@ impl Store {
 
     /// Whether it is of use to a later run.
     pub(super) const fn is_found_again(&self) -> bool {
-        self.claimed.found_again
+        self.claimed.found_again && self.record.is_some()
     }
 
     /// Checks the next bytes of a stream, and writes them if they are not wrong, once there is a
@@ -269,8 +275,10 @@ impl Record {
         bytes.extend_from_slice(&tree);
         let offset = bytes.len() as u64;
         bytes.extend_from_slice(pieces.have().encode());
-        file.set_len(0)?;
-        file.write_all_at(&bytes, 0)?;
+        if let Err(error) = file.set_len(0).and_then(|()| file.write_all_at(&bytes, 0)) {
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
         Ok(Some(Self { file: Arc::new(file), path, offset }))
     }
 }
