@@ -107,9 +107,9 @@ fn tree_of_nothing(size: u64) -> (Vec<u8>, blake3::Hash) {
         level = level.chunks(2).map(|pair| parent(&pair[0], &pair[1])).collect();
     }
     let root = merge_subtrees_root(&level[0], &level[1], Mode::Hash);
-    let hashes = GROUPS as usize - 1 + below as usize;
+    let values = GROUPS as usize - 1 + below as usize;
     let mut tree = size.to_le_bytes().to_vec();
-    tree.extend(std::iter::repeat_n(made_up, hashes).flatten());
+    tree.extend(std::iter::repeat_n(made_up, values).flatten());
     tree.extend(last_chunk);
     (tree, root)
 }
