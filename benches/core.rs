@@ -1,4 +1,4 @@
-//! What the core spends on one datagram. Run by `cargo bench --bench core`.
+//! What the core spends on one datagram, and on the bytes of a file. Run by `cargo bench --bench core`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench fails by panicking")]
 
 fn main() {
@@ -124,5 +124,46 @@ mod table {
             let target = next.next().unwrap_or(&targets[0]);
             table.closest(black_box(target), 20, |_| true).len()
         });
+    }
+}
+
+/// The bytes of a file: checked piece by piece, beside hashing alone.
+mod content {
+    use divan::counter::BytesCount;
+    use divan::{Bencher, black_box};
+    use kad_actor::content::ContentHasher;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    /// More than the processor's caches hold.
+    const BYTES: usize = 64 * 1024 * 1024;
+    /// As a download hands them over.
+    const PART: usize = 256 * 1024;
+
+    fn bytes() -> Vec<u8> {
+        let mut bytes = vec![0; BYTES];
+        ChaCha8Rng::seed_from_u64(1).fill_bytes(&mut bytes);
+        bytes
+    }
+
+    #[divan::bench]
+    fn checked_piece_by_piece(bencher: Bencher) {
+        let bytes = bytes();
+        let mut hasher = ContentHasher::new();
+        hasher.update(&bytes);
+        let (_, tree) = hasher.finish_tree();
+        bencher.counter(BytesCount::new(BYTES)).bench_local(|| {
+            let mut checking = tree.check_from(0).unwrap();
+            for part in black_box(&bytes).chunks(PART) {
+                let _ = checking.push(part).unwrap();
+            }
+            assert_eq!(checking.at(), BYTES as u64);
+        });
+    }
+
+    #[divan::bench]
+    fn hashed_alone(bencher: Bencher) {
+        let bytes = bytes();
+        bencher.counter(BytesCount::new(BYTES)).bench_local(|| blake3::hash(black_box(&bytes)));
     }
 }

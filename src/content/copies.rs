@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use bytesize::ByteSize;
 use rustix::fs::ioctl_ficlone;
 use thiserror::Error;
 
+use super::folder::Folder;
 use super::{
     ContentHash, ContentHasher, FileStamp, OpenError, ShareEntry, Tree, Verified, hash_file,
     open_regular,
@@ -54,10 +55,9 @@ pub struct Copies(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    folder: PathBuf,
+    folder: Folder,
     quota: u64,
     used: AtomicU64,
-    begun: AtomicU64,
 }
 
 impl Copies {
@@ -65,7 +65,7 @@ impl Copies {
     /// disk takes.
     pub fn new(folder: PathBuf, quota: Option<u64>) -> Self {
         let quota = quota.unwrap_or(u64::MAX);
-        Self(Arc::new(Inner { folder, quota, used: AtomicU64::new(0), begun: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { folder: Folder::new(folder), quota, used: AtomicU64::new(0) }))
     }
 
     /// Bytes that copies take, those being written included.
@@ -76,32 +76,15 @@ impl Copies {
     /// Removes all but the copies of these contents, and counts what remains. For the start, while
     /// nothing is being copied. Blocks.
     pub fn clean(&self, needed: &BTreeSet<ContentHash>) -> io::Result<()> {
-        let entries = match fs::read_dir(&self.0.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let entry = entry?;
-            let hash = entry.file_name().to_str().and_then(|name| ContentHash::from_hex(name).ok());
-            if hash.is_some_and(|hash| needed.contains(&hash)) {
-                self.0.used.fetch_add(entry.metadata()?.len(), Ordering::Relaxed);
-            } else if entry.file_type()?.is_file() {
-                fs::remove_file(entry.path())?;
-            }
-        }
+        let kept = self.0.folder.clean(needed)?;
+        let bytes = kept.iter().map(Metadata::len).sum();
+        self.0.used.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 
     /// A new copy, empty so far and not visible yet. Blocks.
     pub fn begin(&self) -> Result<NewCopy, CopyError> {
-        let folder = &self.0.folder;
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let number = self.0.begun.fetch_add(1, Ordering::Relaxed);
-        let path = folder.join(format!(".{number}.new"));
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o600);
-        let file = options.create_new(true).open(&path)?;
+        let (path, file) = self.0.folder.begin()?;
         let hasher = ContentHasher::new();
         Ok(NewCopy { copies: self.clone(), path, file, hasher, cloned: None, reserved: 0 })
     }
@@ -118,7 +101,7 @@ impl Copies {
         if stamp.size != verified.size() {
             return Err(CopyError::Source(OpenError::Changed));
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0.folder)?;
+        self.0.folder.make()?;
         self.reserve(stamp.size)?;
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
         let (copies, hasher, reserved) = (self.clone(), ContentHasher::new(), stamp.size);
@@ -135,7 +118,7 @@ impl Copies {
     }
 
     fn path(&self, hash: ContentHash) -> PathBuf {
-        self.0.folder.join(hash.to_string())
+        self.0.folder.file_of(hash)
     }
 
     fn reserve(&self, bytes: u64) -> Result<(), CopyError> {
@@ -241,7 +224,7 @@ impl NewCopy {
         self.copies.release(before + self.reserved.saturating_sub(self.verified().size()));
         self.reserved = 0;
         self.path = PathBuf::new();
-        File::open(&self.copies.0.folder)?.sync_all()?;
+        File::open(self.copies.0.folder.path())?.sync_all()?;
         Ok((path.canonicalize()?, FileStamp::of(&self.file.metadata()?)))
     }
 
@@ -280,7 +263,7 @@ pub fn copy_file(
         let read = match source.read_at(&mut buffer, hasher.size()) {
             Ok(0) => return Ok(Some(hasher.finish_tree())),
             Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
         target.write_all_at(&buffer[..read], hasher.size())?;

@@ -7,6 +7,7 @@
 mod changes;
 mod copies;
 mod digest;
+mod folder;
 mod hash;
 mod name;
 mod record;

@@ -5,13 +5,12 @@
 //! or damaged is built again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::folder::Folder;
 use super::{ContentHash, FileStamp, GROUP_BYTES, Tree, Verified, open_regular};
 
 /// The folder of trees; cheap to clone.
@@ -20,17 +19,16 @@ pub struct Trees(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    folder: PathBuf,
+    folder: Folder,
     /// Those that are known to be right as long as their file is the same: at most one for each
     /// content that is shared.
     checked: Mutex<BTreeMap<ContentHash, FileStamp>>,
-    begun: AtomicU64,
 }
 
 impl Trees {
     /// Trees in this folder, which is made when it is first needed.
     pub fn new(folder: PathBuf) -> Self {
-        Self(Arc::new(Inner { folder, checked: Mutex::default(), begun: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { folder: Folder::new(folder), checked: Mutex::default() }))
     }
 
     /// Whether the tree of a content of this size is kept: one of a single group is made from that
@@ -44,14 +42,8 @@ impl Trees {
         if !Self::are_kept_for(tree.size()) {
             return Ok(());
         }
-        let folder = &self.0.folder;
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let number = self.0.begun.fetch_add(1, Ordering::Relaxed);
-        let path = folder.join(format!(".{number}.new"));
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let written = options.open(&path).and_then(|mut file| {
-            file.write_all(&tree.encode())?;
+        let (path, mut file) = self.0.folder.begin()?;
+        let written = file.write_all(&tree.encode()).and_then(|()| {
             fs::rename(&path, self.path(tree.root()))?;
             Ok(FileStamp::of(&file.metadata()?))
         });
@@ -91,23 +83,11 @@ impl Trees {
 
     /// Removes all but the trees of these contents. For the start. Blocks.
     pub fn clean(&self, needed: &BTreeSet<ContentHash>) -> io::Result<()> {
-        let entries = match fs::read_dir(&self.0.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let entry = entry?;
-            let hash = entry.file_name().to_str().and_then(|name| ContentHash::from_hex(name).ok());
-            if !hash.is_some_and(|hash| needed.contains(&hash)) && entry.file_type()?.is_file() {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
+        self.0.folder.clean(needed).map(|_| ())
     }
 
     fn path(&self, hash: ContentHash) -> PathBuf {
-        self.0.folder.join(hash.to_string())
+        self.0.folder.file_of(hash)
     }
 
     fn checked(&self) -> MutexGuard<'_, BTreeMap<ContentHash, FileStamp>> {
@@ -139,7 +119,7 @@ mod tests {
         let (verified, tree) = hashed(&vec![1; 100_000]);
         assert!(trees.open(verified).unwrap().is_none());
         trees.keep(&tree).unwrap();
-        for trees in [trees.clone(), Trees::new(trees.0.folder.clone())] {
+        for trees in [trees.clone(), Trees::new(trees.0.folder.path().to_owned())] {
             let mut read = Vec::new();
             trees.open(verified).unwrap().unwrap().read_to_end(&mut read).unwrap();
             // What was read to check it is before the cursor: whoever sends it says from where.
@@ -151,7 +131,7 @@ mod tests {
         assert!(trees.open(verified).unwrap().is_none());
         trees.keep(&tree).unwrap();
         trees.clean(&BTreeSet::new()).unwrap();
-        assert!(fs::read_dir(&trees.0.folder).unwrap().next().is_none());
+        assert!(fs::read_dir(trees.0.folder.path()).unwrap().next().is_none());
         trees.remove(verified.hash()).unwrap();
     }
 
@@ -182,6 +162,6 @@ mod tests {
     fn a_small_content_needs_no_file() {
         let (_dir, trees) = start();
         trees.keep(&hashed(&vec![1; GROUP_BYTES as usize]).1).unwrap();
-        assert!(!trees.0.folder.exists());
+        assert!(!trees.0.folder.path().exists());
     }
 }

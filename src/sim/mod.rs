@@ -7,6 +7,7 @@
 mod cast;
 mod churn;
 mod honest;
+mod impostor;
 mod inhabitant;
 mod invariants;
 mod liar;

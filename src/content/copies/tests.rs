@@ -16,7 +16,7 @@ fn start() -> (TempDir, Copies) {
 }
 
 fn names(copies: &Copies) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(&copies.0.folder) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(copies.0.folder.path()) else { return Vec::new() };
     let mut names: Vec<_> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -41,7 +41,7 @@ fn equal_content_is_kept_once_under_its_hash() {
     let first = keep(&copies, b"content", None);
     assert_eq!(names(&copies), [blake3::hash(b"content").to_hex().to_string()]);
     assert_eq!(fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
-    let folder = fs::metadata(&copies.0.folder).unwrap();
+    let folder = fs::metadata(copies.0.folder.path()).unwrap();
     assert_eq!(folder.permissions().mode() & 0o777, 0o700);
     let second = keep(&copies, b"content", Some(&first));
     assert_eq!((second.stamp, names(&copies).len(), copies.used()), (first.stamp, 1, 7));

@@ -10,17 +10,18 @@ use rand::RngExt;
 use super::World;
 use crate::kademlia::{Key, NodeId};
 use crate::sim::honest::Honest;
+use crate::sim::impostor::Impostor;
 use crate::sim::inhabitant::Inhabitant;
 use crate::sim::liar::{Liar, Lie};
 use crate::sim::machine::Role;
 use crate::sim::python::PythonPeer;
-use crate::sim::sybil::{Gang, Sybil};
+use crate::sim::sybil::Gang;
 
 impl World {
     /// A node that lies; its machine.
     pub fn add_liar(&mut self, lie: Lie) -> usize {
         let (node, seed) = (self.new_honest(None), self.rng.random());
-        let liar = Liar::new(node, lie, self.settings.dialect, seed);
+        let liar = Impostor::new(node, Liar::new(lie, self.settings.dialect, seed));
         self.bring_in(Box::new(liar), Role::Liar, None)
     }
 
@@ -29,7 +30,7 @@ impl World {
         let gang = Gang::new(count, ips, aimed_at, &mut self.rng);
         let members = gang.members().to_vec();
         let one = |member: crate::kademlia::wire::NodeEntry| {
-            let sybil = Sybil::new(self.new_honest(Some(member.id)), gang.clone());
+            let sybil = Impostor::new(self.new_honest(Some(member.id)), gang.clone());
             self.bring_in(Box::new(sybil), Role::Sybil, Some(member.address))
         };
         members.into_iter().map(one).collect()
