@@ -142,6 +142,43 @@ fn when_one_asker_leaves_the_other_goes_on() {
 }
 
 #[test]
+fn what_was_given_up_by_a_person_is_gone_on_with_at_once() {
+    let source = Node::start(&[]);
+    let (path, content) = make_file(&source.data_dir, "slow.bin", 12_000_000);
+    source.connect().ask(&json!({"op": "upload", "path": path})).unwrap();
+    let node = Node::join(&source.ready.dht, &["--limit-rate", "4MB"]);
+    for way in ["interrupt", "cancel"] {
+        let home = tempfile::tempdir().unwrap();
+        let saved = home.path().join("saved");
+        let mut first = download(&node, &saved);
+        wait_until("pieces come", || {
+            let begun = fs::read_dir(home.path()).unwrap().count() == 2;
+            begun && transfers(&node)[0]["bytes"].as_u64() > Some(3_000_000)
+        });
+        if way == "interrupt" {
+            signal(&first, Signal::INT);
+            first.wait().unwrap();
+        } else {
+            let id = transfers(&node)[0]["id"].to_string();
+            node.cli(&["transfers", "--cancel", &id]).json();
+        }
+        let second = finish(download(&node, &saved), "the same once more").json();
+        assert!(fs::read(&saved).unwrap() == content, "{way}");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "{way}: nothing is left");
+        // Before the node knew that the first had left, it had joined it.
+        let joined = transfers(&node)[1]["bytes"] == content.len();
+        let came = second["sources"][0]["bytes"].as_u64().unwrap();
+        println!("{way}: {came} bytes came after that, joined: {joined}");
+        assert!(joined || came <= 10_000_000, "{way}: it began anew: {came}");
+        if way == "cancel" {
+            assert!(!joined, "that is told at once");
+            finish(first, "a download that is cancelled");
+        }
+        node.cli(&["unshare", "slow.bin"]).json();
+    }
+}
+
+#[test]
 fn what_is_shared_here_is_copied_and_goes_on_being_shared_from_where_it_lies() {
     let home = tempfile::tempdir().unwrap();
     let node = Node::start(&[]);

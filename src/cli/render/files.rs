@@ -69,21 +69,20 @@ pub(in crate::cli) fn active_sources(sources: &[SourceReport]) -> String {
 }
 
 /// A line a provider; variants stand in the order in which a download would choose. However narrow
-/// the terminal, nothing is cut: what people want of it is to copy a URL or a hash.
+/// the terminal, nothing is cut: what people want of it is to copy a URL, or the hash that ends it.
 pub(in crate::cli) fn variants(found: &NameVariants, _: Width) -> String {
     let rows = found.variants.iter().zip(1..).flat_map(|(variant, number)| {
         variant.providers.iter().map(move |provider| provider_row(number, variant, provider))
     });
-    table(None, ["VARIANT", "SIZE", "ANSWERS", "URL", "HASH"], rows)
+    table(None, ["VARIANT", "SIZE", "ANSWERS", "URL"], rows)
 }
 
-fn provider_row(number: usize, variant: &VariantEntry, provider: &ProviderEntry) -> [String; 5] {
+fn provider_row(number: usize, variant: &VariantEntry, provider: &ProviderEntry) -> [String; 4] {
     [
         number.to_string(),
         variant.size.map_or_else(unknown, size),
         yes_or_no(provider.alive),
         provider.url.clone(),
-        variant.hash.clone().unwrap_or_else(unknown),
     ]
 }
 
