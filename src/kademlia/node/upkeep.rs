@@ -295,7 +295,9 @@ impl Node {
             let (id, k) = (self.id, self.settings.k);
             let holder = self.table.nearer_than(&held.key, &id, k) < k;
             let own_only = held.own && republish;
-            if (due && holder) || own_only {
+            let due =
+                due && (holder || self.upkeep.pace.has_doubled(held.refreshed, &self.settings));
+            if due || own_only {
                 let step = UpkeepStep::Values { key: held.key, own_only };
                 if !self.ticket(Waiting::Upkeep(step), StoreRequest::Get { key: held.key }) {
                     self.upkeep.pass = None;

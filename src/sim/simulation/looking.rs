@@ -15,6 +15,8 @@ use crate::sim::world::Ended;
 
 /// Nodes that are drawn to find one that knows somebody: who has just come knows nobody yet.
 const MAX_DRAWS: usize = 16;
+/// One node of so many publishes, where publishers leave.
+const LEAVING_SHARE: usize = 20;
 
 impl Simulation {
     /// A random living node that knows somebody.
@@ -28,9 +30,20 @@ impl Simulation {
         None
     }
 
-    /// The next value is published by a random node.
+    /// Who publishes the next value: a random node. Those who will leave are few, and publish much:
+    /// when they go, the network is to lose them, and not most of its nodes at once.
+    fn publisher(&mut self) -> Option<usize> {
+        let entries = self.library.entries();
+        let few = (self.scenario.nodes / LEAVING_SHARE).max(1);
+        if self.scenario.publishers_leave && entries.len() >= few {
+            return Some(entries[entries.len() % few].publisher.machine);
+        }
+        self.any_ready()
+    }
+
+    /// The next value is published.
     pub(super) fn publish(&mut self) {
-        let Some(machine) = self.any_ready() else {
+        let Some(machine) = self.publisher() else {
             return;
         };
         let born = self.world.machines()[machine].born;
