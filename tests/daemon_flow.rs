@@ -113,6 +113,7 @@ fn an_audit_says_which_of_the_nearest_nodes_hold_a_name() {
         assert_eq!(node["address"].is_null(), own, "{told}");
         assert_eq!(node["rtt_ms"].is_null(), own, "{told}");
         assert_eq!(node["holds"][0]["value"], 0, "{told}");
+        assert_eq!(node["features"], json!(["values", "reach"]), "{told}");
         assert_eq!((&node["repaired"], &node["refused"]), (&json!(0), &json!(0)));
     }
     let mut shown = clean_command(first.data_dir.parent().unwrap());

@@ -386,34 +386,3 @@ fn what_was_published_alone_reaches_the_network_that_is_joined_later() {
         assert_eq!(holders, 20);
     }
 }
-
-#[test]
-fn a_holder_that_others_are_nearer_than_brings_them_what_they_never_had() {
-    let mut world = World::with_nodes(17, Settings::default(), Link::LAN, 30);
-    // A key that node 0 holds as one of the farther ones.
-    let key = (0..1_000)
-        .map(|n| Key::of_name(&format!("left alone {n}")))
-        .find(|key| world.nearest(key, 19)[17..].contains(&0))
-        .unwrap();
-    world.put(world.nearest(&key, 1)[0], key, text("v")).expect("the put ends");
-    assert!(world.holds(0, &key));
-    // While it is cut off, all other holders go, and many come who are nearer.
-    world.set_cut(Some(1));
-    for n in 1..30 {
-        if world.holds(n, &key) {
-            world.kill(n);
-        }
-    }
-    for _ in 0..100 {
-        world.add_node();
-        world.run_for(Duration::from_millis(200));
-    }
-    world.run_for(Duration::from_mins(10));
-    world.set_cut(None);
-    world.run_for(Duration::from_mins(10));
-    let holders =
-        |world: &World| world.nearest(&key, 20).iter().filter(|n| world.holds(**n, &key)).count();
-    assert!(!world.nearest(&key, 20).contains(&0) && holders(&world) == 0, "it is not yet so");
-    world.run_for(Duration::from_hours(3));
-    assert_eq!(holders(&world), 20);
-}

@@ -131,7 +131,7 @@ impl Net {
                 _ => return,
             },
             Ok(Datagram::Response { body, .. }) => {
-                for kept in decode_kept(body).into_iter().flatten() {
+                for kept in decode_kept(body).into_iter().flat_map(|kept| kept.each) {
                     self.kept += usize::from(kept);
                     self.refused += usize::from(!kept);
                 }
@@ -176,7 +176,7 @@ impl Net {
         let claim = [Claim { value, publisher, age: zero, born: zero }];
         let packed = PackedClaims::of(&claim, STORE_ROOM);
         for holder in holders {
-            let request = Request::Keep { sender: far, key, claims: packed.claims() };
+            let request = Request::Keep { sender: far, key, claims: packed.claims(), token: None };
             let mut bytes = Vec::with_capacity(HEADER_BYTES + 200);
             let rpc = RpcId::new(*far.as_bytes());
             encode_request(&mut bytes, rpc, &request).unwrap();

@@ -23,8 +23,12 @@ fn a_url_of_sixty_bytes_costs_little_more_than_twice_its_own() {
             let (publisher, zero) = (Publisher::Sender, Duration::ZERO);
             let claims = vec![Some(Claim { value, publisher, age: zero, born: zero })];
             let key = Key::of_name(&n.to_string());
-            let request = StoreRequest::Keep { key, claims, from, holder: false, draw: 0 };
-            assert_eq!(store.handle(now, request), StoreReply::Kept(vec![true]));
+            let request =
+                StoreRequest::Keep { key, claims, from, holder: false, draw: 0, proven: true };
+            assert_eq!(
+                store.handle(now, request),
+                StoreReply::Kept { each: vec![true], unproven: false }
+            );
         }
     });
     let each = counted.bytes_current / VALUES.cast_signed();

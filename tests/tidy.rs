@@ -66,6 +66,9 @@ const PURE: &[(&str, &[&str])] = &[
     ("content", &["actix", "actix_web", "awc", "tokio", "SystemTime", "Instant", "UdpSocket"]),
 ];
 
+/// Where what is not walked through, and so has no order, may be looked up by its hash.
+const LOOKED_UP: &[(&str, &str)] = &[("src/kademlia/table/addresses.rs", "HashMap")];
+
 const WORLD: &[&str] = &[
     "actix",
     "actix_rt",
@@ -197,7 +200,8 @@ fn against_purity(file: &File) -> Vec<String> {
         return Vec::new();
     };
     let code = file.code();
-    let found = words(&code).filter(|word| banned.contains(word));
+    let may = |word: &str| LOOKED_UP.contains(&(file.path.as_str(), word));
+    let found = words(&code).filter(|word| banned.contains(word) && !may(word));
     found.map(|word| format!("{}: no {word} in {room}", file.path)).collect()
 }
 

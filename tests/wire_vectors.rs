@@ -287,7 +287,7 @@ fn the_extensions_in_the_document_are_the_vectors() {
 #[test]
 fn the_extensions_are_what_is_written_and_read() {
     let vectors = extension_vectors();
-    assert_eq!(vectors.len(), 12);
+    assert_eq!(vectors.len(), 14);
     let mut methods = BTreeMap::new();
     for (name, hex) in &vectors {
         let bytes = hex::decode(hex).unwrap();
@@ -299,11 +299,20 @@ fn the_extensions_are_what_is_written_and_read() {
             methods.insert(name.clone(), id);
         }
     }
-    assert_eq!(methods.len(), 6);
+    assert_eq!(methods.len(), 7);
     let both = Features::VALUES.with(Features::REACH);
     let body = |name: &str| hex::decode(&vectors[name][42..]).unwrap();
     assert_eq!(decode_hello_answer(&body("hello answer")), Ok(both));
-    assert_eq!(decode_kept(&body("store answer")).unwrap()[..], [true, true, false]);
+    assert_eq!(decode_kept(&body("store answer")).unwrap().each[..], [true, true, false]);
+    let kept = decode_kept(&body("store answered with a token")).unwrap();
+    let again = hex::decode(&vectors["store with the token"]).unwrap();
+    let Datagram::Request { request: Request::Keep { claims, token, .. }, .. } =
+        decode(&again).unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!((&kept.each[..], claims.count()), (&[false][..], 1));
+    assert!(token.is_some() && token == kept.token);
     assert_eq!(decode_reach_answer(&body("reach answer")), Ok(true));
     assert_eq!(decode_withdrawn(&body("withdraw done")), Ok(Withdrawn::Gone));
     let token = decode_withdrawn(&body("withdraw answered with a token")).unwrap();

@@ -138,6 +138,13 @@ pub(super) fn audit_entry(key: &Key, node: &Audited, values: &[Value]) -> AuditE
         holds: node.holds.as_ref().map(|holds| holds.iter().filter_map(held).collect()),
         repaired: node.repaired,
         refused: node.refused,
+        features: node
+            .features
+            .unwrap_or_default()
+            .words()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
     }
 }
 

@@ -52,12 +52,19 @@ impl StorageActor {
     /// Loads what the database has under names that begin so.
     fn load(&mut self, prefix: &[u8]) {
         let Downtime { ended, began } = self.database.downtime();
-        let (store, mut bad) = (&mut self.store, 0);
-        let read =
-            self.database.each(Table::Values, prefix, |name, row| match rows::decode(name, row) {
-                Some(record) => store.load(record, ended, began),
-                None => bad += 1,
-            });
+        let (store, mut graves, mut bad) = (&mut self.store, Vec::new(), 0);
+        let read = self.database.each(Table::Values, prefix, |name, row| {
+            match (rows::decode(name, row), rows::decode_grave(name, row)) {
+                (Some(record), _) => store.load(record, ended, began),
+                (None, Some(grave)) => graves.push(grave),
+                (None, None) => bad += 1,
+            }
+        });
+        // The oldest is the first to be forgotten.
+        graves.sort_by_key(|grave| grave.taken_back.last().map(|(_, at)| *at));
+        for grave in graves {
+            store.load_grave(grave, began);
+        }
         if bad > 0 {
             log::warn!("{bad} values of the node's state are unreadable and left out");
         }
@@ -70,10 +77,11 @@ impl StorageActor {
     fn changes(&mut self, limit: usize) -> (Vec<Change>, Vec<RecordName>) {
         let names = self.store.changed(limit);
         let change = |name: &RecordName| {
-            let row = self.store.record(name).and_then(|record| rows::encode(&record));
-            match row {
-                Some(row) => Change::put(Table::Values, *name.as_bytes(), row),
-                None => Change::remove(Table::Values, *name.as_bytes()),
+            let value = self.store.record(name).and_then(|record| rows::encode(&record));
+            let grave = self.store.grave(name).and_then(|grave| rows::encode_grave(&grave));
+            match value.or(grave) {
+                Some(row) => Change::put(Table::Values, name.as_bytes(), row),
+                None => Change::remove(Table::Values, name.as_bytes()),
             }
         };
         (names.iter().map(change).collect(), names)
@@ -215,3 +223,6 @@ impl Handler<ViewStorage> for StorageActor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

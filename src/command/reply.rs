@@ -169,6 +169,10 @@ pub struct AuditEntry {
     pub repaired: usize,
     /// Values that it lacked and did not take.
     pub refused: usize,
+    /// The extensions that it understands, as far as is known: `values`, `reach`; none of a Python
+    /// node's.
+    #[serde(default)]
+    pub features: Vec<String>,
 }
 
 /// Who holds a name.

@@ -116,13 +116,16 @@ impl KBucket {
         self.contacts.push_mut(contact)
     }
 
-    /// Keeps a verified newcomer for when a place is free; the oldest gives way.
-    pub(super) fn keep_replacement(&mut self, contact: Contact) {
-        self.replacements.retain(|kept| kept.id != contact.id);
-        if self.replacements.len() >= self.k {
-            self.replacements.remove(0);
-        }
+    /// Keeps a verified newcomer for when a place is free; the oldest gives way, or one with the same
+    /// id: its address, unless that is the newcomer's.
+    pub(super) fn keep_replacement(&mut self, contact: Contact) -> Option<SocketAddrV4> {
+        let same = self.replacements.iter().position(|kept| kept.id == contact.id);
+        let full = self.replacements.len() >= self.k;
+        let gone =
+            same.or_else(|| full.then_some(0)).map(|at| self.replacements.remove(at).address);
+        let address = contact.address;
         self.replacements.push(contact);
+        gone.filter(|gone| *gone != address)
     }
 
     /// Takes a replacement out.

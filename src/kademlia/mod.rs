@@ -31,7 +31,7 @@ pub use table::{Inserted, RoutingTable};
 pub use time::Timestamp;
 pub use value::Value;
 pub use values::{
-    DEFAULT_QUOTA_BYTES, Held, HeldDetail, HeldKey, LIFETIME, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY,
-    MultiStore, Origin, PLAIN_LIFETIME, Place, Record, RecordName, Source, StoreReply,
-    StoreRequest, Word, expiry_after_downtime,
+    DEFAULT_QUOTA_BYTES, GraveRecord, Held, HeldDetail, HeldKey, LIFETIME, MAX_PACKED_VALUE,
+    MAX_VALUES_PER_KEY, MultiStore, Origin, PLAIN_LIFETIME, Place, Record, RecordName, Source,
+    StoreReply, StoreRequest, Word, expiry_after_downtime,
 };

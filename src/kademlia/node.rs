@@ -371,7 +371,7 @@ impl Node {
         };
         self.note_outcome(now, client, &outcome);
         match client {
-            Client::User => self.outputs.push_back(Output::Done(op, outcome)),
+            Client::User => self.outputs.push_back(Output::Done(op, self.with_features(outcome))),
             Client::Refresh => self.refresh_next(now),
             Client::Upkeep => match (operation.target(), outcome) {
                 (Some(key), Outcome::Got { held, found, .. }) => {

@@ -140,6 +140,8 @@ pub(super) enum Act {
         key: Key,
         claims: Vec<Claim>,
         awaited: bool,
+        /// What the peer asked for.
+        token: Option<Token>,
     },
     /// A further page of what a holder has.
     Page {
@@ -174,6 +176,15 @@ pub(super) struct PageOf {
     pub(super) nodes: Vec<NodeEntry>,
 }
 
+/// What may yet have a peer take what it refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// This token shows who speaks: it is a value that this node had taken back.
+    With(Token),
+    /// It was sent in the plain way, and has shown since that it understands more.
+    Better,
+}
+
 /// What happened to something an operation wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum OpEvent {
@@ -199,6 +210,8 @@ pub(super) enum OpEvent {
         accepted: bool,
         /// Values that were sent.
         count: usize,
+        /// How to try once more what was refused.
+        again: Option<Again>,
     },
     Withdrawn {
         from: NodeId,

@@ -234,6 +234,11 @@ impl Pending {
         matches!(self.owner, Owner::Verify { .. })
     }
 
+    /// Whether nobody waits for it any more.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stage == Stage::Stalled
+    }
+
     fn stall(&self) -> Duration {
         // As long again for the second copy as for the first.
         let patience = self.timeout * 2;

@@ -5,13 +5,15 @@
 //! most once, and the own id never; of the nodes nearest to itself it keeps all it met, so that
 //! the nearest k really are the nearest. Never: sends anything, or evicts a contact that answers.
 
-use std::collections::HashMap;
+mod addresses;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::bucket::KBucket;
 use super::contact::{RoundTrip, Sample};
 use super::{Contact, Distance, ID_BITS, Key, NodeId, Profile, Settings, Timestamp};
+use addresses::Addresses;
 
 /// Requests in a row a contact may leave unanswered before it goes: one or two are bad luck on a
 /// lossy link, three at 5 % loss happen to one contact in eight thousand.
@@ -57,8 +59,7 @@ pub struct RoutingTable {
     on_loopback: bool,
     /// Sorted by prefix; never empty.
     leaves: Vec<KBucket>,
-    /// Only looked up, never walked through: its order is another in each process.
-    by_address: HashMap<SocketAddrV4, NodeId>,
+    addresses: Addresses,
 }
 
 impl RoutingTable {
@@ -70,18 +71,18 @@ impl RoutingTable {
             profile: settings.profile,
             on_loopback: settings.on_loopback,
             leaves: vec![KBucket::whole(settings.k, now)],
-            by_address: HashMap::new(),
+            addresses: Addresses::default(),
         }
     }
 
     /// Contacts in all buckets.
     pub fn len(&self) -> usize {
-        self.by_address.len()
+        self.addresses.len()
     }
 
     /// Whether there is no contact.
     pub fn is_empty(&self) -> bool {
-        self.by_address.is_empty()
+        self.len() == 0
     }
 
     /// The buckets in the order of the key space.
@@ -119,7 +120,7 @@ impl RoutingTable {
         }
         let now = newcomer.last_seen;
         let key = newcomer.id.as_key();
-        if let Some(known) = self.by_address.get(&newcomer.address).copied() {
+        if let Some(known) = self.addresses.contact(newcomer.address) {
             if known == newcomer.id {
                 self.answered(newcomer.address, now, None);
                 return Inserted::Known;
@@ -133,14 +134,14 @@ impl RoutingTable {
             // After a split it may have moved in with an earlier address that waited.
             if let Some(old) = self.leaves[leaf].position(&newcomer.id) {
                 let ping = self.leaves[leaf].contacts()[old].address;
-                self.leaves[leaf].keep_replacement(newcomer);
+                self.keep_waiting(leaf, newcomer);
                 return Inserted::Challenges { ping };
             }
             if !self.diverse(leaf, &newcomer) {
                 return Inserted::Refused;
             }
             if !self.leaves[leaf].is_full() {
-                self.by_address.insert(newcomer.address, newcomer.id);
+                self.addresses.add(newcomer.address, newcomer.id);
                 self.leaves[leaf].add(newcomer);
                 return Inserted::Added;
             }
@@ -289,20 +290,28 @@ impl RoutingTable {
 
     /// The leaf of the contact at an address, and its place in there.
     fn place_of(&self, address: SocketAddrV4) -> Option<(usize, usize)> {
-        let leaf = self.leaf_of(&self.by_address.get(&address)?.as_key());
+        let leaf = self.leaf_of(&self.addresses.contact(address)?.as_key());
         Some((leaf, self.leaves[leaf].position_at(address)?))
     }
 
     fn remove(&mut self, address: SocketAddrV4) {
         if let Some((leaf, position)) = self.place_of(address) {
             self.leaves[leaf].remove(position);
-            self.by_address.remove(&address);
+            self.addresses.remove(address);
         }
     }
 
     fn forget_replacement(&mut self, address: SocketAddrV4) {
-        for bucket in &mut self.leaves {
-            bucket.drop_replacement(address);
+        if let Some(id) = self.addresses.waits_no_more(address) {
+            let leaf = self.leaf_of(&id.as_key());
+            self.leaves[leaf].drop_replacement(address);
+        }
+    }
+
+    fn keep_waiting(&mut self, leaf: usize, newcomer: Contact) {
+        self.addresses.waits(newcomer.address, newcomer.id);
+        if let Some(gone) = self.leaves[leaf].keep_replacement(newcomer) {
+            self.addresses.waits_no_more(gone);
         }
     }
 
@@ -338,7 +347,8 @@ impl RoutingTable {
             };
             let replacement = self.leaves[leaf].take_replacement(newest);
             promoted.push(replacement.address);
-            self.by_address.insert(replacement.address, replacement.id);
+            self.addresses.waits_no_more(replacement.address);
+            self.addresses.add(replacement.address, replacement.id);
             self.leaves[leaf].add(replacement);
         }
         promoted
@@ -346,9 +356,8 @@ impl RoutingTable {
 
     fn wait(&mut self, leaf: usize, newcomer: Contact) -> Inserted {
         let now = newcomer.last_seen;
-        let bucket = &mut self.leaves[leaf];
-        bucket.keep_replacement(newcomer);
-        let oldest = bucket.contacts().first();
+        self.keep_waiting(leaf, newcomer);
+        let oldest = self.leaves[leaf].contacts().first();
         let quiet = oldest.filter(|contact| now.since(contact.last_seen) > QUIET);
         Inserted::Waiting { ping: quiet.map(|contact| contact.address) }
     }
@@ -358,7 +367,7 @@ impl RoutingTable {
         if ip.is_loopback() && self.on_loopback {
             return true;
         }
-        if self.contacts().filter(|c| *c.address.ip() == ip).count() >= MAX_IDS_PER_IP {
+        if self.addresses.on(ip) >= MAX_IDS_PER_IP {
             return false;
         }
         if self.profile == Profile::Lan {

@@ -8,6 +8,7 @@
 mod claims;
 mod details;
 mod exchange;
+mod graves;
 mod record;
 mod room;
 mod stored;
@@ -20,14 +21,14 @@ use std::time::Duration;
 use super::bounded::BoundedMap;
 use super::{Key, Timestamp, Value};
 
-use self::claims::Graves;
+use self::graves::Graves;
 use self::record::Journal;
 use self::room::Displacements;
 use self::stored::{OWN, Stored};
 use self::sweep::Sweep;
 
 pub use exchange::{Held, HeldDetail, HeldKey, Origin, Place, Source, StoreReply, StoreRequest};
-pub use record::{Record, RecordName, expiry_after_downtime};
+pub use record::{GraveRecord, Record, RecordName, expiry_after_downtime};
 pub use stored::Word;
 
 /// Values of one key: as many providers as a downloader could use, and they fit a few datagrams.
@@ -106,13 +107,22 @@ impl MultiStore {
                 }
                 StoreReply::Put { accepted }
             }
-            StoreRequest::Keep { key, claims, from, holder, draw } => {
+            StoreRequest::Keep { key, claims, from, holder, draw, proven } => {
                 self.prune(now, &key);
-                let mut keep = |claim| self.keep(now, key, claim, (from, holder), draw);
-                StoreReply::Kept(
-                    claims.into_iter().map(|claim| claim.is_some_and(&mut keep)).collect(),
-                )
+                let mut unproven = false;
+                let mut keep = |claim| {
+                    if !proven && self.needs_proof(now, &key, &claim, from) {
+                        unproven = true;
+                        return false;
+                    }
+                    self.keep(now, key, claim, (from, holder), draw)
+                };
+                let each = claims.into_iter().map(|claim| claim.is_some_and(&mut keep)).collect();
+                StoreReply::Kept { each, unproven }
             }
+            StoreRequest::TakenBack { key, claims } => StoreReply::TakenBack(
+                claims.iter().map(|claim| self.is_told_in_vain(now, &key, claim)).collect(),
+            ),
             StoreRequest::Withdraw { key, digests, publisher } => {
                 for digest in digests {
                     self.withdraw(now, key, digest, publisher);
@@ -166,7 +176,9 @@ impl MultiStore {
         let Source::Peer { address, holder } = source else {
             return self.publish(now, key, value, replaces);
         };
-        if self.is_taken_back(now, &key, &value, address) {
+        if self.is_taken_back(now, &key, &value, address)
+            || self.is_taken_back_by(now, &key, &value, address)
+        {
             return false;
         }
         let first_party = self.is_first_party(&key, &value, address);
@@ -198,7 +210,7 @@ impl MultiStore {
         if replaces {
             self.remove(&key, |stored| stored.is_own() && stored.value != value);
         }
-        self.graves.open(&key, &value.digest(), OWN);
+        self.open_grave(&key, &value.digest(), OWN);
         if let Some(mut known) = self.remove(&key, |stored| stored.value == value).pop() {
             known.refreshed = now;
             known.adopt(now);
@@ -218,7 +230,7 @@ impl MultiStore {
         let Some(mut stored) = self.remove(&key, own).pop() else {
             return false;
         };
-        self.graves.dig(now, key, value.digest(), OWN);
+        self.dig_grave(now, key, value.digest(), OWN);
         if stored.disown() && !stored.has_expired(now) {
             self.add(key, stored);
         }

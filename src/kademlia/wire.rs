@@ -147,6 +147,8 @@ pub enum Request<'a> {
         key: Key,
         /// What, and whose word it is.
         claims: Claims<'a>,
+        /// What an earlier answer asked for.
+        token: Option<Token>,
     },
     /// What is kept under this key, and who is nearest? Answered by [`encode_page`].
     Find {

@@ -1,9 +1,11 @@
 //! A plain HTTP client that sends what it is told, right or wrong, and shows all that comes back.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// An answer as it came.
 pub(crate) struct Answer {
@@ -36,13 +38,23 @@ impl Answer {
     }
 }
 
+/// Between two reads nobody is waited for longer than this: an answer that never ends is a failure, not
+/// a test that hangs.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// Sends bytes, and reads until the other side closes.
 pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // Closed early by a server that has seen enough: what it said is still to be read.
     let _ = stream.write_all(request).await;
     let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes).await;
+    loop {
+        let read = timeout(SILENCE, stream.read_buf(&mut bytes)).await;
+        let read = read.unwrap_or_else(|_| panic!("nothing for {SILENCE:?}, and no end"));
+        if read.is_err() || read.is_ok_and(|count| count == 0) {
+            break;
+        }
+    }
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
     let (head, body) = bytes.split_at(end.map_or(bytes.len(), |end| end + 4));
     let head = String::from_utf8_lossy(head).into_owned();

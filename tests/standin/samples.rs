@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use kad_actor::command::{
-    ActorEntry, Actors, BucketEntry, Buckets, Cancelled, Command, CommandError, ErrorCode,
-    HeldEntry, HeldValues, HopEntry, LookupTrace, NameVariants, ProviderEntry, Reply, ShareList,
-    ShareReport, SourceReport, Transfer, Transfers, Unset, Unshared, VariantEntry,
+    ActorEntry, Actors, AuditEntry, AuditReport, AuditedValue, BucketEntry, Buckets, Cancelled,
+    Command, CommandError, ErrorCode, HeldEntry, HeldValues, HopEntry, LookupTrace, NameVariants,
+    ProviderEntry, Reply, ShareList, ShareReport, SourceReport, Transfer, Transfers, Unset,
+    Unshared, VariantEntry,
 };
 use serde_json::json;
 
@@ -24,6 +25,7 @@ pub fn answer(command: Command) -> Result<Reply, CommandError> {
         }
         Command::Actors {} => Reply::Actors(actors()),
         Command::Lookup { key } => Reply::Trace(trace(key)),
+        Command::Audit { name, repair } => Reply::Audit(audit(name, repair)),
         Command::Buckets {} => Reply::Buckets(buckets()),
         Command::Values { .. } => Reply::Held(held()),
         other => return Err(CommandError::failed(format!("no sample for {other:?}"))),
@@ -90,6 +92,27 @@ fn actors() -> Actors {
         queue: 3,
     };
     Actors { actors: vec![actor("storage", None), actor("files", Some(HOSTILE.to_owned()))] }
+}
+
+fn audit(key: String, repair: bool) -> AuditReport {
+    let entry = |address: Option<&str>, holds, features: &[&str]| AuditEntry {
+        id: "ab".repeat(20),
+        address: address.map(str::to_owned),
+        own: address.is_none(),
+        shared_bits: 12,
+        rtt_ms: address.map(|_| 2.5),
+        holds,
+        repaired: 1,
+        refused: 0,
+        features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+    };
+    let held = AuditedValue { value: 0, age_s: Some(9), expires_s: None };
+    let nodes = vec![
+        entry(None, Some(vec![held]), &["values", "reach"]),
+        entry(Some("10.0.0.1:8468"), None, &[]),
+    ];
+    let (target, values) = ("cd".repeat(20), vec![json!(HOSTILE)]);
+    AuditReport { key, target, took_ms: 12.0, values, nodes, repair }
 }
 
 fn trace(key: String) -> LookupTrace {

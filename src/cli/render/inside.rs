@@ -44,11 +44,12 @@ pub(in crate::cli) fn audit(report: &AuditReport, width: Width) -> String {
             left.map_or_else(unknown, |left| span(left as f64)),
             node.rtt_ms.map_or_else(unknown, |ms| span(ms / 1e3)),
             repair,
+            if node.features.is_empty() { "plain".into() } else { node.features.join(",") },
             node.address.clone().unwrap_or_else(|| "this node".to_owned()),
             node.id.clone(),
         ]
     });
-    let header = ["BITS", "HOLDS", "EXPIRES IN", "RTT", "REPAIRED", "ADDRESS", "ID"];
+    let header = ["BITS", "HOLDS", "EXPIRES IN", "RTT", "REPAIRED", "FEATURES", "ADDRESS", "ID"];
     let nodes = table(width, header, rows);
     let holders = |node: &&AuditEntry| node.holds.as_ref().is_some_and(|held| !held.is_empty());
     let holding = report.nodes.iter().filter(holders).count();

@@ -8,6 +8,7 @@ use std::net::SocketAddrV4;
 
 use super::Node;
 use crate::kademlia::bounded::BoundedMap;
+use crate::kademlia::operation::Outcome;
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::wire::{Features, HintedNode, NodeEntry, Request, RpcId, encode_hello_answer};
 use crate::kademlia::{Dialect, Timestamp};
@@ -73,6 +74,17 @@ impl Node {
     /// What a peer has shown to understand; none while nothing is known of it.
     pub fn features_of(&self, peer: SocketAddrV4) -> Option<Features> {
         self.fluency.known.get(&peer).copied().flatten()
+    }
+
+    /// An audit also says what each node understands.
+    pub(super) fn with_features(&self, mut outcome: Outcome) -> Outcome {
+        if let Outcome::Audited { nodes, .. } = &mut outcome {
+            for node in nodes {
+                let features = node.address.map(|address| self.features_of(address));
+                node.features = features.unwrap_or(Some(self.own_features()));
+            }
+        }
+        outcome
     }
 
     /// What this node understands. In the scalar dialect a key has one value, so that there is

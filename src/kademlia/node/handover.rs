@@ -104,7 +104,7 @@ impl Node {
             && let Some((to, sent, claims)) = handover.load.next()
         {
             let key = handover.load.key;
-            let more = self.send_claims(now, to.address, key, &claims, Owner::Push);
+            let more = self.send_claims(now, to.address, key, &claims, (Owner::Push, None));
             if let Some(handover) = &mut self.handovers.current {
                 handover.load.to.push_back((to, sent + more.max(1)));
             }

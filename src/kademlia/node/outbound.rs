@@ -55,14 +55,14 @@ impl Node {
                     self.find_there(now, to.address, key, (skip, owner));
                 }
                 Act::Prove(to) => self.prove(now, op, to),
-                Act::Store { to, key, claims, awaited: true } => {
+                Act::Store { to, key, claims, awaited: true, token } => {
                     let owner = Owner::Operation { op, peer: to.id };
-                    self.send_claims(now, to.address, key, &claims, owner);
+                    self.send_claims(now, to.address, key, &claims, (owner, token));
                 }
-                Act::Store { to, key, claims, awaited: false } => {
-                    let mut rest = &claims[..];
+                Act::Store { to, key, claims, awaited: false, token } => {
+                    let (mut rest, how) = (&claims[..], (Owner::Push, token));
                     while !rest.is_empty() {
-                        let sent = self.send_claims(now, to.address, key, rest, Owner::Push);
+                        let sent = self.send_claims(now, to.address, key, rest, how);
                         rest = rest.get(sent.max(1)..).unwrap_or_default();
                     }
                 }

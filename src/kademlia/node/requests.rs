@@ -54,8 +54,8 @@ pub(super) struct Asker {
 pub(super) enum Wants {
     Acknowledgement,
     Values(Key),
-    /// What became of so many values.
-    Kept(usize),
+    /// What became of so many values of a key.
+    Kept(Key, usize),
     /// Of a key, in the order of a seed, behind so many.
     Page(Key, u64, u64),
     Withdrawn,
@@ -233,8 +233,8 @@ impl Node {
             Request::Hello { .. } => self.serve_hello(from, rpc),
             // What this node doesn't understand it doesn't answer.
             _ if request.shows().is_some_and(|it| !self.own_features().has(it)) => {}
-            Request::Keep { sender, key, claims } => {
-                self.serve_keep((from, sender), rpc, key, claims);
+            Request::Keep { sender, key, claims, token } => {
+                self.serve_keep((from, sender), rpc, key, (claims, token));
             }
             Request::Find { key, seed, skip, .. } => {
                 let asker = Asker { address: from, rpc, wants: Wants::Page(key, seed, skip) };
@@ -315,11 +315,11 @@ impl Node {
                     self.send_long(now, asker.address, answer);
                 }
             }
-            (Wants::Kept(_), StoreReply::Kept(kept)) => {
-                self.answer_kept(asker.address, asker.rpc, &kept);
+            (Wants::Kept(key, _), StoreReply::Kept { each, unproven }) => {
+                self.answer_kept((asker.address, asker.rpc), key, &each, unproven);
             }
-            (Wants::Kept(count), _) => {
-                self.answer_kept(asker.address, asker.rpc, &vec![false; *count]);
+            (Wants::Kept(key, count), _) => {
+                self.answer_kept((asker.address, asker.rpc), key, &vec![false; *count], false);
             }
             (Wants::Page(key, seed, skip), StoreReply::Values(held)) => {
                 let to = (asker.address, asker.rpc);

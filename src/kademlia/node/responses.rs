@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Node;
 use super::fluent::Speech;
 use crate::kademlia::contact::Sample;
-use crate::kademlia::operation::OpEvent;
+use crate::kademlia::operation::{Again, OpEvent};
 use crate::kademlia::rpc::{Asked, Owner, Pending};
 use crate::kademlia::table::Inserted;
 use crate::kademlia::wire::{
@@ -62,7 +62,10 @@ impl Node {
             }
             return;
         }
-        if let Owner::Greeting { newcomer } = pending.owner {
+        // Whoever took long has been welcomed without.
+        if let Owner::Greeting { newcomer } = pending.owner
+            && !pending.is_stalled()
+        {
             self.welcome(now, newcomer);
         }
         let (Owner::Operation { op, peer } | Owner::Page { op, peer }) = pending.owner else {
@@ -112,9 +115,10 @@ impl Node {
             Asked::Ping | Asked::Hello => None,
             Asked::Keep { count } => {
                 let kept = decode_kept(body).ok()?;
-                let count = usize::from(count);
-                let accepted = kept.len() >= count && kept.iter().take(count).all(|kept| *kept);
-                Some(OpEvent::Stored { from, accepted, count })
+                let (each, count) = (kept.each, usize::from(count));
+                let accepted = each.len() >= count && each.iter().take(count).all(|kept| *kept);
+                let again = kept.token.map(Again::With);
+                Some(OpEvent::Stored { from, accepted, count, again })
             }
             Asked::Find { skip } => self.understand_page((skip, from), answerer, body, credible),
             Asked::Withdraw => {
@@ -131,7 +135,8 @@ impl Node {
             }
             Asked::Store => {
                 let accepted = decode_store_answer(body).ok()?;
-                Some(OpEvent::Stored { from, accepted, count: 1 })
+                let again = (self.speech(answerer) == Speech::Fluent).then_some(Again::Better);
+                Some(OpEvent::Stored { from, accepted, count: 1, again })
             }
             Asked::FindNode => {
                 let nodes = credible(&decode_nodes(body).ok()?);

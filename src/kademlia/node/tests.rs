@@ -5,6 +5,7 @@ mod limits;
 mod operations;
 mod reach;
 mod strangers;
+mod taken_back;
 mod traces;
 mod upkeep;
 

@@ -30,6 +30,9 @@ const SETTLE_AFTER: Duration = Duration::from_secs(5);
 /// And with each such search, for a key in the other half of the key space, the other quarter of
 /// the own half, and so on: fewer than k peers are spread over not many more parts than these.
 const SETTLE_DEPTHS: usize = 4;
+/// Searches that may wait: one for each bucket of a table of ten thousand nodes takes some thirty.
+/// What finds no place is left to its bucket's hour: each join asks for all buckets anew.
+pub(super) const MAX_SEARCHES: usize = 128;
 /// Keys a page holds.
 pub(super) const PAGE: usize = 64;
 /// A put that nobody acknowledged is tried again after this.
@@ -81,9 +84,15 @@ impl Upkeep {
         }
     }
 
-    /// Buckets that wait for their refresh.
+    /// Searches that wait for their turn.
     pub(super) fn waiting(&self) -> usize {
         self.refresh_queue.len()
+    }
+
+    /// Has these searched for when their turn comes, as far as there is room.
+    fn search_for(&mut self, keys: impl IntoIterator<Item = Key>) {
+        let room = MAX_SEARCHES.saturating_sub(self.refresh_queue.len());
+        self.refresh_queue.extend(keys.into_iter().take(room));
     }
 
     pub(super) const fn next_at(&self) -> Timestamp {
@@ -116,7 +125,7 @@ impl Node {
         self.settle_in(now);
         if self.upkeep.refresh_queue.is_empty() && !self.upkeep.refreshing {
             let since = now - self.settings.refresh_every;
-            self.upkeep.refresh_queue.extend(self.table.stale_key(since, &mut self.rng));
+            self.upkeep.search_for(self.table.stale_key(since, &mut self.rng));
         }
         if !self.upkeep.refreshing {
             self.refresh_next(now);
@@ -169,13 +178,14 @@ impl Node {
         };
         self.upkeep.settled_with = known;
         self.upkeep.settle_at = now + jittered(self.upkeep.settle_wait, &mut self.rng);
+        self.upkeep.refresh_queue.truncate(MAX_SEARCHES - 1);
         self.upkeep.refresh_queue.push_front(self.id.as_key());
         // While one bucket covers everything, its refresh is the search for the own id, which
         // peers that name only a few answer with the same few each time: who is far from here is
         // met on the way to keys that are far.
         let own = self.id.as_key();
         let beside = (0..SETTLE_DEPTHS).map(|bits| own.random_beside(bits, &mut self.rng));
-        self.upkeep.refresh_queue.extend(beside);
+        self.upkeep.search_for(beside);
     }
 
     /// Asks a contact for a sign of life.
@@ -189,7 +199,7 @@ impl Node {
         match outcome {
             Outcome::Joined { answered: 1.. } if client != Client::Seek { rejoins: false } => {
                 let keys = self.table.refresh_keys(&mut self.rng);
-                self.upkeep.refresh_queue.extend(keys);
+                self.upkeep.search_for(keys);
                 if !self.upkeep.refreshing {
                     self.refresh_next(now);
                 }
@@ -295,8 +305,11 @@ impl Node {
             let (id, k) = (self.id, self.settings.k);
             let holder = self.table.nearer_than(&held.key, &id, k) < k;
             let own_only = held.own && republish;
-            let due =
-                due && (holder || self.upkeep.pace.has_doubled(held.refreshed, &self.settings));
+            // Where a store replaces, whoever lies beside the holders may have what is older.
+            let is_list = self.settings.dialect == Dialect::List;
+            let due = due
+                && (holder
+                    || is_list && self.upkeep.pace.has_doubled(held.refreshed, &self.settings));
             if due || own_only {
                 let step = UpkeepStep::Values { key: held.key, own_only };
                 if !self.ticket(Waiting::Upkeep(step), StoreRequest::Get { key: held.key }) {

@@ -25,7 +25,7 @@ use crate::kademlia::wire::{
 };
 use crate::kademlia::{Key, NodeId, Timestamp};
 
-/// Withdrawals whose token has been handed out: those of a node that gives up a thousand names.
+/// Tokens that have been handed out: those of a node that gives up a thousand names.
 const MAX_CHALLENGES: usize = 1_024;
 /// Nodes that go along with a page of values; one without values has all that are near.
 const NODES_BESIDE_VALUES: usize = 12;
@@ -33,6 +33,26 @@ const NODES_BESIDE_VALUES: usize = 12;
 /// Tokens that were handed out and not yet brought back.
 #[derive(Debug)]
 pub(super) struct Challenges(BoundedMap<(SocketAddrV4, Key), Token>);
+
+impl Challenges {
+    /// Whether the token is the one that was sent there last; it counts once.
+    fn is_met(&mut self, from: SocketAddrV4, key: Key, token: Option<Token>) -> bool {
+        let is_met = token.is_some() && self.0.get(&(from, key)).copied() == token;
+        if is_met {
+            self.0.remove(&(from, key));
+        }
+        is_met
+    }
+
+    /// The token that goes there, the same until it is brought back.
+    fn pose(&mut self, to: SocketAddrV4, key: Key, fresh: Token) -> Token {
+        if let Some(known) = self.0.get(&(to, key)) {
+            return *known;
+        }
+        self.0.insert((to, key), fresh);
+        fresh
+    }
+}
 
 impl Default for Challenges {
     fn default() -> Self {
@@ -48,7 +68,7 @@ impl Node {
         to: SocketAddrV4,
         key: Key,
         claims: &[Claim],
-        owner: Owner,
+        (owner, token): (Owner, Option<Token>),
     ) -> usize {
         let Some(first) = claims.first() else {
             self.give_up(now, owner);
@@ -58,11 +78,11 @@ impl Node {
         // The longest value of all leaves no room to say who published it.
         let fits = first.value.packed_len() <= LONGEST_CLAIMED;
         if speech == Speech::Fluent && fits {
-            return self.keep_there(now, to, key, claims, owner);
+            return self.keep_there(now, to, key, claims, (owner, token));
         }
         if matches!(speech, Speech::Hinted | Speech::Unknown) && fits {
             self.fluency.being_asked(to);
-            self.keep_there(now, to, key, claims, Owner::Learn);
+            self.keep_there(now, to, key, claims, (Owner::Learn, None));
         }
         let value = StoredValue::one(&first.value, self.settings.dialect);
         let request = Request::Store { sender: self.id, key, value };
@@ -76,11 +96,11 @@ impl Node {
         to: SocketAddrV4,
         key: Key,
         claims: &[Claim],
-        owner: Owner,
+        (owner, token): (Owner, Option<Token>),
     ) -> usize {
         let packed = PackedClaims::of(claims, STORE_ROOM);
         let count = packed.claims().count();
-        let request = Request::Keep { sender: self.id, key, claims: packed.claims() };
+        let request = Request::Keep { sender: self.id, key, claims: packed.claims(), token };
         let asked = Asked::Keep { count: u16::try_from(count).unwrap_or(u16::MAX) };
         self.request(now, to, &request, (asked, owner));
         count
@@ -137,16 +157,17 @@ impl Node {
         (from, sender): (SocketAddrV4, NodeId),
         rpc: RpcId,
         key: Key,
-        claims: Claims<'_>,
+        (claims, token): (Claims<'_>, Option<Token>),
     ) {
         let count = claims.count();
         let claims: Vec<_> = claims.each().map(|claim| claim.map(ClaimRef::to_claim)).collect();
         let holder = self.is_holder(from, &sender, &key);
         let draw = self.rng.random();
-        let request = StoreRequest::Keep { key, claims, from, holder, draw };
-        let asker = Asker { address: from, rpc, wants: Wants::Kept(count) };
+        let proven = self.challenges.is_met(from, key, token);
+        let request = StoreRequest::Keep { key, claims, from, holder, draw, proven };
+        let asker = Asker { address: from, rpc, wants: Wants::Kept(key, count) };
         if !self.ticket(Waiting::Request(asker), request) {
-            self.answer_kept(from, rpc, &vec![false; count]);
+            self.answer_kept((from, rpc), &key, &vec![false; count], false);
         }
     }
 
@@ -157,9 +178,18 @@ impl Node {
             && self.table.nearer_than(key, sender, k) < k
     }
 
-    pub(super) fn answer_kept(&mut self, to: SocketAddrV4, rpc: RpcId, kept: &[bool]) {
-        let mut answer = Vec::with_capacity(wire::HEADER_BYTES + 3 + kept.len());
-        encode_kept(&mut answer, rpc, kept);
+    /// Says what is kept; and how to prove who speaks, where something is not for want of that.
+    pub(super) fn answer_kept(
+        &mut self,
+        (to, rpc): (SocketAddrV4, RpcId),
+        key: &Key,
+        kept: &[bool],
+        unproven: bool,
+    ) {
+        let fresh = unproven.then(|| self.rng.random());
+        let token = fresh.map(|fresh| self.challenges.pose(to, *key, fresh));
+        let mut answer = Vec::with_capacity(wire::HEADER_BYTES + 13 + kept.len());
+        encode_kept(&mut answer, rpc, kept, token);
         self.send(to, answer);
     }
 
@@ -212,16 +242,12 @@ impl Node {
         key: Key,
         (token, digests): (Option<Token>, Digests<'_>),
     ) {
-        let expected = self.challenges.0.get(&(from, key)).copied();
-        if expected.is_none() || token != expected {
-            let fresh = expected.unwrap_or_else(|| self.rng.random());
-            if expected.is_none() {
-                self.challenges.0.insert((from, key), fresh);
-            }
-            self.answer_withdrawn(from, rpc, Withdrawn::AskWith(fresh));
+        if !self.challenges.is_met(from, key, token) {
+            let fresh = self.rng.random();
+            let token = self.challenges.pose(from, key, fresh);
+            self.answer_withdrawn(from, rpc, Withdrawn::AskWith(token));
             return;
         }
-        self.challenges.0.remove(&(from, key));
         let request =
             StoreRequest::Withdraw { key, digests: digests.all().to_vec(), publisher: from };
         let asker = Asker { address: from, rpc, wants: Wants::Withdrawn };

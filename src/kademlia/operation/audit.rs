@@ -3,7 +3,7 @@
 //!
 //! Always holds: what a node is said to hold it has just said itself; what was stored again was
 //! acknowledged. Never: replaces a newer value: where a store does that, only nodes that hold
-//! nothing are repaired.
+//! nothing are repaired; or stores again what was taken back.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -13,7 +13,7 @@ use super::get::MAX_FOUND;
 use super::{Act, OpEvent, Outcome, PageOf, drive, feed, feed_page};
 use crate::kademlia::lookup::Lookup;
 use crate::kademlia::values::{Held, LIFETIME, PLAIN_LIFETIME, StoreReply, StoreRequest};
-use crate::kademlia::wire::{Claim, NodeEntry, Publisher};
+use crate::kademlia::wire::{Claim, Features, NodeEntry, Publisher};
 use crate::kademlia::{Dialect, NodeId, Timestamp, Value};
 
 /// Further pages that one holder is asked for: all that a full key of URLs takes.
@@ -34,6 +34,8 @@ pub struct Audited {
     pub repaired: usize,
     /// Values that it lacked and did not take.
     pub refused: usize,
+    /// What it has shown to understand; none where nothing is known of that.
+    pub features: Option<Features>,
 }
 
 /// A value that a node holds.
@@ -90,6 +92,8 @@ impl HeldThere {
 enum Phase {
     Searching,
     Asking,
+    /// The own store is asked what was taken back.
+    Sorting,
     Repairing,
 }
 
@@ -140,6 +144,13 @@ impl Audit {
 
     pub(super) fn handle(&mut self, now: Timestamp, event: OpEvent, acts: &mut Vec<Act>) {
         match event {
+            OpEvent::Disk(reply) if self.phase == Phase::Sorting => {
+                self.phase = Phase::Repairing;
+                // Where the store can't be asked nothing is known to be right.
+                if let StoreReply::TakenBack(taken_back) = reply {
+                    self.repair(&taken_back, acts);
+                }
+            }
             OpEvent::Disk(StoreReply::Values(held)) => {
                 self.here = Some(held.into_iter().map(HeldThere::here).collect());
             }
@@ -177,9 +188,11 @@ impl Audit {
             self.ask(now, acts);
         }
         if self.phase == Phase::Asking && !self.nodes.iter().any(|node| node.waiting) {
-            self.phase = Phase::Repairing;
+            self.phase = if self.repairs { Phase::Sorting } else { Phase::Repairing };
             if self.repairs {
-                self.repair(acts);
+                let claims = self.union().into_values().map(|(claim, _)| claim).collect();
+                let key = *self.lookup.target();
+                acts.push(Act::Disk(StoreRequest::TakenBack { key, claims }));
             }
         }
         if self.phase == Phase::Repairing && !self.nodes.iter().any(|node| node.waiting) {
@@ -199,6 +212,7 @@ impl Audit {
                 holds: None,
                 repaired: 0,
                 refused: 0,
+                features: None,
             };
             self.nodes.push(Node { entry, waiting: true, lacks: Vec::new(), pages: 0, found });
         }
@@ -283,8 +297,11 @@ impl Audit {
         union.into_iter().map(claims).collect()
     }
 
-    fn repair(&mut self, acts: &mut Vec<Act>) {
-        let union = self.union();
+    /// Stores what is lacking, but for what was taken back: that some still hold it is no reason to
+    /// have more hold it.
+    fn repair(&mut self, taken_back: &[bool], acts: &mut Vec<Act>) {
+        let all = self.union().into_iter().zip(taken_back);
+        let union: BTreeMap<_, _> = all.filter(|(_, gone)| !**gone).map(|(it, _)| it).collect();
         let commonest = union.values().max_by_key(|(_, holders)| *holders);
         let commonest = commonest.map(|(claim, _)| claim.clone());
         let key = *self.lookup.target();
@@ -303,7 +320,9 @@ impl Audit {
             };
             if let Some(claim) = node.lacks.last().cloned() {
                 node.waiting = true;
-                acts.push(Act::Store { to: node.entry, key, claims: vec![claim], awaited: true });
+                let claims = vec![claim];
+                let (to, awaited, token) = (node.entry, true, None);
+                acts.push(Act::Store { to, key, claims, awaited, token });
             }
         }
     }
@@ -318,7 +337,9 @@ impl Audit {
         node.found.repaired += usize::from(accepted);
         node.found.refused += usize::from(!accepted);
         if let Some(claim) = node.lacks.last().cloned() {
-            acts.push(Act::Store { to: node.entry, key, claims: vec![claim], awaited: true });
+            let claims = vec![claim];
+            let (to, awaited, token) = (node.entry, true, None);
+            acts.push(Act::Store { to, key, claims, awaited, token });
         } else {
             node.waiting = false;
         }
@@ -335,6 +356,7 @@ impl Audit {
             holds: self.here.take(),
             repaired: 0,
             refused: 0,
+            features: None,
         };
         nodes.push(own);
         nodes.sort_by_key(|node| target.distance(&node.id));

@@ -213,7 +213,7 @@ impl Get {
         // Oldest first, so that the receiver's order is the holders'.
         claims.reverse();
         if !claims.is_empty() {
-            acts.push(Act::Store { to, key, claims, awaited: false });
+            acts.push(Act::Store { to, key, claims, awaited: false, token: None });
         }
     }
 }

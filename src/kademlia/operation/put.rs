@@ -6,14 +6,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Act, OpEvent, Outcome, drive, feed};
+use super::{Act, Again, OpEvent, Outcome, drive, feed};
 use crate::kademlia::NodeId;
 use crate::kademlia::lookup::Lookup;
 use crate::kademlia::values::{Source, StoreReply, StoreRequest};
-use crate::kademlia::wire::{Claim, NodeEntry};
+use crate::kademlia::wire::{Claim, LONGEST_CLAIMED, NodeEntry, Token};
 
 /// Values that may go into one request: as many short ones as fit a datagram.
 const MAX_AT_ONCE: usize = 24;
+/// How often a node is asked anew to take the same values: in the better way, with the token that it
+/// hands out, and once more where another request has used that up.
+const MAX_RETRIES: u8 = 3;
 
 /// Why a put is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,10 @@ struct Target {
     next: usize,
     /// Whether it is one of the k; if not, it lies as near as they should.
     counts: bool,
+    /// Whether it has refused one of the values.
+    refuses: bool,
+    /// How often it was asked anew to take what it is being sent.
+    retries: u8,
     patience: Patience,
 }
 
@@ -67,7 +74,7 @@ enum Patience {
 
 impl Target {
     const fn new(entry: NodeEntry, counts: bool) -> Self {
-        Self { entry, next: 0, counts, patience: Patience::Fresh }
+        Self { entry, next: 0, counts, refuses: false, retries: 0, patience: Patience::Fresh }
     }
 }
 
@@ -126,8 +133,9 @@ impl Put {
             event if self.searching => {
                 feed(&mut self.lookup, event);
             }
-            OpEvent::Stored { from, accepted, count } => {
-                self.answered(from, accepted, count, acts);
+            OpEvent::Stored { from, accepted, count, again } => {
+                let again = again.filter(|_| !accepted);
+                self.answered(from, (accepted, count), again, acts);
             }
             OpEvent::Gone { from } => self.late(from, acts),
             // Otherwise it is about an earlier question, to another address of the id.
@@ -179,42 +187,63 @@ impl Put {
         let is_chosen = |entry: &NodeEntry| nearest.contains(entry) || beside.contains(entry);
         self.spares = self.lookup.answered().filter(|entry| !is_chosen(entry)).collect();
         for entry in nearest {
-            self.send(Target::new(entry, true), acts);
+            self.send(Target::new(entry, true), None, acts);
         }
         for entry in beside {
-            self.send(Target::new(entry, false), acts);
+            self.send(Target::new(entry, false), None, acts);
         }
     }
 
-    fn send(&mut self, target: Target, acts: &mut Vec<Act>) {
+    fn send(&mut self, target: Target, token: Option<Token>, acts: &mut Vec<Act>) {
         let rest = self.claims.get(target.next..).unwrap_or_default();
         if !rest.is_empty() {
             let claims = rest.iter().take(MAX_AT_ONCE).cloned().collect();
             let key = *self.lookup.target();
-            acts.push(Act::Store { to: target.entry, key, claims, awaited: true });
+            acts.push(Act::Store { to: target.entry, key, claims, awaited: true, token });
             self.targets.insert(target.entry.id, target);
         }
     }
 
     /// One request after the other, so that a key of many doesn't flood its holders.
-    fn answered(&mut self, from: NodeId, accepted: bool, count: usize, acts: &mut Vec<Act>) {
+    fn answered(
+        &mut self,
+        from: NodeId,
+        (accepted, count): (bool, usize),
+        again: Option<Again>,
+        acts: &mut Vec<Act>,
+    ) {
         let Some(mut target) = self.targets.remove(&from) else {
             return;
         };
-        // A holder may refuse one value of several for good reason: it is full of better ones.
-        if !accepted && self.purpose != Purpose::Replicate {
-            // For one that was late a spare may have come already.
-            if target.counts && target.patience != Patience::Over {
-                self.replace(acts);
-            }
+        let token = match again {
+            Some(Again::With(token)) => Some(Some(token)),
+            // What is too long for the better way goes in the plain one again.
+            Some(Again::Better) if self.fits(&target) => Some(None),
+            Some(Again::Better) | None => None,
+        };
+        if let Some(token) = token.filter(|_| target.retries < MAX_RETRIES) {
+            target.retries += 1;
+            self.send(target, token, acts);
             return;
         }
+        target.retries = 0;
+        // A holder may refuse one value of several for good reason, and take the others: it is
+        // full of better ones.
+        target.refuses |= !accepted && self.purpose != Purpose::Replicate;
         target.next += count.max(1);
         if target.next < self.claims.len() {
-            self.send(target, acts);
-        } else {
+            self.send(target, None, acts);
+        } else if !target.refuses {
             self.stored += 1;
+        } else if target.counts && target.patience != Patience::Over {
+            // For one that was late a spare may have come already.
+            self.replace(acts);
         }
+    }
+
+    fn fits(&self, target: &Target) -> bool {
+        let next = self.claims.get(target.next);
+        next.is_some_and(|claim| claim.value.packed_len() <= LONGEST_CLAIMED)
     }
 
     /// Its acknowledgement is late: the next nearest gets the value, too. If there is none, a busy
@@ -232,8 +261,11 @@ impl Put {
     fn replace(&mut self, acts: &mut Vec<Act>) -> bool {
         let spare = self.spares.pop_front();
         if let Some(entry) = spare {
-            self.send(Target::new(entry, true), acts);
+            self.send(Target::new(entry, true), None, acts);
         }
         spare.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

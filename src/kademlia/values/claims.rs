@@ -6,94 +6,10 @@
 
 use std::net::SocketAddrV4;
 
-use smallvec::SmallVec;
-
-use super::stored::{MAX_PUBLISHERS, OWN, Stored, Word};
-use super::{
-    LIFETIME, MAX_PACKED_VALUE, MultiStore, Origin, PLAIN_LIFETIME, is_over, room, same_host,
-};
-use crate::kademlia::bounded::BoundedMap;
-use crate::kademlia::budget::{Budget, Rate};
-use crate::kademlia::wire::{Claim, Publisher};
+use super::stored::{OWN, Stored, Word};
+use super::{LIFETIME, MAX_PACKED_VALUE, MultiStore, Origin, PLAIN_LIFETIME, room, same_host};
+use crate::kademlia::wire::{Claim, LONGEST_CLAIMED, Publisher};
 use crate::kademlia::{Key, Timestamp, Value};
-
-/// Values that were taken back and are remembered: what is withdrawn within a day and a half by
-/// some hundred nodes that each give up a hundred names.
-const MAX_GRAVES: usize = 16_384;
-
-/// Of those, how many one IP may dig: a grave is dug for what is not held, too, and whoever takes
-/// back anything at all must not have the others' forgotten.
-const GRAVES_PER_IP: Rate = Rate { units: 2_048, per: LIFETIME, burst: 2_048 };
-
-/// Who took a value back, and when.
-type Grave = SmallVec<[(SocketAddrV4, Timestamp); 1]>;
-
-/// Values that their publishers have taken back, until nobody can tell of them as alive.
-#[derive(Debug, Clone)]
-pub(super) struct Graves(BoundedMap<(Key, [u8; 20]), Grave>, Budget);
-
-impl Graves {
-    pub(super) fn new() -> Self {
-        Self(BoundedMap::new(MAX_GRAVES), Budget::new(GRAVES_PER_IP))
-    }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether this publisher may have a grave for the value.
-    pub(super) fn has_room_for(
-        &mut self,
-        now: Timestamp,
-        key: &Key,
-        digest: &[u8; 20],
-        publisher: SocketAddrV4,
-    ) -> bool {
-        self.of(now, key, digest).any(|known| known == publisher)
-            || self.1.take(now, *publisher.ip(), 1)
-    }
-
-    /// A publisher takes a value back.
-    pub(super) fn dig(
-        &mut self,
-        now: Timestamp,
-        key: Key,
-        digest: [u8; 20],
-        publisher: SocketAddrV4,
-    ) {
-        let mut grave = self.0.remove(&(key, digest)).unwrap_or_default();
-        grave.retain(|(known, at)| *known != publisher && !is_over(now, *at, LIFETIME));
-        if grave.len() >= MAX_PUBLISHERS {
-            grave.remove(0);
-        }
-        grave.push((publisher, now));
-        self.0.insert((key, digest), grave);
-    }
-
-    /// It publishes it anew.
-    pub(super) fn open(&mut self, key: &Key, digest: &[u8; 20], publisher: SocketAddrV4) {
-        let Some(grave) = self.0.get_mut(&(*key, *digest)) else {
-            return;
-        };
-        grave.retain(|(known, _)| *known != publisher);
-        if grave.is_empty() {
-            self.0.remove(&(*key, *digest));
-        }
-    }
-
-    /// Those who have taken the value back.
-    pub(super) fn of(
-        &self,
-        now: Timestamp,
-        key: &Key,
-        digest: &[u8; 20],
-    ) -> impl Iterator<Item = SocketAddrV4> + use<'_> {
-        let grave = self.0.get(&(*key, *digest));
-        let all = grave.into_iter().flat_map(|grave| grave.iter());
-        all.filter(move |(_, at)| !is_over(now, *at, LIFETIME)).map(|(publisher, _)| *publisher)
-    }
-}
 
 impl MultiStore {
     /// Takes in what a peer says of one value; whether it is held then.
@@ -139,7 +55,7 @@ impl MultiStore {
             known.speak(word);
             known.born_as_said_by(from, published);
             known.first_party |= first_party && !known.is_own();
-            self.graves.open(&key, &digest, from);
+            self.open_grave(&key, &digest, from);
             self.note(&key, &value);
             return true;
         }
@@ -151,7 +67,7 @@ impl MultiStore {
         stored.born_by(published);
         let fits = self.make_room(now, &key, &stored, (false, false), Some(draw));
         if fits {
-            self.graves.open(&key, &digest, from);
+            self.open_grave(&key, &digest, from);
             self.expired.remove(&(key, digest));
             self.add(key, stored);
         }
@@ -170,13 +86,13 @@ impl MultiStore {
         let Claim { value, age, born, .. } = claim;
         let lifetime = if publisher.is_some() { LIFETIME } else { PLAIN_LIFETIME };
         let mut taken_back = self.graves.of(now, &key, &value.digest());
-        if age >= lifetime || taken_back.any(|who| Some(who) == publisher || who == OWN) {
+        if age >= lifetime
+            || taken_back.any(|who| Some(who) == publisher || who == OWN)
+            || publisher.is_none() && self.is_taken_back(now, &key, &value, from)
+        {
             return false;
         }
         drop(taken_back);
-        if publisher.is_none() && self.is_taken_back(now, &key, &value, from) {
-            return false;
-        }
         let said = |publisher| Word { publisher, at: now - age, first_hand: false };
         if let Some(known) = self.known(&key, &value) {
             known.refreshed = now;
@@ -213,6 +129,19 @@ impl MultiStore {
     /// Whether a plain store brings what is to stay away: its publisher took it back, and whoever
     /// brings it now only has a copy. What names no host may be anybody's own word.
     pub(super) fn is_taken_back(
+        &self,
+        now: Timestamp,
+        key: &Key,
+        value: &Value,
+        from: SocketAddrV4,
+    ) -> bool {
+        let mut taken_back = self.graves.of(now, key, &value.digest());
+        taken_back.any(|who| !same_host(who, from) && room::names_host(value, *who.ip()))
+    }
+
+    /// Whether this very address has taken it back, and could prove that it changed its mind: of
+    /// what is too long for that, a plain store is its word.
+    pub(super) fn is_taken_back_by(
         &mut self,
         now: Timestamp,
         key: &Key,
@@ -220,14 +149,40 @@ impl MultiStore {
         from: SocketAddrV4,
     ) -> bool {
         let digest = value.digest();
-        let mut taken_back = self.graves.of(now, key, &digest);
-        let copied =
-            taken_back.any(|who| !same_host(who, from) && room::names_host(value, *who.ip()));
-        drop(taken_back);
-        if !copied {
-            self.graves.open(key, &digest, from);
+        if value.packed_len() > LONGEST_CLAIMED {
+            self.open_grave(key, &digest, from);
         }
-        copied
+        self.graves.of(now, key, &digest).any(|who| who == from)
+    }
+
+    /// Whether a publisher speaks for what was taken back from its address: that may be a replay of
+    /// what it said before, or forged.
+    pub(super) fn needs_proof(
+        &self,
+        now: Timestamp,
+        key: &Key,
+        claim: &Claim,
+        from: SocketAddrV4,
+    ) -> bool {
+        let speaks_for_itself = match claim.publisher {
+            Publisher::Sender => true,
+            Publisher::Other(publisher) => publisher == from,
+            Publisher::Unknown => false,
+        };
+        let mut taken_back = self.graves.of(now, key, &claim.value.digest());
+        speaks_for_itself && taken_back.any(|who| who == from)
+    }
+
+    /// Whether what others say of a value tells of one that was taken back, by this node's own user
+    /// or by the publisher that they name; where nobody is named, by the host of its URL.
+    pub(super) fn is_told_in_vain(&self, now: Timestamp, key: &Key, claim: &Claim) -> bool {
+        let mut taken_back = self.graves.of(now, key, &claim.value.digest());
+        taken_back.any(|who| match claim.publisher {
+            _ if who == OWN => true,
+            Publisher::Sender => false,
+            Publisher::Other(publisher) => publisher == who,
+            Publisher::Unknown => room::names_host(&claim.value, *who.ip()),
+        })
     }
 
     /// A publisher takes back a value; what others published or nobody knows stays.
@@ -241,7 +196,7 @@ impl MultiStore {
         if self.is_exempt(*publisher.ip())
             || self.graves.has_room_for(now, &key, &digest, publisher)
         {
-            self.graves.dig(now, key, digest, publisher);
+            self.dig_grave(now, key, digest, publisher);
         }
         let gone = self.remove(&key, |stored| stored.value.digest() == digest);
         for mut stored in gone {

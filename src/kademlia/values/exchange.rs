@@ -76,6 +76,9 @@ pub enum StoreRequest {
         holder: bool,
         /// Drawn anew for each request: decides who of equals gives way in a full key.
         draw: u64,
+        /// Whether it has read what was sent to its address: without, it brings nothing back that
+        /// was taken back from there.
+        proven: bool,
     },
     /// A publisher takes back values that it published.
     Withdraw {
@@ -85,6 +88,13 @@ pub enum StoreRequest {
         digests: Vec<[u8; 20]>,
         /// The verified UDP address that takes them back.
         publisher: SocketAddrV4,
+    },
+    /// Which of these have been taken back, so that nobody is to be told of them?
+    TakenBack {
+        /// The key.
+        key: Key,
+        /// What others say of its values.
+        claims: Vec<Claim>,
     },
     /// The own publications of a key are being published once more.
     Renew {
@@ -171,8 +181,16 @@ pub enum StoreReply {
         /// False when at least one value was refused.
         accepted: bool,
     },
-    /// To `Keep`: for each value whether it was taken.
-    Kept(Vec<bool>),
+    /// To `Keep`.
+    Kept {
+        /// For each value whether it was taken.
+        each: Vec<bool>,
+        /// Whether one of them was refused because its publisher took it back, and has not proven
+        /// that it is the one that speaks.
+        unproven: bool,
+    },
+    /// To `TakenBack`: for each.
+    TakenBack(Vec<bool>),
     /// To `Withdraw`: from now on what others tell of them is not believed.
     Withdrawn,
     /// To `Forget`.

@@ -1,5 +1,5 @@
-//! What outlives the process of what a node holds: each value as a record, and which of them have
-//! changed.
+//! What outlives the process of what a node holds: each value as a record, each grave as one, and
+//! which of them have changed.
 //!
 //! Always holds: a store that was loaded with all records of another holds what that one held, with
 //! the same quotas and counters; downtime brings no value to its end within the first hour. Never:
@@ -10,30 +10,50 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use super::{
-    MAX_BYTES_PER_KEY, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY, MultiStore, Origin, Stored, Word,
+    MAX_BYTES_PER_KEY, MAX_PACKED_VALUE, MAX_VALUES_PER_KEY, MultiStore, OWN, Origin, Stored, Word,
 };
 use crate::kademlia::{Key, Timestamp, Value};
 
 /// A value's last hour counts only while the node runs: its publisher has that long to renew it.
 const GRACE: Duration = Duration::from_hours(1);
-/// Bytes of a record's name.
+/// Bytes of a value's name.
 const NAME_BYTES: usize = 40;
+/// What follows them in the name of a grave, so that a value and its grave are told apart.
+const GRAVE: u8 = b'g';
 
 /// The name of a record: its key, and a digest of its value. All of a key's begin with the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RecordName([u8; NAME_BYTES]);
+pub struct RecordName([u8; NAME_BYTES + 1]);
 
 impl RecordName {
     fn of(key: &Key, value: &Value) -> Self {
-        let mut name = [0; NAME_BYTES];
+        let mut name = Self::of_grave(key, &value.digest());
+        name.0[NAME_BYTES] = 0;
+        name
+    }
+
+    pub(super) fn of_grave(key: &Key, digest: &[u8; 20]) -> Self {
+        let mut name = [GRAVE; NAME_BYTES + 1];
         name[..20].copy_from_slice(key.as_bytes());
-        name[20..].copy_from_slice(&value.digest());
+        name[20..NAME_BYTES].copy_from_slice(digest);
         Self(name)
     }
 
-    /// The bytes.
-    pub const fn as_bytes(&self) -> &[u8; NAME_BYTES] {
-        &self.0
+    /// The bytes: 40 of a value's, 41 of a grave's.
+    pub fn as_bytes(&self) -> &[u8] {
+        let length = NAME_BYTES + usize::from(self.is_of_grave());
+        self.0.get(..length).unwrap_or_default()
+    }
+
+    /// Whether it names a grave.
+    pub const fn is_of_grave(&self) -> bool {
+        self.0[NAME_BYTES] == GRAVE
+    }
+
+    /// Whose grave it names.
+    pub(super) fn grave(&self) -> Option<(Key, [u8; 20])> {
+        let digest = self.0.get(20..NAME_BYTES)?.try_into().ok()?;
+        self.is_of_grave().then(|| (self.key(), digest))
     }
 
     fn key(&self) -> Key {
@@ -63,6 +83,26 @@ pub struct Record {
     /// Who published it, and when they last said so. The first of them is the one that its origin
     /// speaks of; of a plain one it is who brought it, with when it was last renewed.
     pub words: Vec<Word>,
+    /// Whether it came by a plain store of another machine's before its publisher spoke for it.
+    pub anybodys: bool,
+}
+
+/// A value that was taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraveRecord {
+    /// The key.
+    pub key: Key,
+    /// [`Value::digest`].
+    pub digest: [u8; 20],
+    /// By whom, and when; the last one last.
+    pub taken_back: Vec<(SocketAddrV4, Timestamp)>,
+}
+
+impl GraveRecord {
+    /// Its name.
+    pub fn name(&self) -> RecordName {
+        RecordName::of_grave(&self.key, &self.digest)
+    }
 }
 
 impl Record {
@@ -112,6 +152,9 @@ impl MultiStore {
 
     /// The record as it is now; none if its value is no longer held.
     pub fn record(&self, name: &RecordName) -> Option<Record> {
+        if name.is_of_grave() {
+            return None;
+        }
         let key = name.key();
         let mut of_key = self.keys.get(&key)?.iter();
         let stored = of_key.find(|stored| RecordName::of(&key, &stored.value) == *name)?;
@@ -124,6 +167,7 @@ impl MultiStore {
             born: stored.born(),
             refreshed: stored.refreshed,
             words: stored.all_words(),
+            anybodys: stored.anybodys,
         })
     }
 
@@ -132,6 +176,10 @@ impl MultiStore {
     pub fn load(&mut self, record: Record, ended: Timestamp, began: Timestamp) {
         let name = record.name();
         let key = record.key;
+        if record.origin == Origin::Own {
+            // What could not be taken back durably was not.
+            self.open_grave(&key, &record.value.digest(), OWN);
+        }
         let stored = Stored::from_record(record);
         let mut moved = false;
         let left = stored.and_then(|mut stored| {
@@ -178,8 +226,15 @@ impl MultiStore {
     }
 
     pub(super) fn note(&mut self, key: &Key, value: &Value) {
+        // The digest is for nothing where nobody wants to know.
+        if self.journal.is_some() {
+            self.note_name(RecordName::of(key, value));
+        }
+    }
+
+    pub(super) fn note_name(&mut self, name: RecordName) {
         if let Some(journal) = &mut self.journal {
-            journal.insert(RecordName::of(key, value));
+            journal.insert(name);
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) struct Stored {
     pub(super) first_party: bool,
     /// It came by a plain store of another machine's before its publisher spoke for it, and does not
     /// name the publisher's host: nobody can tell whose it is.
-    anybodys: bool,
+    pub(super) anybodys: bool,
 }
 
 impl Stored {
@@ -302,6 +302,7 @@ impl Stored {
         stored.refreshed = record.refreshed;
         stored.born = Seconds::of(record.born);
         stored.first_party = record.first_party;
+        stored.anybodys = record.anybodys;
         let others: Vec<Word> = others.iter().copied().take(MAX_PUBLISHERS).collect();
         stored.others = (!others.is_empty()).then(|| Box::new(others));
         Some(stored)

@@ -1,6 +1,7 @@
 //! Laws and limits of the multi-value store.
 
 mod claims;
+mod graves;
 
 use std::net::SocketAddrV4;
 

@@ -33,6 +33,12 @@ impl Features {
     /// `kad.reach`.
     pub const REACH: Self = Self(2);
 
+    /// The words that users see, of those that are known here.
+    pub fn words(self) -> Vec<&'static str> {
+        let known = [(Self::VALUES, "values"), (Self::REACH, "reach")];
+        known.into_iter().filter(|(feature, _)| self.has(*feature)).map(|(_, word)| word).collect()
+    }
+
     /// Whether all of these are among them.
     pub const fn has(self, others: Self) -> bool {
         self.0 & others.0 == others.0

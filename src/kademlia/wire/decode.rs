@@ -84,7 +84,8 @@ fn decode_request(body: &[u8]) -> Result<Request<'_>> {
 fn read_extension<'a>(method: &str, args: usize, cursor: &mut Cursor<'a>) -> Result<Request<'a>> {
     let wanted = match method {
         "kad.find" | "kad.withdraw" => 4,
-        "kad.store" => 3,
+        // A token may follow.
+        "kad.store" => args.clamp(3, 4),
         "kad.hello" | "kad.reach" => 2,
         _ => return Err(DecodeError::UnknownMethod),
     };
@@ -101,7 +102,11 @@ fn read_extension<'a>(method: &str, args: usize, cursor: &mut Cursor<'a>) -> Res
         _ => {
             let key = Key::new(cursor.expect_id()?);
             Ok(match method {
-                "kad.store" => Request::Keep { sender, key, claims: Claims::read(cursor)? },
+                "kad.store" => {
+                    let claims = Claims::read(cursor)?;
+                    let token = if args > 3 { read_token(cursor)? } else { None };
+                    Request::Keep { sender, key, claims, token }
+                }
                 "kad.find" => {
                     let (seed, skip) = (cursor.expect_uint()?, cursor.expect_uint()?);
                     Request::Find { sender, key, seed, skip }

@@ -69,10 +69,14 @@ fn write_request(out: &mut Vec<u8>, request: &Request<'_>) {
             call("kad.hello", &[sender.as_bytes()], 1);
             write_uint(out, features.0);
         }
-        Request::Keep { sender, key, claims } => {
-            call("kad.store", &[sender.as_bytes(), key.as_bytes()], 1);
+        Request::Keep { sender, key, claims, token } => {
+            let further = 1 + usize::from(token.is_some());
+            call("kad.store", &[sender.as_bytes(), key.as_bytes()], further);
             write_array(out, claims.count());
             out.extend_from_slice(claims.packed());
+            if let Some(token) = token {
+                write_bin8(out, token);
+            }
         }
         Request::Find { sender, key, seed, skip } => {
             call("kad.find", &[sender.as_bytes(), key.as_bytes()], 2);

@@ -17,17 +17,18 @@ type Result<T> = std::result::Result<T, DecodeError>;
 /// A datagram of the extensions: it fits an Ethernet frame whole, with room for tunnels, so that no
 /// part of it can get lost alone.
 pub const PAGE_BYTES: usize = 1_200;
-/// Room for claims in a `kad.store`: less header, method, id and key, and the arrays' headers.
-pub const STORE_ROOM: usize = PAGE_BYTES - HEADER_BYTES - 60;
-/// Bytes of the longest value that a `kad.store` can bring: less method, id, key and headers, and
-/// what is said of it.
-pub const LONGEST_CLAIMED: usize = MAX_REQUEST_BODY - 60 - 20;
+/// Room for claims in a `kad.store`: less header, method, id and key, the arrays' headers and a token.
+pub const STORE_ROOM: usize = PAGE_BYTES - HEADER_BYTES - 70;
+/// Bytes of the longest value that a `kad.store` can bring: less method, id, key, headers and token,
+/// and what is said of it.
+pub const LONGEST_CLAIMED: usize = MAX_REQUEST_BODY - 70 - 20;
 /// Values of one `kad.withdraw`: their digests fit a datagram.
 pub const MAX_WITHDRAWN: usize = 48;
-/// Bytes of the token that a `kad.withdraw` has to bring back.
+/// Bytes of a token.
 pub const TOKEN_BYTES: usize = 8;
 
-/// What a `kad.withdraw` has to bring back: it went to the address that it speaks for.
+/// What a `kad.withdraw`, or a `kad.store` of what was withdrawn, has to bring back: it went to the
+/// address that it speaks for.
 pub type Token = [u8; TOKEN_BYTES];
 
 /// Appends the answer to `kad.hello`: what this node understands.
@@ -46,31 +47,45 @@ pub fn decode_hello_answer(body: &[u8]) -> Result<Features> {
     cursor.expect_uint().map(Features)
 }
 
-/// For each value of a `kad.store`, whether it is kept.
-pub type Kept = SmallVec<[bool; MAX_CLAIMS]>;
-
-/// Appends the answer to `kad.store`.
-pub fn encode_kept(out: &mut Vec<u8>, id: RpcId, kept: &[bool]) {
-    header(out, 1, id);
-    write_array(out, kept.len());
-    out.extend(kept.iter().map(|kept| boolean(*kept)));
+/// What became of the values of a `kad.store`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// For each whether it is kept.
+    pub each: SmallVec<[bool; MAX_CLAIMS]>,
+    /// With which one that its sender took back before may be kept.
+    pub token: Option<Token>,
 }
 
-/// The answer to `kad.store`.
+/// Appends the answer to `kad.store`: for each value whether it is kept, and maybe a token.
+pub fn encode_kept(out: &mut Vec<u8>, id: RpcId, kept: &[bool], token: Option<Token>) {
+    header(out, 1, id);
+    write_array(out, kept.len() + usize::from(token.is_some()));
+    out.extend(kept.iter().map(|kept| boolean(*kept)));
+    if let Some(token) = token {
+        write_bin8(out, &token);
+    }
+}
+
+/// The answer to `kad.store`. What follows a token means nothing yet.
 pub fn decode_kept(body: &[u8]) -> Result<Kept> {
     let mut cursor = Cursor::new(body);
     let count = cursor.expect_array()?;
-    if count > MAX_CLAIMS {
+    if count > MAX_CLAIMS + 1 {
         return Err(DecodeError::Expected("fewer answers"));
     }
-    (0..count).map(|_| expect_bool(&mut cursor)).collect()
-}
-
-fn expect_bool(cursor: &mut Cursor<'_>) -> Result<bool> {
-    match cursor.head()? {
-        Head::Bool(yes) => Ok(yes),
-        _ => Err(DecodeError::Expected("a bool")),
+    let mut kept = Kept { each: SmallVec::new(), token: None };
+    for _ in 0..count {
+        match cursor.head()? {
+            Head::Bool(yes) if kept.each.len() < MAX_CLAIMS => kept.each.push(yes),
+            Head::Bin(bytes) => {
+                let token = bytes.try_into();
+                kept.token = Some(token.map_err(|_| DecodeError::Expected("a token of 8 bytes"))?);
+                break;
+            }
+            _ => return Err(DecodeError::Expected("a bool or a token")),
+        }
     }
+    Ok(kept)
 }
 
 const fn boolean(yes: bool) -> u8 {

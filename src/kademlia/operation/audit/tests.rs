@@ -69,11 +69,24 @@ impl Subject {
     }
 
     fn is_stored(&mut self, n: u8, accepted: bool) {
-        self.hears(OpEvent::Stored { from: id(n), accepted, count: 1 });
+        self.hears(OpEvent::Stored { from: id(n), accepted, count: 1, again: None });
+    }
+
+    /// The own store says which of the values that were found were taken back.
+    fn sorts(&mut self, is_taken_back: impl Fn(&Claim) -> bool) {
+        let asked = self.acts.iter().find_map(|act| match act {
+            Act::Disk(StoreRequest::TakenBack { claims, .. }) => Some(claims.clone()),
+            _ => None,
+        });
+        let Some(claims) = asked else { return };
+        self.acts.clear();
+        let taken_back = claims.iter().map(is_taken_back).collect();
+        self.hears(OpEvent::Disk(StoreReply::TakenBack(taken_back)));
     }
 
     /// To whom what has been sent since this was last asked.
     fn sent(&mut self) -> Vec<(NodeId, Claim)> {
+        self.sorts(|_| false);
         let stores = self.acts.drain(..).filter_map(|act| match act {
             Act::Store { to, claims, awaited: true, .. } => Some((to.id, claims[0].clone())),
             _ => None,
@@ -82,6 +95,7 @@ impl Subject {
     }
 
     fn outcome(&mut self) -> Vec<Audited> {
+        self.sorts(|_| false);
         match self.acts.pop() {
             Some(Act::Finish(Outcome::Audited { nodes, .. })) => nodes,
             other => panic!("{other:?}"),
@@ -182,6 +196,7 @@ fn who_falls_silent_while_it_is_repaired_ends_the_audit_with_what_it_did_not_tak
     subject.page(1, 0, 2, two);
     subject.holds_nothing(2);
     subject.holds_nothing(3);
+    subject.sorts(|_| false);
     for n in [2, 3] {
         subject.is_stored(n, true);
         subject.hears(OpEvent::Gone { from: id(n) });
@@ -212,4 +227,26 @@ fn in_the_scalar_dialect_only_who_holds_nothing_is_sent_what_most_hold() {
     assert!(matches!(&sent[..], [(to, _)] if *to == id(3)), "{sent:?}");
     subject.is_stored(3, true);
     assert_eq!(subject.outcome()[2].repaired, 1);
+}
+
+#[test]
+fn what_was_taken_back_is_not_stored_again_though_some_still_hold_it() {
+    let mut subject = Subject::new(Dialect::List, true);
+    let two = vec![claim("gone", published(), hours(1)), claim("v", published(), hours(1))];
+    subject.page(1, 0, 2, two);
+    subject.holds_nothing(2);
+    subject.plain(3, &["v"]);
+    subject.sorts(|claim| claim.value == text("gone"));
+    assert_eq!(subject.sent(), [(id(2), claim("v", published(), hours(1)))]);
+    subject.is_stored(2, true);
+    assert_eq!(subject.outcome()[1].repaired, 1);
+    // Where that can't be known, nothing is stored.
+    let mut subject = Subject::new(Dialect::List, true);
+    subject.page(1, 0, 1, vec![claim("v", published(), hours(1))]);
+    subject.holds_nothing(2);
+    subject.holds_nothing(3);
+    subject.acts.clear();
+    subject.hears(OpEvent::Disk(StoreReply::Unavailable));
+    assert!(subject.acts.iter().all(|act| !matches!(act, Act::Store { .. })));
+    assert_eq!(subject.outcome()[1].repaired, 0);
 }

@@ -133,6 +133,7 @@ fn records_that_make_no_sense_or_do_not_fit_are_noted_as_gone() {
         born: START,
         refreshed: START,
         words,
+        anybodys: false,
     };
     let word = |when: Timestamp| vec![Word { publisher: at(1), at: when, first_hand: true }];
     let mut store = MultiStore::new(20_000, false);

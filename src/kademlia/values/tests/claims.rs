@@ -3,24 +3,24 @@
 use super::*;
 use crate::kademlia::wire::{Claim, Publisher};
 
-fn address(n: u8) -> SocketAddrV4 {
+pub(super) fn address(n: u8) -> SocketAddrV4 {
     SocketAddrV4::new([10, 0, 0, n].into(), 8468)
 }
 
-fn hours(n: u64) -> Duration {
+pub(super) fn hours(n: u64) -> Duration {
     Duration::from_hours(n)
 }
 
-fn claim(value: &str, publisher: Publisher, age: Duration) -> Claim {
+pub(super) fn claim(value: &str, publisher: Publisher, age: Duration) -> Claim {
     Claim { value: text(value), publisher, age, born: age }
 }
 
 /// What `from` says of a value; whether it is held then.
-fn says(store: &mut MultiStore, now: Timestamp, from: u8, claim: Claim) -> bool {
+pub(super) fn says(store: &mut MultiStore, now: Timestamp, from: u8, claim: Claim) -> bool {
     says_of(store, now, "k", address(from), claim, 0)
 }
 
-fn says_of(
+pub(super) fn says_of(
     store: &mut MultiStore,
     now: Timestamp,
     key: &str,
@@ -29,28 +29,34 @@ fn says_of(
     draw: u64,
 ) -> bool {
     let (key, claims) = (Key::of_name(key), vec![Some(claim)]);
-    let request = StoreRequest::Keep { key, claims, from, holder: false, draw };
+    let request = StoreRequest::Keep { key, claims, from, holder: false, draw, proven: true };
     match store.handle(now, request) {
-        StoreReply::Kept(kept) => kept == [true],
+        StoreReply::Kept { each, .. } => each == [true],
         other => panic!("{other:?}"),
     }
 }
 
-fn publishes(store: &mut MultiStore, now: Timestamp, from: u8, value: &str) -> bool {
+pub(super) fn publishes(store: &mut MultiStore, now: Timestamp, from: u8, value: &str) -> bool {
     says(store, now, from, claim(value, Publisher::Sender, Duration::ZERO))
 }
 
-fn tells(store: &mut MultiStore, now: Timestamp, from: u8, of: u8, age: Duration) -> bool {
+pub(super) fn tells(
+    store: &mut MultiStore,
+    now: Timestamp,
+    from: u8,
+    of: u8,
+    age: Duration,
+) -> bool {
     says(store, now, from, claim("v", Publisher::Other(address(of)), age))
 }
 
-fn withdraws(store: &mut MultiStore, now: Timestamp, from: u8, value: &str) {
+pub(super) fn withdraws(store: &mut MultiStore, now: Timestamp, from: u8, value: &str) {
     let (key, digests) = (Key::of_name("k"), vec![text(value).digest()]);
     let request = StoreRequest::Withdraw { key, digests, publisher: address(from) };
     assert_eq!(store.handle(now, request), StoreReply::Withdrawn);
 }
 
-fn only(store: &mut MultiStore, now: Timestamp) -> Option<Held> {
+pub(super) fn only(store: &mut MultiStore, now: Timestamp) -> Option<Held> {
     let mut held = held(store, now, "k");
     assert!(held.len() <= 1, "{held:?}");
     held.pop()
@@ -236,7 +242,7 @@ fn a_publisher_has_sixteen_values_of_a_key_whoever_tells_of_them() {
     assert_eq!(taken, MAX_VALUES_PER_KEY_AND_IP);
 }
 
-fn provider(n: u32) -> (SocketAddrV4, String) {
+pub(super) fn provider(n: u32) -> (SocketAddrV4, String) {
     let ip = Ipv4Addr::from(0x0a01_0000 + n);
     (SocketAddrV4::new(ip, 8468), format!("http://{ip}:8468/files/popular"))
 }
@@ -278,8 +284,14 @@ fn no_machine_turns_over_a_key_by_publishing_and_taking_back() {
         says_of(&mut store, now, "popular", evil, claim, n);
         let (key, digests) = (Key::of_name("popular"), vec![text(&url).digest()]);
         store.handle(now, StoreRequest::Withdraw { key, digests, publisher: evil });
+        // Somebody else takes the place that was freed.
+        if held(&mut store, now, "popular").len() < MAX_VALUES_PER_KEY {
+            assert!(crowd(&mut store, 1_000 + n as u32, 1));
+        }
     }
-    assert!(held(&mut store, now, "popular").len() >= 62, "it displaces one in an hour");
+    let held = held(&mut store, now, "popular");
+    let stays = |n: &u32| held.iter().any(|held| held.value == text(&provider(*n).1));
+    assert!((0..64).filter(stays).count() >= 62, "it displaces one in an hour");
 }
 
 #[test]

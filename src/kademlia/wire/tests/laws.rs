@@ -54,7 +54,7 @@ fn read_all(bytes: &[u8]) {
     let _ = (decode_pong(bytes), decode_store_answer(bytes), decode_stun(bytes));
     let _ = (decode_hello_answer(bytes), decode_withdrawn(bytes));
     if let Ok(kept) = decode_kept(bytes) {
-        assert!(kept.len() <= MAX_CLAIMS && !kept.spilled());
+        assert!(kept.each.len() <= MAX_CLAIMS && !kept.each.spilled());
     }
     if let Ok(Datagram::Request { request: Request::Keep { claims, .. }, .. }) = decode(bytes) {
         read_claims(claims);
@@ -197,7 +197,7 @@ proptest! {
         prop_assert!(packed.claims().count() > 0 || claims.is_empty());
         for request in [
             Request::Hello { sender, features: Features(ints.0) },
-            Request::Keep { sender, key, claims: packed.claims() },
+            Request::Keep { sender, key, claims: packed.claims(), token },
             Request::Find { sender, key, seed: ints.0, skip: ints.1 },
             Request::Withdraw { sender, key, token, digests: Digests::new(&digests) },
         ] {
@@ -238,8 +238,12 @@ proptest! {
             prop_assert!(read.is_none_or(|read| read.to_claim() == *given));
         }
         out.clear();
-        encode_kept(&mut out, id, &kept);
-        prop_assert_eq!(decode_kept(&out[HEADER_BYTES..]).unwrap().to_vec(), kept);
+        for token in [None, Some(token)] {
+            out.clear();
+            encode_kept(&mut out, id, &kept, token);
+            let read = decode_kept(&out[HEADER_BYTES..]).unwrap();
+            prop_assert_eq!((read.each.to_vec(), read.token), (kept.clone(), token));
+        }
         out.clear();
         encode_hello_answer(&mut out, id, Features(ints.0));
         prop_assert_eq!(decode_hello_answer(&out[HEADER_BYTES..]), Ok(Features(ints.0)));
@@ -266,9 +270,9 @@ proptest! {
             1 => encode_request(&mut bytes, ID, &Request::Withdraw {
                 sender, key, token: Some([4; 8]), digests: Digests::new(&digests),
             }).unwrap(),
-            2 => encode_kept(&mut bytes, ID, &[true; 30]),
+            2 => encode_kept(&mut bytes, ID, &[true; 30], Some([4; 8])),
             _ => encode_request(&mut bytes, ID, &Request::Keep {
-                sender, key, claims: packed.claims(),
+                sender, key, claims: packed.claims(), token: Some([4; 8]),
             }).unwrap(),
         }
         for (place, byte) in hits {
