@@ -9,11 +9,12 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
 use serde_json::{Value, json};
 use support::disk::Disk;
 use support::node::{Client, Node, texts};
-use support::{wait_or_kill, wait_until};
+use support::{make_file, wait_or_kill, wait_until};
 
 /// Room for an empty database, and little more.
 const DISK_BYTES: u64 = 6 * 1024 * 1024;
@@ -95,6 +96,47 @@ fn what_was_told_done_is_kept_and_the_rest_is_refused_until_there_is_room() {
     wait_or_kill(&mut node.process).unwrap();
     let node = Node::start_in(&disk.path, &[]);
     all_are_there(&mut node.connect(), count + 1);
+}
+
+/// Names in a folder, without what takes its room.
+fn names(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name());
+    let names = names.map(|name| name.into_string().unwrap());
+    names.filter(|name| !name.starts_with("ballast")).collect()
+}
+
+#[test]
+fn a_disk_that_fills_while_pieces_come_is_relieved_of_them_and_the_node_lives() {
+    let Some(disk) = Disk::mount(16 * 1024 * 1024) else { return };
+    let first = Node::start(&[]);
+    let (path, content) = make_file(&first.data_dir, "pieces.bin", 12_000_000);
+    let second = Node::join(&first.ready.dht, &[]);
+    let node = Node::join(&first.ready.dht, &["--limit-rate", "3MB"]);
+    for source in [&first, &second] {
+        source.connect().ask(&json!({"op": "upload", "path": path})).unwrap();
+    }
+    let download = json!({"op": "download", "name": "pieces.bin", "output": disk.path});
+    let by_pieces = || names(&disk.path).iter().any(|name| name.ends_with(".pieces"));
+    let came = || {
+        let listed = node.connect().ask(&json!({"op": "transfers"})).unwrap();
+        listed["transfers"][0]["bytes"].as_u64().unwrap_or_default()
+    };
+    let error = thread::scope(|scope| {
+        let asked = scope.spawn(|| node.connect().ask(&download));
+        wait_until("pieces come", || by_pieces() && came() > 2_000_000);
+        disk.fill();
+        asked.join().unwrap().unwrap_err()
+    });
+    println!("{error}");
+    assert_eq!(error["code"], "no_space", "{error}");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("pieces.bin") && message.contains("make room"), "{message}");
+    assert_eq!(names(&disk.path), [""; 0], "what came takes no room");
+
+    make_room(&disk.path);
+    node.connect().ask(&download).unwrap();
+    assert!(fs::read(disk.path.join("pieces.bin")).unwrap() == content);
+    assert_eq!(names(&disk.path), ["pieces.bin"]);
 }
 
 #[cfg(feature = "faults")]

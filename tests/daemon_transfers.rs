@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::thread;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -138,6 +139,43 @@ fn when_one_asker_leaves_the_other_goes_on() {
         let mut states = states(&node);
         states.sort();
         assert_eq!(states, ["done", "failed"]);
+    }
+}
+
+#[test]
+fn what_was_given_up_by_a_person_is_gone_on_with_at_once() {
+    let source = Node::start(&[]);
+    let (path, content) = make_file(&source.data_dir, "slow.bin", 12_000_000);
+    source.connect().ask(&json!({"op": "upload", "path": path})).unwrap();
+    let node = Node::join(&source.ready.dht, &["--limit-rate", "4MB"]);
+    for way in ["interrupt", "cancel"] {
+        let home = tempfile::tempdir().unwrap();
+        let saved = home.path().join("saved");
+        let first = download(&node, &saved);
+        wait_until("pieces come", || {
+            let begun = fs::read_dir(home.path()).unwrap().count() == 2;
+            begun && transfers(&node)[0]["bytes"].as_u64() > Some(3_000_000)
+        });
+        if way == "interrupt" {
+            signal(&first, Signal::INT);
+        } else {
+            let id = transfers(&node)[0]["id"].to_string();
+            node.cli(&["transfers", "--cancel", &id]).json();
+        }
+        let (second, first) = thread::scope(|scope| {
+            let ended = scope.spawn(|| finish(first, "a download that is given up"));
+            (finish(download(&node, &saved), "the same once more").json(), ended.join().unwrap())
+        });
+        assert_eq!(first.code, Some(7), "{way}: {}", first.stderr);
+        assert!(fs::read(&saved).unwrap() == content, "{way}");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "{way}: nothing is left");
+        // Before the node knew that the first had left, it had joined it.
+        let joined = transfers(&node)[1]["bytes"] == content.len();
+        let came = second["sources"][0]["bytes"].as_u64().unwrap();
+        println!("{way}: {came} bytes came after that, joined: {joined}");
+        assert!(joined || came <= 10_000_000, "{way}: it began anew: {came}");
+        assert!(!joined || way == "interrupt", "that is told at once");
+        node.cli(&["unshare", "slow.bin"]).json();
     }
 }
 

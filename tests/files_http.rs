@@ -10,6 +10,8 @@ mod service;
 
 use http::ask;
 use service::Service;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 /// Bytes that differ from place to place.
 fn content(length: usize) -> Vec<u8> {
@@ -40,6 +42,68 @@ async fn a_file_comes_whole_with_all_that_a_client_needs_to_know() {
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert_eq!(head.header("Content-Length"), Some("300000"));
     assert_eq!(head.header("ETag"), Some(entity_tag.as_str()));
+    service.stop().await;
+}
+
+/// Reads one answer, and leaves the connection as it is.
+async fn next_answer(reader: &mut BufReader<TcpStream>, has_body: bool) -> (String, Vec<u8>) {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).await.unwrap() > 0, "closed after {head:?}");
+    }
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.parse().unwrap())
+    });
+    let mut body = vec![0; if has_body { length.unwrap_or(0) } else { 0 }];
+    reader.read_exact(&mut body).await.unwrap();
+    (head, body)
+}
+
+#[actix::test]
+async fn requests_that_come_at_once_are_answered_one_by_one_on_the_same_connection() {
+    let service = Service::start();
+    let contents = [content(1_000), content(300_000)];
+    for (name, content) in ["small", "large"].iter().zip(&contents) {
+        service.share(name, content).await;
+    }
+    let (small, large) = (Some(&contents[0]), Some(&contents[1]));
+    let requests = [
+        ("HEAD", "small", None),
+        ("HEAD", "large", None),
+        ("GET", "small", small),
+        ("HEAD", "large", None),
+        ("GET", "large", large),
+        ("HEAD", "small", None),
+        ("GET", "none", Some(&contents[0])),
+        ("HEAD", "none", None),
+        ("GET", "small", small),
+        ("GET", "large", large),
+    ];
+    let request = |(method, name, _): &(&str, &str, _)| {
+        format!("{method} /files/{name} HTTP/1.1\r\nHost: x\r\n\r\n")
+    };
+    let all: String = requests.iter().map(request).collect();
+    // All at once, and in parts that end anywhere.
+    for part in [all.len(), 7, 61] {
+        let stream = TcpStream::connect(service.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut reader = BufReader::new(stream);
+        for part in all.as_bytes().chunks(part) {
+            reader.get_mut().write_all(part).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        for (method, name, body) in requests {
+            let (head, came) = next_answer(&mut reader, body.is_some()).await;
+            let status = if name == "none" { "404" } else { "200" };
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{method} {name}: {head}");
+            let wanted = body.filter(|_| name != "none");
+            assert!(wanted.is_none_or(|wanted| came == *wanted), "{method} {name}: other bytes");
+        }
+        // It is still there.
+        reader.get_mut().write_all(request(&requests[2]).as_bytes()).await.unwrap();
+        assert_eq!(next_answer(&mut reader, true).await.1, contents[0]);
+    }
     service.stop().await;
 }
 

@@ -50,8 +50,11 @@ fn a_published_url_is_downloaded_by_python_curl_and_wget() {
 
     let urllib = "import shutil, sys, urllib.request; \
                   shutil.copyfileobj(urllib.request.urlopen(sys.argv[1]), sys.stdout.buffer)";
-    let mut commands = vec![Command::new(&python)];
+    let requests = "import requests, sys; answer = requests.get(sys.argv[1], timeout=20); \
+                    answer.raise_for_status(); sys.stdout.buffer.write(answer.content)";
+    let mut commands = vec![Command::new(&python), Command::new(&python)];
     commands[0].args(["-c", urllib, url]);
+    commands[1].args(["-c", requests, url]);
     if have("curl") {
         commands.push(Command::new("curl"));
         commands.last_mut().unwrap().args(["--silent", "--show-error", "--fail", url]);

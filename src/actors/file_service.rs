@@ -18,6 +18,7 @@ mod content;
 mod known;
 mod stream;
 mod throttle;
+mod turns;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -125,15 +126,15 @@ pub fn serve(listener: TcpListener, shared: Shared, health: Health) -> io::Resul
         let (health, stopping) = (health.clone(), stopping.clone());
         let (connections, noted) = (connections.clone(), health.clone());
         // One service for every path, and the path as it came: a router would decode it first.
-        let app = App::new().wrap(from_fn(unread::close)).default_service(fn_service(
-            move |request: ServiceRequest| {
-                let (links, health) = (links.clone(), health.clone());
-                async move {
-                    let answer = health.catch(answer(&links, request)).await;
-                    answer.ok_or_else(|| ErrorInternalServerError("this made the node fail"))
-                }
-            },
-        ));
+        let one_at_a_time = from_fn(turns::one_at_a_time);
+        let app = App::new().wrap(from_fn(unread::close)).wrap(one_at_a_time);
+        let app = app.default_service(fn_service(move |request: ServiceRequest| {
+            let (links, health) = (links.clone(), health.clone());
+            async move {
+                let answer = health.catch(answer(&links, request)).await;
+                answer.ok_or_else(|| ErrorInternalServerError("this made the node fail"))
+            }
+        }));
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -144,6 +145,7 @@ pub fn serve(listener: TcpListener, shared: Shared, health: Health) -> io::Resul
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
             .on_connect_ext(move |stream: &Stream, data| {
                 data.insert(stream.gap().clone());
+                data.insert(stream.turns().clone());
                 let admit = AssertUnwindSafe(|| connections.admit(stream.tcp(), data));
                 if let Err(panic) = catch_unwind(admit) {
                     // Whoever could not be counted is not served: this ends the one connection.

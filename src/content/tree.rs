@@ -93,6 +93,11 @@ impl PartialEq for Inner {
 impl Eq for Inner {}
 
 impl Tree {
+    /// The size that a tree says its content has: whoever sent it may say anything.
+    pub fn told_size(bytes: &[u8]) -> Option<u64> {
+        bytes.first_chunk().map(|size| u64::from_le_bytes(*size))
+    }
+
     /// Reads a tree that somebody sent, and checks all of it against the hash of the content that
     /// it is to be of. At most [`Tree::max_len`] bytes are looked at: read no more.
     ///

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// Sources tried for one download: a key holds 64 values.
+/// Sources of one download at a time: a key holds 64 values.
 pub const MAX_SOURCES: usize = 64;
 /// Requests a source gets in one pass: one that broke off after giving bytes is asked to go on
 /// once the others were asked, but one that breaks off every few bytes is not followed for ever.

@@ -11,6 +11,7 @@
 mod answer;
 mod assign;
 mod peer;
+mod places;
 mod ranges;
 
 use std::collections::BTreeMap;
@@ -20,8 +21,9 @@ use std::time::Duration;
 use url::Url;
 
 use self::peer::{Meter, Peer};
+pub use self::places::MAX_TRIED;
 pub use self::ranges::Ranges;
-use super::{Failure, Limits, MAX_SOURCES, PlanFailure, ProviderUrl, Source, SourceState};
+use super::{Failure, Limits, PlanFailure, Source, SourceState};
 
 /// Requests of one download at once: more connections make nothing faster, and each has a buffer.
 pub const MAX_REQUESTS: usize = 16;
@@ -136,30 +138,6 @@ impl Swarm {
         }
     }
 
-    /// One more source, at any time. Its index; none if it is known already, or there are too many.
-    pub fn add(&mut self, provider: ProviderUrl) -> Option<usize> {
-        let known = |peer: &Peer| peer.source.provider.request_url() == provider.request_url();
-        if self.peers.len() >= MAX_SOURCES || self.peers.iter().any(known) {
-            return None;
-        }
-        self.peers.push(Peer::new(provider));
-        Some(self.peers.len() - 1)
-    }
-
-    /// Sources that may be asked and do not have all.
-    pub fn partial(&self) -> Vec<usize> {
-        let has_part = |(_, peer): &(usize, &Peer)| !peer.out && peer.has.is_some();
-        self.peers.iter().enumerate().filter(has_part).map(|(index, _)| index).collect()
-    }
-
-    /// A source says which pieces it has; none for all.
-    pub fn has(&mut self, source: usize, pieces: Option<Ranges>) {
-        if let Some(peer) = self.peers.get_mut(source) {
-            peer.downloads |= pieces.is_some();
-            peer.has = pieces;
-        }
-    }
-
     /// Whether a source may be asked at all.
     pub fn is_out(&self, source: usize) -> bool {
         self.peers.get(source).is_none_or(|peer| peer.out)
@@ -226,11 +204,6 @@ impl Swarm {
             (peer.is_ready(now) && self.is_useful(peer)) || peer.returns(now).is_some()
         };
         !self.requests.is_empty() || self.peers.iter().any(usable)
-    }
-
-    /// Whether it has anything that is not there.
-    fn is_useful(&self, peer: &Peer) -> bool {
-        peer.has.as_ref().is_none_or(|has| has.iter().any(|range| !self.done.covers(&range)))
     }
 
     /// It is over: nobody is asked any more.

@@ -6,6 +6,7 @@
 
 #[path = "../fetcher_sources/bench.rs"]
 mod bench;
+mod edges;
 #[path = "../fetcher_sources/hostile.rs"]
 mod hostile;
 mod liars;

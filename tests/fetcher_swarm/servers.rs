@@ -58,6 +58,8 @@ pub(crate) enum TreeKind {
     Lying,
     /// Says that the content is huge, and never stops.
     Endless,
+    /// A head, and nothing after it.
+    Hangs,
 }
 
 /// A server; it ends when dropped.
@@ -77,6 +79,7 @@ struct Shared {
     open: AtomicUsize,
     most_open: AtomicUsize,
     ranges: Mutex<Vec<String>>,
+    haves: AtomicUsize,
     /// When the next bytes may go out, for all connections together.
     next: Mutex<std::time::Instant>,
 }
@@ -90,6 +93,17 @@ impl Node {
             let middle = tree.len() / 2;
             tree[middle] ^= 1;
         }
+        Self::with_tree(way, tree_kind, content, tree, hash_of(content).to_string())
+    }
+
+    /// With any tree, under any hash.
+    pub(crate) fn with_tree(
+        way: Way,
+        tree_kind: TreeKind,
+        content: &Arc<[u8]>,
+        tree: Vec<u8>,
+        hex: String,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -97,12 +111,13 @@ impl Node {
             tree_kind,
             content: Arc::clone(content),
             tree,
-            hex: hash_of(content).to_string(),
+            hex,
             stop: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             most_open: AtomicUsize::new(0),
             ranges: Mutex::default(),
+            haves: AtomicUsize::new(0),
             next: Mutex::new(std::time::Instant::now()),
         });
         let for_all = Arc::clone(&shared);
@@ -130,6 +145,16 @@ impl Node {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}/files/x#blake3={}", self.address, self.shared.hex)
+    }
+
+    /// Where one that is known by the hash alone has it.
+    pub(crate) fn blob_url(&self) -> String {
+        format!("http://{}/blobs/{hex}#blake3={hex}", self.address, hex = self.shared.hex)
+    }
+
+    /// How often it was asked which pieces it has.
+    pub(crate) fn haves(&self) -> usize {
+        self.shared.haves.load(Ordering::SeqCst)
     }
 
     /// Bytes of the content that it sent.
@@ -194,6 +219,7 @@ impl Shared {
     }
 
     fn give_tree(&self, out: &mut TcpStream, path: &str) -> std::io::Result<()> {
+        self.haves.fetch_add(usize::from(path.ends_with("/have")), Ordering::SeqCst);
         if self.tree_kind == TreeKind::None || !path.ends_with("/tree") {
             return write!(out, "HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno");
         }
@@ -204,6 +230,9 @@ impl Shared {
             }
         }
         write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", self.tree.len())?;
+        while self.tree_kind == TreeKind::Hangs && !self.stop.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(50));
+        }
         out.write_all(&self.tree)
     }
 

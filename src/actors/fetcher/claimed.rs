@@ -18,6 +18,12 @@ use crate::content::ContentHasher;
 
 /// Other names tried when the first is in use by another download, or is not ours.
 const MAX_NAMES: u64 = 8;
+/// What the name of a partial file ends with.
+const ENDING: &str = ".partial";
+/// Likewise, with the number of all but the first.
+const NUMBER_AND_ENDING: usize = 16 + ENDING.len();
+/// Entries of a folder that are looked at for what killed runs left: it takes some 10 ms.
+const MAX_LISTED: usize = 10_000;
 
 /// How a partial file is named, and whether what an earlier run left in it is of use.
 #[derive(Debug, Clone)]
@@ -38,8 +44,8 @@ impl PartialName {
     /// `.NAME.TAG.partial`, with a number for all but the first.
     fn path(&self, number: u64) -> PathBuf {
         let suffix = match number {
-            0 => format!(".{}.partial", self.tag),
-            _ => format!(".{}.{:016x}.partial", self.tag, self.seed ^ number),
+            0 => format!(".{}{ENDING}", self.tag),
+            _ => format!(".{}.{:016x}{ENDING}", self.tag, self.seed ^ number),
         };
         let mut name = OsString::from(".");
         name.push(cut(&self.name, MAX_NAME_BYTES - 1 - suffix.len()));
@@ -61,11 +67,26 @@ impl Claimed {
     /// Opens and locks the first name that is free or ours, else one that is new. Blocks.
     pub(super) fn claim(name: &PartialName) -> io::Result<Self> {
         let (path, file) = create(name)?;
-        let found_again = name.resumes && path == name.path(0);
-        if !name.resumes {
-            file.set_len(0)?;
+        let first = path == name.path(0);
+        if first {
+            sweep(name);
         }
-        Ok(Self { path, found_again, file: Arc::new(file) })
+        let claimed = Self { path, found_again: name.resumes && first, file: Arc::new(file) };
+        if !name.resumes {
+            claimed.file.set_len(0)?;
+            claimed.forget_record();
+        }
+        Ok(claimed)
+    }
+
+    /// Removes the record of an earlier run, which says nothing of this file. Blocks.
+    pub(super) fn forget_record(&self) {
+        remove_ours(&record_path(&self.path));
+    }
+
+    /// Leaves it to whoever is next, though somebody still has it open.
+    pub(super) fn unlock(&self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 
     /// Bytes for which the disk still has room, as far as its file system says.
@@ -86,6 +107,38 @@ pub(super) async fn room_at(path: PathBuf) -> Option<u64> {
     (asked.f_blocks > 0).then(|| asked.f_bavail.saturating_mul(asked.f_frsize))
 }
 
+/// The record of a file that grows by pieces, beside it.
+pub(super) fn record_path(partial: &Path) -> PathBuf {
+    partial.with_extension("pieces")
+}
+
+/// Removes what killed runs left of the same content under other names than the first: nobody would
+/// look for it. Blocks.
+fn sweep(name: &PartialName) {
+    let one = name.path(1);
+    let Some(like) = one.file_name().map(std::ffi::OsStr::as_encoded_bytes) else { return };
+    let Ok(entries) = fs::read_dir(&name.folder) else { return };
+    let (from, to) = (like.len() - NUMBER_AND_ENDING, like.len() - ENDING.len());
+    for entry in entries.take(MAX_LISTED).flatten() {
+        let found = entry.file_name();
+        let found = found.as_encoded_bytes();
+        let alike = found.len() == like.len()
+            && found[..from] == like[..from]
+            && found[from..to].iter().all(u8::is_ascii_hexdigit)
+            && found[to..] == like[to..];
+        if alike {
+            remove_ours(&entry.path());
+        }
+    }
+}
+
+/// Removes a file of our own that no download holds. Blocks.
+fn remove_ours(path: &Path) {
+    if let Some(_locked) = open_found(path) {
+        let _ = fs::remove_file(path);
+    }
+}
+
 /// Opens and locks it.
 fn create(name: &PartialName) -> io::Result<(PathBuf, File)> {
     let first = name.path(0);
@@ -96,9 +149,12 @@ fn create(name: &PartialName) -> io::Result<(PathBuf, File)> {
         let path = name.path(number);
         let mut options = OpenOptions::new();
         match options.read(true).write(true).create_new(true).open(&path) {
+            // Another download may just sweep it away.
             Ok(file) => {
-                flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-                return Ok((path, file));
+                let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+                if locked && is_at(&file.metadata()?, &path) {
+                    return Ok((path, file));
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -139,10 +195,13 @@ fn open_ours(path: &Path, make: bool) -> io::Result<Option<File>> {
         return Ok(None);
     }
     // Whoever held the lock before may have renamed it into place: then it is no longer ours.
-    let same = path
-        .symlink_metadata()
-        .is_ok_and(|now| (now.dev(), now.ino()) == (found.dev(), found.ino()));
-    Ok(same.then_some(file))
+    Ok(is_at(&found, path).then_some(file))
+}
+
+/// Whether a path leads to this file still.
+fn is_at(file: &fs::Metadata, path: &Path) -> bool {
+    let now = path.symlink_metadata();
+    now.is_ok_and(|now| (now.dev(), now.ino()) == (file.dev(), file.ino()))
 }
 
 /// The tag of a content without a hash: of the URL it comes from.
@@ -193,6 +252,27 @@ mod tests {
         assert_ne!(one, two);
         drop(first);
         assert_eq!(create(&name).unwrap().0, one, "the lock ends with its holder");
+    }
+
+    #[test]
+    fn what_killed_runs_left_of_the_same_content_is_swept_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = named(folder.path(), "x");
+        let (held, other) = (Claimed::claim(&name).unwrap(), Claimed::claim(&name).unwrap());
+        let left = PartialName { seed: 77, ..name.clone() }.path(1);
+        let others = ["0123456789abcdef.partial", "0123456789abcdeg.partial", "1.partial"]
+            .map(|end| folder.path().join(format!(".y.{}.{end}", name.tag)));
+        let alike = folder.path().join(format!(".x.{}.0123456789abcdeg.partial", name.tag));
+        for path in others.iter().chain([&left, &alike]) {
+            fs::write(path, "left").unwrap();
+        }
+        fs::write(record_path(&held.path), "of nothing").unwrap();
+        drop(held);
+        let copied = Claimed::claim(&PartialName { resumes: false, ..name.clone() }).unwrap();
+        assert_eq!(copied.path, name.path(0));
+        assert!(!left.exists() && !record_path(&copied.path).exists());
+        assert!(other.path.exists(), "another download holds it");
+        assert!(others.iter().chain([&alike]).all(|path| path.exists()), "nobody's business");
     }
 
     #[test]

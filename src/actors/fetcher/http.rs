@@ -109,21 +109,23 @@ impl Http {
         self.follow(&Method::GET, url, ask).await
     }
 
-    /// The whole of something small; none if it can't be had, or is longer than it may be.
-    pub(super) async fn small(&self, url: &Url, longest: u64) -> Option<Vec<u8>> {
-        let mut response = self.get(url, &Ask { keeps: true, ..Ask::default() }).await.ok()?;
-        let head = response.head();
-        if head.status != 200 || head.encoded || head.length.is_some_and(|told| told > longest) {
-            return None;
+    /// The whole of something small, unless it can't be had, or is longer than it may be.
+    pub(super) async fn small(&self, url: &Url, longest: u64) -> Result<Vec<u8>, Failure> {
+        let mut response = self.get(url, &Ask { keeps: true, ..Ask::default() }).await?;
+        match response.head() {
+            head if head.encoded => return Err(Failure::Encoded),
+            head if head.status != 200 => return Err(Failure::Http(head.status)),
+            head if head.length.is_some_and(|told| told > longest) => return Err(Failure::TooLong),
+            _ => {}
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = response.next().await {
-            bytes.extend_from_slice(&chunk.ok()?);
+            bytes.extend_from_slice(&chunk?);
             if bytes.len() as u64 > longest {
-                return None;
+                return Err(Failure::TooLong);
             }
         }
-        Some(bytes)
+        Ok(bytes)
     }
 
     /// Whether the source would give the content, and how much of it. One that knows no HEAD is

@@ -97,16 +97,14 @@ impl Joint {
     /// The first one leads.
     pub(super) fn role(&self, hash: ContentHash, job: &Job) -> Role<'_> {
         let mut by_hash = self.by_hash.borrow_mut();
-        // One that everybody has left is only cleaning up.
-        if let Some(led) = by_hash.get(&hash)
-            && !led.askers.stop.is_cancelled()
-        {
+        // One that everybody has left, too: it is only cleaning up, and then can be gone on from.
+        if let Some(led) = by_hash.get(&hash) {
             return Role::Follow(led.clone());
         }
         let (sender, outcome) = watch::channel(None);
         let (standing, askers) = (job.standing.subscribe(), Arc::clone(&job.askers));
-        by_hash.insert(hash, Led { standing, outcome, askers: Arc::clone(&askers) });
-        Role::Lead(Lead { joint: self, hash, sender, askers })
+        by_hash.insert(hash, Led { standing, outcome, askers });
+        Role::Lead(Lead { joint: self, hash, sender })
     }
 }
 
@@ -115,43 +113,29 @@ pub(super) struct Lead<'a> {
     joint: &'a Joint,
     hash: ContentHash,
     sender: watch::Sender<Option<Outcome>>,
-    askers: Arc<Askers>,
 }
 
 impl Lead<'_> {
-    /// Tells those who joined how it ended; the file is still at this path.
-    pub(super) async fn finish(
-        self,
-        path: &Path,
-        outcome: &Result<Verified, CommandError>,
-        sources: Vec<SourceReport>,
-    ) {
-        let told = match outcome {
-            Ok(verified) => {
-                let (verified, path) = (*verified, path.to_owned());
-                let opened = spawn_blocking(move || File::open(path)).await;
-                let file = opened.ok().and_then(Result::ok);
-                file.map(|file| Outcome::Whole(Arc::new(file), verified, sources))
-            }
-            Err(error) => match error.code {
-                ErrorCode::SourcesFailed | ErrorCode::Mismatch => {
-                    Some(Outcome::Failed(error.clone()))
-                }
-                // The fault of its own disk, or of its own asker: others may fare better.
-                _ => None,
-            },
-        };
-        self.sender.send_replace(told);
+    /// Gives those who joined the content; the file is still at this path.
+    pub(super) async fn finish(self, path: &Path, verified: Verified, sources: Vec<SourceReport>) {
+        let path = path.to_owned();
+        let opened = spawn_blocking(move || File::open(path)).await;
+        let file = opened.ok().and_then(Result::ok);
+        let whole = file.map(|file| Outcome::Whole(Arc::new(file), verified, sources));
+        self.sender.send_replace(whole);
+    }
+
+    /// Tells those who joined that it failed; what is of use to them is no longer held on to.
+    pub(super) fn fail(self, error: &CommandError) {
+        let sources = matches!(error.code, ErrorCode::SourcesFailed | ErrorCode::Mismatch);
+        // Else it is the fault of its own disk, or of its own asker: others may fare better.
+        self.sender.send_replace(sources.then(|| Outcome::Failed(error.clone())));
     }
 }
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        let mut by_hash = self.joint.by_hash.borrow_mut();
-        let own = |led: &Led| Arc::ptr_eq(&led.askers, &self.askers);
-        if by_hash.get(&self.hash).is_some_and(own) {
-            by_hash.remove(&self.hash);
-        }
+        self.joint.by_hash.borrow_mut().remove(&self.hash);
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::claimed::{Claimed, open_existing, open_found};
+use super::claimed::{Claimed, open_existing, open_found, record_path};
 use crate::content::{Checking, ContentHash, Have, Pieces, Proven, Tree, Verified, WrongGroup};
 use crate::transfer::swarm::{MAX_REQUESTS, Ranges};
 
@@ -24,6 +24,9 @@ use crate::transfer::swarm::{MAX_REQUESTS, Ranges};
 const MAGIC: &[u8; 8] = b"kadhave1";
 /// Magic, boot, device, inode, birth, length of the tree.
 const HEADER_BYTES: usize = 8 + 16 + 8 + 8 + 16 + 4;
+
+/// Those that write at once: one for each request, and one that writes the record.
+const WRITERS: usize = MAX_REQUESTS + 1;
 
 /// No record is longer.
 const MAX_RECORD_BYTES: u64 =
@@ -127,10 +130,16 @@ impl Store {
     }
 
     fn new(claimed: Claimed, pieces: Pieces, boot: u128) -> io::Result<Self> {
-        claimed.file.set_len(pieces.tree().size())?;
-        let record =
-            if claimed.found_again { Record::create(&claimed, &pieces, boot)? } else { None };
-        Ok(Self { claimed, record, pieces, writers: Arc::new(Semaphore::new(MAX_REQUESTS)) })
+        if let Err(error) = claimed.file.set_len(pieces.tree().size()) {
+            let _ = fs::remove_file(&claimed.path);
+            return Err(error);
+        }
+        // Without a record, no later run goes on from it: this one has no need of it.
+        let record = claimed.found_again.then(|| Record::create(&claimed, &pieces, boot));
+        let record = record.and_then(|made| {
+            made.inspect_err(|error| log::debug!("no record of a partial file: {error}")).ok()?
+        });
+        Ok(Self { claimed, record, pieces, writers: Arc::new(Semaphore::new(WRITERS)) })
     }
 
     /// The tree.
@@ -165,7 +174,7 @@ impl Store {
 
     /// Whether it is of use to a later run.
     pub(super) const fn is_found_again(&self) -> bool {
-        self.claimed.found_again
+        self.claimed.found_again && self.record.is_some()
     }
 
     /// Checks the next bytes of a stream, and writes them if they are not wrong, once there is a
@@ -201,19 +210,29 @@ impl Store {
     /// future does not hold on to the store.
     pub(super) fn saving(&self) -> impl Future<Output = ()> + use<> {
         let record = self.record.as_ref().map(|it| (Arc::clone(&it.file), it.offset));
+        let writers = Arc::clone(&self.writers);
         let have = self.have().encode().to_vec();
         async move {
             let Some((file, offset)) = record else { return };
-            let saved = spawn_blocking(move || file.write_all_at(&have, offset)).await;
+            let Ok(place) = writers.acquire_owned().await else { return };
+            let saving = spawn_blocking(move || {
+                let _place = place;
+                file.write_all_at(&have, offset)
+            });
+            let saved = saving.await;
             if !matches!(saved, Ok(Ok(()))) {
                 log::debug!("the record of a partial file can't be written");
             }
         }
     }
 
-    /// Those that write; who has a place for each of them waits for none.
-    pub(super) fn writers(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.writers)
+    /// Waits until nothing is being written, though who asked for it be gone. The future does not
+    /// hold on to the store.
+    pub(super) fn settled(&self) -> impl Future<Output = ()> + use<> {
+        let writers = Arc::clone(&self.writers);
+        async move {
+            let _all = writers.acquire_many(WRITERS as u32).await;
+        }
     }
 
     /// What the content is, once it is whole.
@@ -228,9 +247,17 @@ impl Store {
         }
     }
 
+    /// Leaves both to a later run, which may come at once.
+    pub(super) async fn leave(self) {
+        self.settled().await;
+        self.saving().await;
+        // Somebody may just be sent a piece, and have the file open for longer.
+        self.claimed.unlock();
+    }
+
     /// Removes both.
     pub(super) async fn remove(mut self) {
-        let _ = self.writers.acquire_many(MAX_REQUESTS as u32).await;
+        self.settled().await;
         self.close().await;
         self.claimed.remove().await;
     }
@@ -248,8 +275,10 @@ impl Record {
         bytes.extend_from_slice(&tree);
         let offset = bytes.len() as u64;
         bytes.extend_from_slice(pieces.have().encode());
-        file.set_len(0)?;
-        file.write_all_at(&bytes, 0)?;
+        if let Err(error) = file.set_len(0).and_then(|()| file.write_all_at(&bytes, 0)) {
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
         Ok(Some(Self { file: Arc::new(file), path, offset }))
     }
 }
@@ -264,11 +293,6 @@ fn head_of(found: &fs::Metadata, boot: u128, tree_len: usize) -> Vec<u8> {
     head.extend_from_slice(&born.map_or(0, |born| born.as_nanos()).to_le_bytes());
     head.extend_from_slice(&(tree_len as u32).to_le_bytes());
     head
-}
-
-/// Beside the partial file.
-fn record_path(partial: &Path) -> PathBuf {
-    partial.with_extension("pieces")
 }
 
 fn groups_of(tree: &Tree, bytes: &Range<u64>) -> Range<u64> {

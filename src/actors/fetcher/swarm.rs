@@ -22,8 +22,8 @@ use crate::actors::link::Link;
 use crate::actors::messages::{Newcomers, OFFER_EVERY, OfferPieces};
 use crate::command::{CommandError, ErrorCode, SourceReport};
 use crate::content::{Have, Verified};
-use crate::transfer::swarm::{MAX_REQUESTS, Order, Outcome, Ranges, Swarm, TICK};
-use crate::transfer::{PlanFailure, Source};
+use crate::transfer::swarm::{Order, Outcome, Ranges, Swarm, TICK};
+use crate::transfer::{Failure, PlanFailure, Source};
 
 /// How often the record of what is there is written.
 const SAVE_EVERY: Duration = Duration::from_millis(200);
@@ -133,8 +133,8 @@ impl<'a> SwarmDownload<'a> {
         }
         // What others are still writing is right, too; but the file is to be left alone.
         drop(under_way);
-        let writers = self.pool.store.borrow().writers();
-        let _all = writers.acquire_many(MAX_REQUESTS as u32).await;
+        let settled = self.pool.store.borrow().settled();
+        settled.await;
         self.offer_pieces();
         let verified = self.pool.store.borrow().verified();
         verified.ok_or_else(|| CommandError::failed("a piece was lost: try again"))
@@ -221,13 +221,15 @@ impl Pool<'_> {
         let Some(provider) = provider else { return source };
         let url = provider.blob_url(hash, "/have");
         let asked = timeout(HAVE_TIMEOUT, self.http.small(&url, Have::encoded_len(size) as u64));
-        let have = asked.await.ok().flatten().and_then(|bytes| Have::decode(&bytes, size));
-        let groups = match &have {
-            Some(have) if have.is_all() => None,
-            Some(have) => Some(self.store.borrow().groups_in(have)),
-            None => Some(Ranges::new()),
-        };
-        self.swarm.borrow_mut().has(source, groups);
+        let answer = asked.await.unwrap_or(Err(Failure::Stalled));
+        let have = answer.and_then(|bytes| Have::decode(&bytes, size).ok_or(Failure::Broken));
+        match have {
+            Ok(have) => {
+                let groups = (!have.is_all()).then(|| self.store.borrow().groups_in(&have));
+                self.swarm.borrow_mut().has(source, groups);
+            }
+            Err(failure) => self.swarm.borrow_mut().unheard(source, failure),
+        }
         self.changed.notify_one();
         source
     }

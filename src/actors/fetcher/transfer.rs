@@ -59,25 +59,28 @@ pub(super) async fn transfer(
         Held::Pieces(store) => swarm(job, http, &plan, store, &mut progress).await,
     };
     let Ended { held, outcome, tree, sources, useful } = ended;
-    if let Some(lead) = lead {
-        lead.finish(held.path(), &outcome, sources.clone()).await;
-    }
-    match outcome {
-        // Those who went on without the one who asked first have theirs.
-        Ok(_) if job.fetch.cancel.is_cancelled() => {
-            held.remove().await;
-            Err(interrupted(job))
-        }
-        Ok(verified) => {
-            let held = held.close().await;
-            match place(destination.clone(), held.path()).await {
-                Ok(path) => Ok(Placed { path, verified, tree, sources }),
-                Err(error) => {
-                    held.leave(useful).await;
-                    Err(error)
-                }
+    let verified = match outcome {
+        Ok(verified) => verified,
+        Err(error) => {
+            held.leave(useful).await;
+            // Only now: whoever joined, or asks again, may go on from what is left.
+            if let Some(lead) = lead {
+                lead.fail(&error);
             }
+            return Err(error);
         }
+    };
+    if let Some(lead) = lead {
+        lead.finish(held.path(), verified, sources.clone()).await;
+    }
+    // Those who went on without the one who asked first have theirs.
+    if job.fetch.cancel.is_cancelled() {
+        held.remove().await;
+        return Err(interrupted(job));
+    }
+    let held = held.close().await;
+    match place(destination.clone(), held.path()).await {
+        Ok(path) => Ok(Placed { path, verified, tree, sources }),
         Err(error) => {
             held.leave(useful).await;
             Err(error)
@@ -120,7 +123,7 @@ impl Held {
                     partial.remove().await;
                 }
             }
-            Self::Pieces(store) if useful && store.is_found_again() => store.saving().await,
+            Self::Pieces(store) if useful && store.is_found_again() => store.leave().await,
             Self::Pieces(store) => store.remove().await,
         }
     }
@@ -248,6 +251,7 @@ async fn open(
         let claimed = Claimed::claim(&name)?;
         let recorded = hash.and_then(|hash| Store::recorded(&claimed, hash, boot));
         let Some(recorded) = recorded else {
+            claimed.forget_record();
             return Partial::reread(claimed, &stop, watch).map(Held::Growing);
         };
         let resumed = Store::resume(claimed, recorded, boot, &stop, &mut watch)?;

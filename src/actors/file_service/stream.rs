@@ -19,6 +19,8 @@ use actix_web::rt::net::TcpStream;
 use rustix::fs::sendfile;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
+use super::turns::Turns;
+
 /// The part of a file for which stand-ins wait in the buffer of a connection; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gap(Rc<RefCell<Option<Part>>>);
@@ -55,12 +57,13 @@ impl Gap {
 pub(super) struct Stream {
     tcp: TcpStream,
     gap: Gap,
+    turns: Turns,
 }
 
 impl Stream {
     /// No stand-ins yet.
     pub(super) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, gap: Gap::default() }
+        Self { tcp, gap: Gap::default(), turns: Turns::default() }
     }
 
     /// The connection itself.
@@ -71,6 +74,11 @@ impl Stream {
     /// For whoever sends files over it.
     pub(super) const fn gap(&self) -> &Gap {
         &self.gap
+    }
+
+    /// For whoever answers requests that came over it.
+    pub(super) const fn turns(&self) -> &Turns {
+        &self.turns
     }
 }
 
@@ -107,13 +115,13 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Self { tcp, gap } = self.get_mut();
+        let Self { tcp, gap, .. } = self.get_mut();
         let mut gap = gap.0.borrow_mut();
         let Some(part) = &mut *gap else {
             return Pin::new(tcp).poll_write(context, bytes);
         };
-        // Fewer are there when they were taken for the body of an answer to HEAD: a head alone,
-        // which is shorter than a piece.
+        // Fewer would be there if they had been taken for the body of an answer to HEAD: a head
+        // alone, which is shorter than a piece.
         let Some(before) = bytes.len().checked_sub(part.left) else {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         };
@@ -144,6 +152,7 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_read(context, buffer)
+        let Self { tcp, turns, .. } = self.get_mut();
+        turns.poll_read(Pin::new(tcp), context, buffer)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Always holds: a list that was cut short ends with `…`. Never: prints anything itself.
 
-use super::{Width, rate, size, span, table};
+use super::{Width, printable, rate, size, span, table};
 use crate::command::{
     Downloaded, NameVariants, ProviderEntry, ShareList, SourceReport, Transfer, Transfers,
     VariantEntry,
@@ -68,21 +68,21 @@ pub(in crate::cli) fn active_sources(sources: &[SourceReport]) -> String {
     }
 }
 
-/// A line a provider; variants stand in the order in which a download would choose.
-pub(in crate::cli) fn variants(found: &NameVariants, width: Width) -> String {
+/// A line a provider; variants stand in the order in which a download would choose. However narrow
+/// the terminal, nothing is cut: what people want of it is to copy a URL, or the hash that ends it.
+pub(in crate::cli) fn variants(found: &NameVariants, _: Width) -> String {
     let rows = found.variants.iter().zip(1..).flat_map(|(variant, number)| {
         variant.providers.iter().map(move |provider| provider_row(number, variant, provider))
     });
-    table(width, ["VARIANT", "SIZE", "ANSWERS", "URL", "HASH"], rows)
+    table(None, ["VARIANT", "SIZE", "ANSWERS", "URL"], rows)
 }
 
-fn provider_row(number: usize, variant: &VariantEntry, provider: &ProviderEntry) -> [String; 5] {
+fn provider_row(number: usize, variant: &VariantEntry, provider: &ProviderEntry) -> [String; 4] {
     [
         number.to_string(),
         variant.size.map_or_else(unknown, size),
         yes_or_no(provider.alive),
         provider.url.clone(),
-        variant.hash.clone().unwrap_or_else(unknown),
     ]
 }
 
@@ -101,10 +101,17 @@ pub(in crate::cli) fn shares(list: &ShareList, width: Width) -> String {
     table(width, ["NAME", "SIZE", "STATE", "COPY", "PATH", "HASH"], rows)
 }
 
-/// The downloads.
+/// The downloads, and below them why some failed: that is for reading, and is not cut.
 pub(in crate::cli) fn transfers(all: &Transfers, width: Width) -> String {
     let rows = all.transfers.iter().map(transfer_row);
-    table(width, ["ID", "NAME", "STATE", "DONE", "RATE", "TIME", "SAVED AS"], rows)
+    let mut text = table(width, ["ID", "NAME", "STATE", "DONE", "RATE", "TIME", "SAVED AS"], rows);
+    let failed = all.transfers.iter().filter_map(|it| Some((it.id, it.error.as_ref()?)));
+    let why = failed.map(|(id, error)| format!("\n{id} failed: {}", printable(&error.message)));
+    let why: String = why.collect();
+    if !why.is_empty() {
+        text.push('\n');
+    }
+    text + &why
 }
 
 fn transfer_row(transfer: &Transfer) -> [String; 7] {
@@ -112,7 +119,6 @@ fn transfer_row(transfer: &Transfer) -> [String; 7] {
         Some(whole) => format!("{} of {}", size(transfer.bytes), size(whole)),
         None => size(transfer.bytes),
     };
-    let why = transfer.error.as_ref().map(|error| error.message.clone());
     let path = transfer.path.as_ref().map(|path| path.display().to_string());
     [
         transfer.id.to_string(),
@@ -121,7 +127,7 @@ fn transfer_row(transfer: &Transfer) -> [String; 7] {
         done,
         if transfer.state == "active" { rate(transfer.bytes_per_s, 1.0) } else { unknown() },
         span(transfer.seconds),
-        path.or(why).unwrap_or_else(unknown),
+        path.unwrap_or_else(unknown),
     ]
 }
 

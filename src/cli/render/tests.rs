@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::command::{
-    AuditEntry, AuditReport, AuditedValue, HopEntry, LookupTrace, NameVariants, ProviderEntry,
-    Transfer, Transfers, ValueEntry, VariantEntry,
+    AuditEntry, AuditReport, AuditedValue, CommandError, HopEntry, LookupTrace, NameVariants,
+    ProviderEntry, Transfer, Transfers, ValueEntry, VariantEntry,
 };
 
 #[test]
@@ -132,6 +132,40 @@ fn an_audit_counts_holders_and_says_what_expires_first() {
     assert_eq!(rows[1][..4], ["7", "2/2", "1m", "2"], "{text}");
     assert_eq!((rows[2][1], rows[2].contains(&"plain")), ("silent", true), "{text}");
     assert!(text.ends_with("2 values, held by 2 of the 3 nearest nodes"), "{text}");
+}
+
+#[test]
+fn a_url_can_be_copied_from_any_terminal() {
+    let url = format!("http://192.168.100.100:8468/files/a%20name.iso#blake3={}", "ab".repeat(32));
+    let providers = vec![ProviderEntry { url: url.clone(), alive: true }];
+    let variant = VariantEntry { hash: Some("ab".repeat(32)), size: None, providers };
+    let found = NameVariants { name: "a name.iso".to_owned(), variants: vec![variant] };
+    for width in [None, Some(20), Some(80)] {
+        let text = variants(&found, width);
+        assert!(text.contains(&url) && text.ends_with(&"ab".repeat(32)), "{width:?}: {text}");
+    }
+}
+
+#[test]
+fn why_a_download_failed_is_not_where_it_was_saved() {
+    let failed = |id, message: &str| Transfer {
+        id,
+        name: "x".to_owned(),
+        state: "failed".to_owned(),
+        path: None,
+        bytes: 0,
+        size: None,
+        bytes_per_s: 0,
+        sources: Vec::new(),
+        seconds: 1.0,
+        error: Some(CommandError::failed(message)),
+    };
+    let long = format!("\"x\": every source failed: {}", "http://h/x stalled; ".repeat(9));
+    let all = Transfers { transfers: vec![failed(8, &long), failed(7, "no\u{1b}[2J")] };
+    let text = transfers(&all, Some(60));
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[1].ends_with('-') && lines[2].ends_with('-'), "{text}");
+    assert_eq!(lines[4..], [&*format!("8 failed: {long}"), "7 failed: no\\u{1b}[2J"], "{text}");
 }
 
 #[test]

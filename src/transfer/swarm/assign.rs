@@ -22,7 +22,8 @@ const BLOCK_BYTES: u64 = 64 * 1024;
 const MAX_BLOCKS: u64 = 256;
 /// The first range of a source whose rate is not known.
 const FIRST_RANGE_BYTES: u64 = 512 * 1024;
-/// A source that stays silent for so long in the end has its pieces asked of another as well.
+/// A source that stays silent for so long in the end has its pieces asked of another as well, as
+/// does one that crawls for a second.
 const QUIET: Duration = Duration::from_millis(300);
 /// What a new request costs before its bytes come, about.
 const REQUEST_SECONDS: f64 = 0.05;
@@ -185,6 +186,7 @@ impl Swarm {
         let own_rate = peer.rate() / (peer.open + 1) as f64;
         let (proven, has) = (peer.is_proven(), peer.has.clone());
         let able = |pieces: &Range<u64>| has.as_ref().is_none_or(|has| has.covers(pieces));
+        let least = self.limits.stall_bytes_per_s as f64;
         let mut slowest: Option<(f64, u64, f64)> = None;
         for (id, request) in &mut self.requests {
             if request.source == source || request.doubled || request.stream {
@@ -193,11 +195,13 @@ impl Swarm {
             if !able(&request.pieces) {
                 continue;
             }
-            let quiet = now.saturating_sub(request.heard) >= QUIET && !request.paused;
+            let crawls = request.meter.steady(now).is_some_and(|rate| rate < least);
+            let silent = now.saturating_sub(request.heard) >= QUIET;
+            let quiet = (silent || crawls) && !request.paused;
             let end = request.pieces.end.saturating_mul(self.piece).min(self.size);
             let left = end.saturating_sub(request.at) as f64;
             let rate = if quiet { 0.0 } else { request.meter.rate(now).unwrap_or(f64::MAX) };
-            // Who has shown nothing yet only takes over from one that is silent.
+            // Who has shown nothing yet only takes over from one that is silent, or nearly so.
             if left <= 0.0 || !(proven || quiet) {
                 continue;
             }

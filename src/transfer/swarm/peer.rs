@@ -56,6 +56,12 @@ impl Meter {
         let total: u64 = self.bytes.iter().sum();
         (span >= LEAST_SPAN).then(|| total as f64 / span.as_secs_f64())
     }
+
+    /// The same, once it has gone on for as long as it is measured.
+    pub(super) fn steady(&mut self, now: Duration) -> Option<f64> {
+        let long = now.saturating_sub(self.since) >= BUCKET * BUCKETS as u32;
+        self.rate(now).filter(|_| long)
+    }
 }
 
 const fn bucket_of(now: Duration) -> u64 {
@@ -73,6 +79,10 @@ pub(super) struct Peer {
     pub(super) open: usize,
     /// Which pieces it has, if not all.
     pub(super) has: Option<Ranges>,
+    /// How often in a row it did not say which.
+    pub(super) unheard: u32,
+    /// How often in a row it had nothing of use.
+    pub(super) vain: u32,
     /// It downloads the same, or did: when that ends, it may be without it for a moment.
     pub(super) downloads: bool,
     /// It answers every request with the whole.
@@ -97,6 +107,8 @@ impl Peer {
             source: Source::new(provider),
             open: 0,
             has: None,
+            unheard: 0,
+            vain: 0,
             downloads: false,
             sequential: false,
             answered: false,
@@ -166,6 +178,7 @@ impl Peer {
     /// Bytes of it were right.
     pub(super) fn deserves(&mut self, bytes: u64) {
         self.worth += bytes;
+        (self.unheard, self.vain) = (0, 0);
         if self.worth - self.worth_at_strike >= WORTH_BYTES {
             self.strikes = 0;
         }

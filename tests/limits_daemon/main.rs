@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod slow_sources;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;
