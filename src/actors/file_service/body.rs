@@ -30,7 +30,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// costs more calls than that copying.
 const SMALL_BYTES: u64 = 32 * 1024;
 
-/// Bytes that another thread reads at once when the page cache has not got them.
+/// Bytes that another thread reads at once when the page cache has not got them; and for as many, at
+/// most, it is looked beforehand whether it has.
 const WARM_BYTES: u64 = 1024 * 1024;
 
 static STAND_INS: [u8; PIECE_BYTES] = [0; PIECE_BYTES];
@@ -41,7 +42,7 @@ pub(super) struct FileBody {
     length: u64,
     at: u64,
     end: u64,
-    /// Up to here another thread has read it.
+    /// Up to here the page cache has got it.
     warm: u64,
     gap: Gap,
     throttle: Option<Throttle>,
@@ -104,14 +105,19 @@ impl FileBody {
             return read;
         }
         let ends = self.at + length as u64;
-        if ends > self.warm && !is_cached(&self.file, self.at, ends) {
+        let until = self.end.min(self.at + WARM_BYTES);
+        if ends > self.warm {
+            self.warm = cached(&self.file, self.at, until);
+        }
+        if ends > self.warm {
             let (file, at) = (Arc::clone(&self.file), self.at);
-            let until = self.end.min(at + WARM_BYTES);
             self.warm = until;
             self.wait = Wait::Warmed(spawn_blocking(move || warm(&file, at, until)));
             return None;
         }
-        self.gap.fill(Arc::clone(&self.file), self.at, length);
+        // Who is to be sent to slowly is sent no more than its turn was for.
+        let until = if self.throttle.is_some() { ends } else { self.warm };
+        self.gap.fill(Arc::clone(&self.file), self.at, length, until);
         Some(Bytes::from_static(&STAND_INS[..length]))
     }
 }
@@ -176,6 +182,19 @@ fn read_now(file: &File, at: u64, length: usize) -> Option<Bytes> {
     let mut bytes = vec![0; length];
     let read = preadv2(file, &mut [IoSliceMut::new(&mut bytes)], at, ReadWriteFlags::NOWAIT);
     (read == Ok(length)).then(|| bytes.into())
+}
+
+/// Up to where the page cache has got all pieces.
+fn cached(file: &File, at: u64, until: u64) -> u64 {
+    let mut ends = at;
+    while ends < until {
+        let next = until.min(ends + PIECE_BYTES as u64);
+        if !is_cached(file, ends, next) {
+            break;
+        }
+        ends = next;
+    }
+    ends
 }
 
 /// Whether the page cache has got a piece, as far as its first and its last byte tell: the kernel
