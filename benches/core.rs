@@ -1,5 +1,5 @@
 //! What the core spends on one datagram, and on the bytes of a file. Run by `cargo bench --bench core`.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 fn main() {
     divan::main();

@@ -65,7 +65,7 @@ impl Clock {
         Self::from(end.time + downtime(end, &now), now.boot)
     }
 
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the clocks")]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clocks")]
     fn from(base: Timestamp, boot: u128) -> Self {
         Self { base, started: Instant::now(), boot }
     }
@@ -93,7 +93,7 @@ fn machine() -> Mark {
     Mark { boot, ..readings() }
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the one place that reads the clocks")]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clocks")]
 fn readings() -> Mark {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();

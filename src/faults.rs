@@ -22,7 +22,7 @@ pub fn order(actor: &str, message: &str) {
 
 /// Stands at the top of every handler; panics if that was ordered.
 #[cfg(feature = "faults")]
-#[allow(clippy::missing_panics_doc, reason = "it is what this is for")]
+#[expect(clippy::missing_panics_doc, reason = "it is what this is for")]
 pub fn point(actor: &str, message: &str) {
     let mut ordered = ORDERED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(at) = ordered.iter().position(|(a, m)| a == actor && m == message) {

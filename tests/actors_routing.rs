@@ -1,7 +1,7 @@
 //! The routing actor with a real socket: what callers hear while the network, the store or the
 //! peers are missing. Time is paused, so that waits cost nothing.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddrV4;
 use std::time::Duration;

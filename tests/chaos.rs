@@ -6,8 +6,6 @@
 //! Always holds: what it starts ends with it, also when this test is killed. Never: counts what
 //! could not work (its only provider dead, or beyond a partition) as a failure, or as a success.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use std::path::Path;

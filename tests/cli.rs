@@ -1,6 +1,6 @@
 //! The command line as scripts meet it: the real binary, asked alone or beside a stand-in for a
 //! node on a real socket.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::Read;
 use std::path::Path;

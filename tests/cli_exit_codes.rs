@@ -3,7 +3,7 @@
 //!
 //! Always holds: a code that can't be brought about on a machine is a skip, and a failure in CI.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Settings with the real binary: which of several wins, where each comes from, and what is wrong with
 //! a settings file, by its line.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

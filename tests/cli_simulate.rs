@@ -2,7 +2,7 @@
 //!
 //! Always holds: it runs without a node, and the same seed prints the same figures.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

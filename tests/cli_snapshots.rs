@@ -3,7 +3,6 @@
 //!
 //! Always holds: a change here is seen in review. `SNAPSHOTS=overwrite cargo test --test
 //! cli_snapshots` writes them anew.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod standin;
 mod support;

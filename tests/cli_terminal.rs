@@ -1,7 +1,7 @@
 //! What a person sees on a terminal, and what whoever closes a pipe does not.
 //!
 //! Always holds: the terminal is a real one (a pseudo terminal of a known width).
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs::File;
 use std::io::Read as _;

@@ -3,7 +3,6 @@
 //! Always holds: what can't be made good ends the process with a reason and not with 0, and an end
 //! in order stays one. Never: leaves a process behind.
 #![cfg(feature = "faults")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 

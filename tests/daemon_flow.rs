@@ -1,6 +1,6 @@
 //! The main job with the real binary: nodes in processes of their own, driven by the command line.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 

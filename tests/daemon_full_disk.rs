@@ -3,7 +3,7 @@
 //! Always holds: what was told done before is there after; the node lives, says what is wrong, and
 //! works again once there is room. Never: fills a disk but its own small one.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! What a real node says over HTTP: its files to everybody, itself to its own machine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -4,7 +4,7 @@
 //! Always holds: a round ends by what is awaited, and a failure prints its seed. Never: kills
 //! anything but its own nodes. `scripts/kill9 N` runs it with N rounds on a release build.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -3,8 +3,6 @@
 //!
 //! Always holds: every wait ends by what is awaited. Never: depends on how fast the machine is.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use std::io::{Read as _, Write as _};

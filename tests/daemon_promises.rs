@@ -4,7 +4,7 @@
 //! done again; what failed half-way can be asked for again. Never: depends on how fast the machine
 //! is.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -3,7 +3,7 @@
 //!
 //! Always holds: what its user was told is done is there. Never: depends on how fast the machine is.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

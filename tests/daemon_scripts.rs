@@ -1,7 +1,7 @@
 //! The Python scripts' protocol on a real node's socket: what they send and read, and everything
 //! that stops the listener of the Python system for good.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 

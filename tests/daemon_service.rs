@@ -1,5 +1,5 @@
 //! A node under a service manager: what it tells, and whether the unit files are sound.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 

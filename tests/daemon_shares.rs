@@ -1,6 +1,6 @@
 //! What a node shares and publishes, with the real binary: copies, the list, and giving it up.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Contents over stdin, stdout and the socket, with the real binary.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 #[path = "common/tiny.rs"]

@@ -3,10 +3,10 @@
 //!
 //! Always holds: the sources count what they sent. Never: kills anything but its own nodes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[allow(dead_code, reason = "the other test file uses more of it")]
-#[allow(clippy::disallowed_methods, reason = "a source measures real time")]
+#[expect(dead_code, reason = "the other test file uses more of it")]
+#[expect(clippy::disallowed_methods, reason = "a source measures real time")]
 #[path = "fetcher_swarm/servers.rs"]
 mod servers;
 mod support;

@@ -1,6 +1,6 @@
 //! Downloads that are watched, left to the node, cancelled and joined; variants that are looked at.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -4,7 +4,7 @@
 //! Always holds: what is taken from the node comes back, and `actors` shows it meanwhile. Never:
 //! depends on how fast the machine is.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -3,7 +3,7 @@
 //! Always holds: what one node says is looked up at another. Never: depends on how fast the machine
 //! is.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

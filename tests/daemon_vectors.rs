@@ -3,7 +3,7 @@
 //! Always holds: the node lives on after each, and answers what a Python node answered, as far as
 //! ids and keys have the 20 bytes that kad-actor demands.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

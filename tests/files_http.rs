@@ -1,11 +1,11 @@
 //! The file service as download tools see it: the real actor and server, real files, plain HTTP.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/http.rs"]
-#[allow(dead_code, reason = "each test uses its own part of it")]
+#[expect(dead_code, reason = "each test uses its own part of it")]
 mod http;
 #[path = "common/service.rs"]
-#[allow(dead_code, reason = "each test uses its own part of it")]
+#[expect(dead_code, reason = "each test uses its own part of it")]
 mod service;
 
 use http::ask;

@@ -1,6 +1,6 @@
 //! Files between kad-actor and programs that know nothing of it: plain URLs in both directions.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -2,8 +2,6 @@
 //!
 //! Always holds: the Python nodes are real, and answer over real sockets.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use serde_json::json;

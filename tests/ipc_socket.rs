@@ -1,6 +1,6 @@
 //! The Unix socket as its clients meet it: a real socket, a real actor, and a stand-in for the
 //! node that carries commands out at the speed a test asks for.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::Cell;
 use std::io::ErrorKind;

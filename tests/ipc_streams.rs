@@ -1,6 +1,6 @@
 //! Contents over the Unix socket as its clients meet them: a real socket, a real actor, and a
 //! stand-in for the node.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::RefCell;
 use std::path::PathBuf;

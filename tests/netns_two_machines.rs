@@ -4,8 +4,6 @@
 //! Always holds: namespaces, and what runs in them, are gone when the test ends. Never: touches
 //! the machine's own network.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use std::fs;

@@ -5,7 +5,7 @@
 //! that is promised; what was measured is printed, with the command that repeats it. Never: waits
 //! for a real clock.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

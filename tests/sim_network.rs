@@ -3,7 +3,7 @@
 //! Always holds: a scenario prints what it measured, and fails by its seed alone, so a failure is
 //! repeated by running it again. Never: waits for a real clock.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 //! publisher at an address of its own, that answers like a node which knows nobody. Never: waits
 //! for a real clock.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -4,8 +4,6 @@
 //! Always holds: bounds lie around what twenty to two hundred processes of `kademlia` 2.2.3 did on
 //! one machine. Never: starts a real one: `interop_*` does.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use kad_actor::kademlia::{Dialect, Key, Settings, Value};

@@ -3,8 +3,6 @@
 //!
 //! Always holds: networks here are small. Never: judges how well the protocol does.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use kad_actor::kademlia::{Key, Settings, Value};

@@ -1,5 +1,4 @@
 //! What a held value costs in memory, counted at the allocator; hence a file of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;

@@ -4,7 +4,7 @@
 //! Always holds: each rule is also shown a bad sample, so that it is known to be able to fail.
 //! Never: judges test code by the rules of the program.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

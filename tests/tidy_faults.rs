@@ -4,7 +4,7 @@
 //! point that no test orders. Never: judges what a panic leads to: `daemon_panics` and
 //! `daemon_ends` do.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;

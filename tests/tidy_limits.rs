@@ -3,7 +3,7 @@
 //!
 //! Always holds: a row that names what is gone fails. Never: judges whether a limit is wise.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

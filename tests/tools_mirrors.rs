@@ -1,7 +1,7 @@
 //! Everyone else's tools: aria2 downloads from all providers at once and checks the result, curl and
 //! wget resume. The real programs, and real nodes on addresses of their own: aria2 opens one
 //! connection to each.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,7 +1,6 @@
 //! Reading a datagram takes no memory of its own, whatever the datagram claims.
 //!
 //! Counted by a global allocator, of this thread alone; hence a file of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use kad_actor::kademlia::wire::{
     Datagram, FindValueAnswer, HEADER_BYTES, MAX_CLAIMS, MAX_DATAGRAM, MAX_VALUES, Request,

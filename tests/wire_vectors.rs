@@ -4,7 +4,7 @@
 //! (`{"bytes": HEX}` stands for bytes); `raw` entries are requests made by hand, many of them
 //! hostile, with the answer of a Python node, null for silence. `dialect` tells which kind of node:
 //! `list` the multi-value fork, `scalar` the `kademlia` package of `PyPI`.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 

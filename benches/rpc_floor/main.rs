@@ -6,7 +6,7 @@
 //!
 //! `cargo bench --bench rpc_floor -- [--seconds 2] [--rounds 3]`
 
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a benchmark that can't go on ends by panicking"

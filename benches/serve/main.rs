@@ -11,9 +11,8 @@
 //!
 //! Clients print bytes (or requests) and seconds.
 
-#![allow(
+#![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::disallowed_methods,
     reason = "a benchmark that can't go on ends by panicking, and measures time itself"
 )]

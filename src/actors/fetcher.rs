@@ -1,15 +1,17 @@
 //! Owns the queue of downloads and a bounded pool of workers, each running one plan.
 //!
 //! Always holds: at most [`MAX_WORKERS`] downloads run, beside a few small ones in the `lane`, and
-//! [`MAX_WAITING`] wait; one more is told so at once. Whatever goes wrong, the final name holds the whole, verified content or what was
-//! there before. Never: knows the DHT, or shares what it downloaded.
+//! [`MAX_WAITING`] wait; one more is told so at once. Whatever goes wrong, the final name holds the
+//! whole, verified content or what was there before. Never: knows the DHT, or shares what it
+//! downloaded.
 //!
 //! `download` runs one from the choice of a variant on: `destination` says where the file goes,
 //! `http` asks sources at vetted addresses. `drive` has one source after the other grow a `partial`
 //! file from its start, under the pure [`Plan`](crate::transfer::Plan), while `hunt` looks for the
 //! hash tree; from when that is there, `swarm` asks all sources at once, under the pure
-//! [`Swarm`](crate::transfer::swarm::Swarm): each request is a `pull` into the `store`. `joint` lets requests for one content share a transfer,
-//! `local` copies what is here already. `board` knows what people are told.
+//! [`Swarm`](crate::transfer::swarm::Swarm): each request is a `pull` into the `store`. `joint` lets
+//! requests for one content share a transfer, `local` copies what is here already. `board` knows
+//! what people are told.
 
 mod board;
 mod claimed;

@@ -38,7 +38,7 @@ const MAX_FETCHER_MESSAGES: usize = 256;
 
 /// Ways to every actor. Cloned for each command.
 #[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "each is named after the one message it takes")]
+#[expect(missing_docs, reason = "each is named after the one message it takes")]
 pub struct Links {
     pub get: Link<Get>,
     pub put: Link<Put>,
@@ -83,7 +83,7 @@ pub struct Links {
 
 /// How each actor and server fares.
 #[derive(Debug)]
-#[allow(missing_docs, reason = "each is named after its actor")]
+#[expect(missing_docs, reason = "each is named after its actor")]
 pub struct Healths {
     pub supervisor: Health,
     pub storage: Health,
@@ -131,7 +131,7 @@ impl Healths {
 
 /// How much each actor has to answer.
 #[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "each is named after its actor")]
+#[expect(missing_docs, reason = "each is named after its actor")]
 pub struct Loads {
     pub supervisor: Load,
     pub storage: Load,

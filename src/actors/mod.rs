@@ -3,11 +3,13 @@
 //! Always holds: an actor knows the core rooms and [`messages`], never another actor; only the
 //! supervisor names them all. Never: blocks its thread: files and hashing run on blocking threads.
 
+mod bandwidth;
 pub mod fetcher;
 pub mod file_service;
 pub mod files;
 pub mod flows;
 pub mod ipc;
+mod keeping;
 pub mod link;
 pub mod links;
 pub mod messages;

@@ -54,10 +54,12 @@ impl StorageActor {
         let Downtime { ended, began } = self.database.downtime();
         let (store, mut graves, mut bad) = (&mut self.store, Vec::new(), 0);
         let read = self.database.each(Table::Values, prefix, |name, row| {
-            match (rows::decode(name, row), rows::decode_grave(name, row)) {
-                (Some(record), _) => store.load(record, ended, began),
-                (None, Some(grave)) => graves.push(grave),
-                (None, None) => bad += 1,
+            if let Some(record) = rows::decode(name, row) {
+                store.load(record, ended, began);
+            } else if let Some(grave) = rows::decode_grave(name, row) {
+                graves.push(grave);
+            } else {
+                bad += 1;
             }
         });
         // The oldest is the first to be forgotten.

@@ -11,13 +11,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
 use bytes::Bytes;
 use futures_util::Stream;
+
+use super::keeping::keeping;
 
 /// Stands before everything that may answer.
 pub async fn close(
@@ -31,7 +33,7 @@ pub async fn close(
     let reader = Reader(Rc::new(RefCell::new(request.take_payload())));
     request.set_payload(Payload::Stream { payload: Box::pin(reader.clone()) });
     let response = next.call(request).await?;
-    Ok(response.map_body(|_, body| Answer { body, _reader: reader }.boxed()))
+    Ok(response.map_body(|_, body| keeping(body, reader)))
 }
 
 /// Reads the body, for whoever still wants it.
@@ -43,26 +45,5 @@ impl Stream for Reader {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Pin::new(&mut *self.0.borrow_mut()).poll_next(context)
-    }
-}
-
-/// An answer, and the reader of the request's body.
-struct Answer {
-    body: BoxBody,
-    _reader: Reader,
-}
-
-impl MessageBody for Answer {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_next(context)
     }
 }

@@ -21,7 +21,7 @@ use crate::kademlia::Timestamp;
 
 /// An actor that is built anew when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is named after its actor")]
+#[expect(missing_docs, reason = "each is named after its actor")]
 pub enum Child {
     Storage,
     Routing,

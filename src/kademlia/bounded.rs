@@ -20,12 +20,12 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         Self { capacity, entries: LruCache::unbounded() }
     }
 
-    /// Writes an entry and makes it the most recent; the least recent gives way if need be.
-    pub(super) fn insert(&mut self, key: K, value: V) {
+    /// Writes an entry and makes it the most recent; the least recent gives way if need be, and is
+    /// named.
+    pub(super) fn insert(&mut self, key: K, value: V) -> Option<K> {
         self.entries.put(key, value);
-        if self.entries.len() > self.capacity {
-            self.entries.pop_lru();
-        }
+        let gone = if self.entries.len() > self.capacity { self.entries.pop_lru() } else { None };
+        gone.map(|(key, _)| key)
     }
 
     pub(super) fn get(&self, key: &K) -> Option<&V> {
@@ -42,9 +42,14 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
 
     /// Drops entries, the least recently written first, while that holds for their values.
     pub(super) fn forget_while(&mut self, is_stale: impl Fn(&V) -> bool) {
-        while self.entries.peek_lru().is_some_and(|(_, value)| is_stale(value)) {
-            self.entries.pop_lru();
-        }
+        while self.forget_oldest_if(&is_stale).is_some() {}
+    }
+
+    /// Drops the least recently written entry, if that holds for its value, and names it.
+    pub(super) fn forget_oldest_if(&mut self, is_stale: impl Fn(&V) -> bool) -> Option<K> {
+        let goes = self.entries.peek_lru().is_some_and(|(_, value)| is_stale(value));
+        let gone = if goes { self.entries.pop_lru() } else { None };
+        gone.map(|(key, _)| key)
     }
 
     /// What it is, how much it holds, and how much it may.

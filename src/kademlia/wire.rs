@@ -235,7 +235,7 @@ pub type Nodes = SmallVec<[NodeEntry; MAX_NODES]>;
 
 /// What a `find_value` brought.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(
+#[expect(
     clippy::large_enum_variant,
     reason = "nodes are kept in place so that decoding allocates nothing; it lives for one call"
 )]

@@ -112,7 +112,6 @@ impl PythonPeer {
         }
     }
 
-    #[allow(clippy::match_wildcard_for_single_variants, reason = "further extensions are the same")]
     fn serve(&mut self, now: Timestamp, from: SocketAddrV4, rpc: RpcId, request: &Request<'_>) {
         let mut answer = Vec::new();
         if let Request::Stun = request {

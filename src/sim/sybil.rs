@@ -66,7 +66,6 @@ impl Gang {
 }
 
 impl Deceit for Rc<Gang> {
-    #[allow(clippy::match_wildcard_for_single_variants, reason = "further extensions are the same")]
     fn answer(
         &mut self,
         _node: &Honest,
@@ -74,15 +73,17 @@ impl Deceit for Rc<Gang> {
         rpc: RpcId,
         asked: &Request<'_>,
     ) -> Answer {
+        // An extension: in plain words it can do all the harm there is.
+        if asked.shows().is_some() {
+            return Answer::Silence;
+        }
         let mut answer = Vec::new();
         match asked {
-            Request::Ping { .. } | Request::Stun => return Answer::Honest,
             Request::FindNode { target: key, .. } | Request::FindValue { key, .. } => {
                 encode_nodes(&mut answer, rpc, &self.nearest(key, from));
             }
             Request::Store { .. } => encode_store_answer(&mut answer, rpc, true),
-            // An extension: in plain words it can do all the harm there is.
-            _ => return Answer::Silence,
+            _ => return Answer::Honest,
         }
         Answer::Lie(answer)
     }

@@ -1,9 +1,8 @@
 //! The admin API as scripts, probes and hostile pages see it: the real server before a stand-in
 //! for the node, which says what it was asked.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "../common/http.rs"]
-#[allow(dead_code, reason = "each test uses its own part of it")]
 mod http;
 
 mod changes;

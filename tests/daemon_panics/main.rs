@@ -4,7 +4,7 @@
 //! acknowledged before is found after. Never: more than five panics in one node, since that ends
 //! it; several nodes take them side by side.
 #![cfg(feature = "faults")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,6 @@
 //! The real fetcher against sources that refuse, stall, lie and break off, over real sockets and
 //! real files.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod bench;
 mod files;

@@ -4,7 +4,7 @@
 //! Always holds: the node is the real one; what it may take is a figure that is printed and
 //! compared. `LIMITS=full` runs it at full length. Never: writes outside of temporary folders.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod slow_sources;
 #[path = "../support/mod.rs"]

@@ -5,7 +5,7 @@
 //! Always holds: what the node may take is a figure that is printed and compared. `LIMITS=full`
 //! runs it at full length. Never: leaves the two namespaces.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod peer;
 #[path = "../support/mod.rs"]

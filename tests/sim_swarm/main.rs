@@ -2,7 +2,7 @@
 //! lies and late comers; and how near it comes to the time that would be best.
 //!
 //! Always holds: the same seed gives the same run. Never: opens a socket or sleeps.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod crowd;
 mod world;

@@ -2,11 +2,12 @@
 //!
 //! Always holds: it ends with the test's process. Never: opens a port.
 #![allow(
+    clippy::allow_attributes,
     dead_code,
     unreachable_pub,
-    reason = "shared by test binaries, each of which uses its own part"
+    reason = "shared by test binaries, each of which uses its own part, and one of them all of it"
 )]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

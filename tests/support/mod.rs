@@ -3,12 +3,12 @@
 //! Always holds: everything lives in temporary folders and on loopback, and what a test started
 //! ends with it. Never: touches a process it did not start.
 
-#![allow(
+#![expect(
     dead_code,
     unreachable_pub,
     reason = "shared by test binaries, each of which uses its own part"
 )]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

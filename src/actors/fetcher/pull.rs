@@ -1,8 +1,8 @@
 //! One request of a swarm: bytes come, are checked and written, and the plan is told.
 //!
 //! Always holds: what a source sends is noted only once it was checked and written; while the own
-//! disk is waited for, no source is blamed. Never: holds more than two buffers, each
-//! at most twice as long as it should be.
+//! disk is waited for, no source is blamed. Never: holds more than two buffers, each at most twice
+//! as long as it should be.
 
 use std::cell::{Cell, RefCell};
 use std::io;

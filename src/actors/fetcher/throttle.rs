@@ -1,19 +1,16 @@
 //! What all downloads together may take in a second.
 //!
-//! Always holds: over any time, what was taken is at most the limit, what it allows in [`CATCH_UP`],
-//! and one part of a body for each connection. Never: counts the time that it makes anybody wait
-//! against a source.
+//! Always holds: over any time, what was taken is at most the limit, what it allows in
+//! [`CATCH_UP`](crate::actors::bandwidth::CATCH_UP), and one part of a body for each connection.
+//! Never: counts the time that it makes anybody wait against a source.
 
 use std::cell::Cell;
 use std::num::NonZeroU64;
 use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Whoever waits is woken late, by a millisecond or more: so much of the lost time is made up for,
-/// else a fast limit would be missed by half.
-const CATCH_UP: Duration = Duration::from_millis(50);
+use crate::actors::bandwidth::turn;
 
 /// Shared by all downloads of a thread; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -36,10 +33,8 @@ impl Throttle {
     /// Bytes came.
     pub(super) fn took(&self, bytes: u64) {
         if let Some(limited) = &self.0 {
-            let seconds = bytes as f64 / limited.bytes_per_s.get() as f64;
-            let now = Instant::now();
-            let from = limited.free.get().max(now.checked_sub(CATCH_UP).unwrap_or(now));
-            limited.free.set(from + Duration::from_secs_f64(seconds));
+            let (_, free) = turn(limited.free.get(), bytes, limited.bytes_per_s.get());
+            limited.free.set(free);
         }
     }
 

@@ -138,7 +138,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         let Self { tcp, gap, .. } = self.get_mut();
         let State { part, ahead } = &mut *gap.0.borrow_mut();
-        let Some(gap) = part else {
+        let Some(waiting) = part else {
             if *ahead > 0 {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
@@ -146,19 +146,19 @@ impl AsyncWrite for Stream {
         };
         // Fewer would be there if they had been taken for the body of an answer to HEAD: a head
         // alone, which is shorter than a piece.
-        let Some(before) = bytes.len().checked_sub(gap.left) else {
+        let Some(before) = bytes.len().checked_sub(waiting.left) else {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         };
         if before > 0 {
             return Pin::new(tcp).poll_write(context, &bytes[..before]);
         }
         if *ahead == 0 {
-            *ahead = ready!(poll_send(tcp, gap, context))?;
+            *ahead = ready!(poll_send(tcp, waiting, context))?;
         }
-        let sent = gap.left.min(*ahead);
+        let sent = waiting.left.min(*ahead);
         *ahead -= sent;
-        gap.left -= sent;
-        if gap.left == 0
+        waiting.left -= sent;
+        if waiting.left == 0
             && let Some(waker) = part.take().and_then(|part| part.waker)
         {
             waker.wake();

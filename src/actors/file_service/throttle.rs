@@ -1,20 +1,18 @@
 //! What all answers together may send in a second, and who sends next.
 //!
 //! Always holds: bodies take turns, a piece each, in the order they ask; what is sent in a second is
-//! at most the limit and what it allows in [`CATCH_UP`], but for small files. Never: has a small file
-//! wait behind large ones: it is sent at once, and they wait for it.
+//! at most the limit and what it allows in [`CATCH_UP`](bandwidth::CATCH_UP), but for small files.
+//! Never: has a small file wait behind large ones: it is sent at once, and they wait for it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::actors::bandwidth;
+
 /// How far small files may run ahead of the limit: then they take turns like others.
 const AHEAD: Duration = Duration::from_secs(1);
-
-/// Whoever waits for its turn is woken late, by a millisecond or more: so much of the lost time is
-/// made up for, else a fast limit would be missed by half.
-const CATCH_UP: Duration = Duration::from_millis(50);
 
 /// Pieces a second, where that makes them no smaller than the least: what waits for one piece of
 /// each other body waits not long.
@@ -48,8 +46,8 @@ impl Throttle {
         let now = Instant::now();
         // No code that holds it can panic half-way.
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = free.max(now.checked_sub(CATCH_UP).unwrap_or(now));
-        *free = turn + Duration::from_secs_f64(bytes as f64 / self.bytes_per_s as f64);
+        let (turn, next) = bandwidth::turn(*free, bytes, self.bytes_per_s);
+        *free = next;
         if is_small { now.max(turn.checked_sub(AHEAD).unwrap_or(now)) } else { turn }
     }
 }

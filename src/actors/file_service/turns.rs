@@ -14,11 +14,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use actix_web::Error;
-use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::actors::keeping::keeping;
 
 /// Whose turn it is on a connection; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -117,7 +119,7 @@ pub(super) async fn one_at_a_time(
     let alone = request.request().clone();
     let response = next.call(request).await;
     let response = response.unwrap_or_else(|error| ServiceResponse::from_err(error, alone));
-    Ok(response.map_body(|_, body| Answer { body, _turn: turn }.boxed()))
+    Ok(response.map_body(|_, body| keeping(body, turn)))
 }
 
 /// The turn of a request; over when dropped.
@@ -126,27 +128,6 @@ struct Turn(Turns);
 impl Drop for Turn {
     fn drop(&mut self) {
         self.0.next();
-    }
-}
-
-/// The body of an answer, which is dropped once it has gone to the connection's buffer.
-struct Answer {
-    body: BoxBody,
-    _turn: Option<Turn>,
-}
-
-impl MessageBody for Answer {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_next(context)
     }
 }
 

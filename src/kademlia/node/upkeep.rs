@@ -292,6 +292,16 @@ impl Node {
         }
     }
 
+    /// Whether it falls to this node to replicate a key that nobody has stored on it for long: to the
+    /// k nearest; and now and then to the others, but where a store replaces, since what they have
+    /// may be older.
+    fn replicates(&self, held: &HeldKey) -> bool {
+        let (id, k) = (self.id, self.settings.k);
+        self.table.nearer_than(&held.key, &id, k) < k
+            || self.settings.dialect == Dialect::List
+                && self.upkeep.pace.has_doubled(held.refreshed, &self.settings)
+    }
+
     /// Goes on to the next key that needs it.
     pub(super) fn upkeep_next(&mut self) {
         while let Some(pass) = &mut self.upkeep.pass {
@@ -301,16 +311,9 @@ impl Node {
                 return;
             };
             // Somebody else has replicated the key within the hour: it costs nothing to skip.
-            let due = held.refreshed >= self.upkeep.pace.every() * 8 / 10;
-            let (id, k) = (self.id, self.settings.k);
-            let holder = self.table.nearer_than(&held.key, &id, k) < k;
+            let is_old = held.refreshed >= self.upkeep.pace.every() * 8 / 10;
             let own_only = held.own && republish;
-            // Where a store replaces, whoever lies beside the holders may have what is older.
-            let is_list = self.settings.dialect == Dialect::List;
-            let due = due
-                && (holder
-                    || is_list && self.upkeep.pace.has_doubled(held.refreshed, &self.settings));
-            if due || own_only {
+            if own_only || is_old && self.replicates(&held) {
                 let step = UpkeepStep::Values { key: held.key, own_only };
                 if !self.ticket(Waiting::Upkeep(step), StoreRequest::Get { key: held.key }) {
                     self.upkeep.pass = None;

@@ -1,8 +1,8 @@
 //! Withdraw: tell the nearest nodes that this one no longer publishes some values.
 //!
-//! Always holds: each node that a put would store on, if it understands the question, is asked, and asked again with
-//! the token that it hands out. Never: waits for peers that don't understand it: to them a value
-//! has to grow old.
+//! Always holds: each node that a put would store on, if it understands the question, is asked, and
+//! asked again with the token that it hands out. Never: waits for peers that don't understand it: to
+//! them a value has to grow old.
 
 use std::collections::BTreeMap;
 

@@ -6,12 +6,12 @@
 
 use std::net::SocketAddrV4;
 
-use lru::LruCache;
 use smallvec::SmallVec;
 
 use super::record::{GraveRecord, RecordName};
 use super::stored::MAX_PUBLISHERS;
 use super::{LIFETIME, MultiStore, is_over};
+use crate::kademlia::bounded::BoundedMap;
 use crate::kademlia::budget::{Budget, Rate};
 use crate::kademlia::{Key, Timestamp};
 
@@ -31,12 +31,11 @@ type Grave = SmallVec<[(SocketAddrV4, Timestamp); 1]>;
 
 /// All graves, those dug last at the end.
 #[derive(Debug, Clone)]
-pub(super) struct Graves(LruCache<Name, Grave>, Budget);
+pub(super) struct Graves(BoundedMap<Name, Grave>, Budget);
 
 impl Graves {
     pub(super) fn new() -> Self {
-        // Without a bound of its own, for which it would take the memory at once.
-        Self(LruCache::unbounded(), Budget::new(GRAVES_PER_IP))
+        Self(BoundedMap::new(MAX_GRAVES), Budget::new(GRAVES_PER_IP))
     }
 
     #[cfg(test)]
@@ -63,42 +62,39 @@ impl Graves {
         key: &Key,
         digest: &[u8; 20],
     ) -> impl Iterator<Item = SocketAddrV4> + use<'_> {
-        let grave = self.0.peek(&(*key, *digest));
+        let grave = self.0.get(&(*key, *digest));
         let all = grave.into_iter().flat_map(|grave| grave.iter());
         all.filter(move |(_, at)| !is_over(now, *at, LIFETIME)).map(|(publisher, _)| *publisher)
     }
 
-    /// A publisher takes a value back.
-    fn dig(&mut self, now: Timestamp, name: Name, publisher: SocketAddrV4) {
-        let mut grave = self.0.pop(&name).unwrap_or_default();
+    /// A publisher takes a value back. Which grave gave way, if one had to.
+    fn dig(&mut self, now: Timestamp, name: Name, publisher: SocketAddrV4) -> Option<Name> {
+        let mut grave = self.0.remove(&name).unwrap_or_default();
         grave.retain(|(known, at)| *known != publisher && !is_over(now, *at, LIFETIME));
         if grave.len() >= MAX_PUBLISHERS {
             grave.remove(0);
         }
         grave.push((publisher, now));
-        self.0.put(name, grave);
+        self.0.insert(name, grave)
     }
 
     /// It publishes it anew; whether there was a grave of its own.
     fn open(&mut self, name: &Name, publisher: SocketAddrV4) -> bool {
-        let Some(grave) = self.0.peek_mut(name) else {
+        let Some(grave) = self.0.get_mut(name) else {
             return false;
         };
         let before = grave.len();
         grave.retain(|(known, _)| *known != publisher);
         let (opened, is_empty) = (grave.len() < before, grave.is_empty());
         if is_empty {
-            self.0.pop(name);
+            self.0.remove(name);
         }
         opened
     }
 
-    /// The oldest, if it is one too many or of no use any more.
-    fn pop_stale(&mut self, now: Timestamp) -> Option<Name> {
-        let (_, oldest) = self.0.peek_lru()?;
-        let is_stale = oldest.iter().all(|(_, at)| is_over(now, *at, LIFETIME));
-        let goes = is_stale || self.0.len() > MAX_GRAVES;
-        goes.then(|| self.0.pop_lru()).flatten().map(|(name, _)| name)
+    /// Levels the oldest, if it is of no use any more.
+    fn level_oldest(&mut self, now: Timestamp) -> Option<Name> {
+        self.0.forget_oldest_if(|grave| grave.iter().all(|(_, at)| is_over(now, *at, LIFETIME)))
     }
 }
 
@@ -110,9 +106,9 @@ impl MultiStore {
         digest: [u8; 20],
         publisher: SocketAddrV4,
     ) {
-        self.graves.dig(now, (key, digest), publisher);
+        let gone = self.graves.dig(now, (key, digest), publisher);
         self.note_name(RecordName::of_grave(&key, &digest));
-        self.level_graves(now);
+        self.note_levelled(now, gone);
     }
 
     pub(super) fn open_grave(&mut self, key: &Key, digest: &[u8; 20], publisher: SocketAddrV4) {
@@ -124,7 +120,7 @@ impl MultiStore {
     /// The grave as it is now; none if there is none.
     pub fn grave(&self, name: &RecordName) -> Option<GraveRecord> {
         let (key, digest) = name.grave()?;
-        let grave = self.graves.0.peek(&(key, digest))?;
+        let grave = self.graves.0.get(&(key, digest))?;
         Some(GraveRecord { key, digest, taken_back: grave.to_vec() })
     }
 
@@ -142,13 +138,16 @@ impl MultiStore {
             // It was granted then, and counts for what more it may have.
             self.graves.1.take(now, *publisher.ip(), 1);
         }
-        self.graves.0.put((key, digest), grave);
-        self.level_graves(now);
+        let gone = self.graves.0.insert((key, digest), grave);
+        self.note_levelled(now, gone);
     }
 
-    fn level_graves(&mut self, now: Timestamp) {
-        while let Some((key, digest)) = self.graves.pop_stale(now) {
+    /// That grave is gone, and so are those that are of no use any more.
+    fn note_levelled(&mut self, now: Timestamp, gone: Option<Name>) {
+        let mut next = gone.or_else(|| self.graves.level_oldest(now));
+        while let Some((key, digest)) = next {
             self.note_name(RecordName::of_grave(&key, &digest));
+            next = self.graves.level_oldest(now);
         }
     }
 }

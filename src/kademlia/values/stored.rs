@@ -52,7 +52,7 @@ pub(super) struct Stored {
     pub(super) value: Value,
     pub(super) refreshed: Timestamp,
     /// Further publishers.
-    #[allow(clippy::box_collection, reason = "there are hardly ever any: eight bytes for none")]
+    #[expect(clippy::box_collection, reason = "there are hardly ever any: eight bytes for none")]
     others: Option<Box<Vec<Word>>>,
     born: Seconds,
     word: Seconds,

@@ -1,5 +1,4 @@
 //! The habits of the Python package, one by one.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::Ipv4Addr;
 

@@ -70,7 +70,7 @@ const fn bucket_of(now: Duration) -> u64 {
 
 /// See the module's description.
 #[derive(Debug, Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "they are independent, each is one fact")]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent, each is one fact")]
 pub(super) struct Peer {
     /// By which others rank it, too.
     pub(super) id: u64,
