@@ -245,6 +245,22 @@ fn shares_are_served_after_a_kill_and_published_anew_under_another_port() {
 }
 
 #[test]
+fn who_comes_back_under_another_port_is_stored_on_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let peer = Node::start(&[]);
+    let joins = ["--bootstrap", peer.ready.dht.as_str()];
+    let node = Node::start_in(home.path(), &joins);
+    node.wait_for_peers(1);
+    let old = node.ready.dht.clone();
+    kill(node);
+    let _place = std::net::UdpSocket::bind(&old).unwrap();
+    let node = Node::start_in(home.path(), &joins);
+    node.wait_for_peers(1);
+    let stored = peer.cli(&["set", "moved", "value"]).json();
+    assert_eq!((&stored["stored"], &stored["of"]), (&json!(2), &json!(2)));
+}
+
+#[test]
 fn a_download_that_is_cut_off_by_a_kill_is_gone_on_with() {
     let home = tempfile::tempdir().unwrap();
     let (_, content) = make_file(home.path(), "source", 3 << 20);

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
-use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::vitals::Health;
@@ -116,7 +115,8 @@ impl Outlet {
         for chunk in datagrams.chunks(MAX_BATCH) {
             let mut sent = 0;
             while sent < chunk.len() {
-                match socket.try_io(Interest::WRITABLE, || send_chunk(socket, &chunk[sent..])) {
+                // Straight to the kernel: the runtime takes a socket for full until it has looked.
+                match send_chunk(socket, &chunk[sent..]) {
                     Ok(0) => break,
                     Ok(count) => {
                         sent += count;
@@ -153,4 +153,23 @@ fn send_chunk(socket: &UdpSocket, chunk: &[(SocketAddrV4, Vec<u8>)]) -> io::Resu
         .map(|((address, slice), control)| MMsgHdr::new_with_addr(address, slice, control))
         .collect();
     Ok(sendmmsg(socket.as_fd(), &mut messages, SendFlags::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[actix_rt::test]
+    async fn what_a_new_socket_sends_first_arrives() {
+        let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let SocketAddr::V4(to) = receiver.local_addr().unwrap() else { panic!("IPv4") };
+        let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let datagrams = [(to, b"at once".to_vec())];
+        let health = Health::new("routing", Clock::start());
+        Outlet::default().send_all(&sender, &datagrams, Timestamp::default(), &health);
+        let mut bytes = [0; 16];
+        assert_eq!(receiver.recv(&mut bytes).unwrap(), datagrams[0].1.len());
+    }
 }

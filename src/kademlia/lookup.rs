@@ -132,6 +132,13 @@ impl Lookup {
         self.add([entry], 1, None);
     }
 
+    /// A contact has proven itself at this address, too.
+    pub(super) fn may_have_moved(&mut self, entry: NodeEntry) {
+        if let Some(candidate) = self.candidate(&entry.id) {
+            candidate.elsewhere.push((entry.address, 1));
+        }
+    }
+
     /// How far a peer is from the own table: 1 for a contact, one more than who named it first
     /// otherwise.
     pub(super) fn hop(&self, peer: &NodeId) -> u32 {

@@ -25,7 +25,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::bounded::BoundedMap;
-use super::lookup::{Goal, Lookup};
+use super::lookup::Goal;
 use super::operation::{
     Audit, Get, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Trace, Walk,
     Withdraw,
@@ -304,11 +304,6 @@ impl Node {
     /// The next thing the node wants done.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
-    }
-
-    fn lookup(&self, key: Key, goal: Goal) -> Lookup {
-        let (seeds, reach) = (self.nearest_entries(&key), self.table.expected_reach());
-        Lookup::new(key, goal, self.id, &self.settings, reach, seeds)
     }
 
     fn nearest_entries(&self, key: &Key) -> Vec<NodeEntry> {

@@ -113,6 +113,12 @@ impl RoutingTable {
         self.leaves[leaf].contacts().get(position)
     }
 
+    /// Where else a contact's id has proven itself: it moves in there once the contact is dead.
+    pub(super) fn challenger_of(&self, id: &NodeId) -> Option<SocketAddrV4> {
+        let waiting = self.leaves[self.leaf_of(&id.as_key())].replacements();
+        waiting.iter().find(|kept| kept.id == *id).map(|kept| kept.address)
+    }
+
     /// Takes in a peer that has just answered our ping with this id.
     pub fn insert(&mut self, newcomer: Contact) -> Inserted {
         if newcomer.id == self.own {

@@ -6,16 +6,38 @@ use std::net::SocketAddrV4;
 
 use super::fluent::Speech;
 use super::{Node, Output, Waiting};
-use crate::kademlia::Timestamp;
+use crate::kademlia::lookup::{Goal, Lookup};
 use crate::kademlia::operation::{Act, OpEvent, OpId};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::StoreReply;
 use crate::kademlia::wire::{Digests, NodeEntry, Request, RpcId, Token, encode_request};
+use crate::kademlia::{Key, Timestamp};
 
 /// The longest request but `store` takes 77 bytes.
 const USUAL_REQUEST_BYTES: usize = 80;
 
 impl Node {
+    /// A search that begins with the contacts nearest to the key. One whose id has proven itself
+    /// elsewhere, too, has probably moved: where it is not, it is asked at the other address.
+    pub(super) fn lookup(&self, key: Key, goal: Goal) -> Lookup {
+        let (mut starts, mut moved) = (self.nearest_entries(&key), Vec::new());
+        for start in &mut starts {
+            if let Some(address) = self.table.challenger_of(&start.id) {
+                let mut other = NodeEntry { id: start.id, address };
+                if self.is_doubtful(start.address) {
+                    std::mem::swap(start, &mut other);
+                }
+                moved.push(other);
+            }
+        }
+        let reach = self.table.expected_reach();
+        let mut lookup = Lookup::new(key, goal, self.id, &self.settings, reach, starts);
+        for entry in moved {
+            lookup.may_have_moved(entry);
+        }
+        lookup
+    }
+
     /// Hands waiting events to their operations, and does what those want, until none is left.
     pub(super) fn pump(&mut self, now: Timestamp) {
         while let Some((op, event)) = self.events.pop_front() {
@@ -172,7 +194,7 @@ impl Node {
         }
     }
 
-    pub(super) fn target_of(&self, op: OpId) -> Option<crate::kademlia::Key> {
+    pub(super) fn target_of(&self, op: OpId) -> Option<Key> {
         self.operations.get(&op).and_then(|(operation, _)| operation.target())
     }
 }

@@ -231,6 +231,11 @@ impl Node {
             self.check(now, replacement);
         }
         let left = self.table.at(pending.to).is_none();
+        // Somebody waits for its place, and nobody else may ask it for long.
+        let challenged = |c: &Contact| self.table.challenger_of(&c.id).is_some();
+        if pending.owner == Owner::Check && self.table.at(pending.to).is_some_and(challenged) {
+            self.check(now, pending.to);
+        }
         self.note_silence(now, was_neighbour && left);
         // Whoever left the table or never came in has to prove itself anew.
         if self.table.at(pending.to).is_none() {

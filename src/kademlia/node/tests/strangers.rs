@@ -162,3 +162,41 @@ fn a_held_question_is_dropped_when_no_pong_comes() {
     subject.pass(Duration::from_secs(10));
     assert_eq!(subject.node.requests.held_count(), 0);
 }
+
+/// A contact whose id proves itself at another address, too.
+fn with_one_that_moved() -> Subject {
+    let mut subject = Subject::new();
+    subject.meet(address(1), id(1));
+    subject.introduce(address(2), id(1), None);
+    subject
+}
+
+fn asked_for_nodes(sent: &[(SocketAddrV4, Vec<u8>)]) -> Vec<SocketAddrV4> {
+    let asks = |bytes: &[u8]| {
+        matches!(decode(bytes), Ok(Datagram::Request { request: Request::FindNode { .. }, .. }))
+    };
+    sent.iter().filter(|(_, bytes)| asks(bytes)).map(|(to, _)| *to).collect()
+}
+
+#[test]
+fn who_moved_is_asked_where_it_is_now_before_its_old_place_is_given_up() {
+    let mut subject = with_one_that_moved();
+    subject.node.start_walk(subject.now, id(5).as_key());
+    subject.settle();
+    assert_eq!(asked_for_nodes(&std::mem::take(&mut subject.sent)), [address(1)]);
+    let asked = asked_for_nodes(&subject.pass(Duration::from_secs(1)));
+    assert_eq!(asked.last(), Some(&address(2)), "nobody answers at the old one");
+    let mut subject = with_one_that_moved();
+    subject.pass(Duration::from_secs(3));
+    subject.node.start_walk(subject.now, id(5).as_key());
+    subject.settle();
+    assert_eq!(asked_for_nodes(&subject.sent), [address(2)], "the old one was silent before");
+}
+
+#[test]
+fn who_moved_gets_its_place_as_soon_as_the_old_address_was_silent_three_times() {
+    let mut subject = with_one_that_moved();
+    subject.pass(Duration::from_millis(6_500));
+    assert_eq!(subject.node.table().at(address(1)), None);
+    assert_eq!(subject.node.table().at(address(2)).map(|contact| contact.id), Some(id(1)));
+}
