@@ -108,6 +108,7 @@ fn panics_are_ordered_in_builds_for_tests_only() {
         ("src/command/reply.rs", "    Ordered {"),
         ("src/actors/flows.rs", "        Command::Fault {"),
         ("src/faults.rs", "pub fn order("),
+        ("src/faults.rs", "pub fn slow_writes("),
     ] {
         let text = read(path);
         let (before, _) = text.split_once(what).unwrap();

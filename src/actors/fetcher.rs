@@ -24,6 +24,7 @@ mod joint;
 mod lane;
 mod local;
 mod partial;
+mod plain;
 mod progress;
 mod pull;
 mod store;

@@ -27,6 +27,9 @@ use super::{Failure, Limits, PlanFailure, Source, SourceState};
 
 /// Requests of one download at once: more connections make nothing faster, and each has a buffer.
 pub const MAX_REQUESTS: usize = 16;
+/// Requests whose bodies have come and are still to be written: while there are so many, the own disk
+/// is slower than the sources, and nobody is asked for more.
+pub const MAX_UNWRITTEN: usize = 4;
 /// Requests to one source at once: while one waits for its answer, the other keeps the link busy.
 pub const MAX_REQUESTS_PER_SOURCE: usize = 2;
 /// A source that brings nothing for so long is given up for the moment, when another could do

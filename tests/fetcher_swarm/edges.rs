@@ -12,7 +12,7 @@ use kad_actor::command::{ErrorCode, Event};
 use kad_actor::transfer::{MAX_SOURCES, ProviderUrl};
 use tokio::sync::mpsc;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, states};
 use crate::servers::{Node, TreeKind, Way};
 use crate::swarm::{assert_whole, bench, content};
 
@@ -175,4 +175,20 @@ async fn what_earlier_runs_left_beside_a_file_is_gone_when_that_is_there() {
     fs::write(of("0123456789abcdef.partial"), "of a run that was killed").unwrap();
     let fetched = bench.run(Bench::fetch(&[node.url()])).await.unwrap();
     assert_whole(&bench, &fetched, &content);
+}
+
+/// Waits that hang on each other would only show where writing takes longer than what comes.
+#[cfg(feature = "faults")]
+#[actix_rt::test]
+async fn a_disk_that_is_slower_than_the_network_is_waited_for() {
+    let content = content(12_000_000);
+    let bench = bench();
+    let nodes = [0; 8].map(|_| Node::start(Way::Paced(1_000_000), TreeKind::Right, &content));
+    let urls: Vec<String> = nodes.iter().map(Node::url).collect();
+    kad_actor::faults::slow_writes(Duration::from_secs(1));
+    let fetched = tokio::time::timeout(Duration::from_secs(60), bench.run(Bench::fetch(&urls)));
+    let fetched = fetched.await.expect("it ends").unwrap();
+    kad_actor::faults::slow_writes(Duration::ZERO);
+    assert_whole(&bench, &fetched, &content);
+    assert_eq!(states(&fetched), ["done"; 8], "nobody is blamed for the disk");
 }

@@ -15,9 +15,11 @@ use super::progress::Progress;
 use crate::command::{CommandError, ErrorCode};
 use crate::content::Verified;
 use crate::transfer::{
-    Attempt, Failure, Limits, Plan, PlanFailure, Source, SourceState, StallMeter, Step,
+    Attempt, CHUNK_BYTES, Failure, Limits, Plan, PlanFailure, Source, SourceState, StallMeter, Step,
 };
 
+/// Bytes of a body read at once.
+const PART_BYTES: usize = CHUNK_BYTES / 4;
 /// Longest wait for bytes before the progress is reported anew.
 const WAIT_SLICE: Duration = Duration::from_millis(500);
 /// Sources that a failure names; it is one line for a person.
@@ -134,22 +136,24 @@ impl Download<'_> {
     /// Takes the body until it ends, stalls, or is more than it may be.
     async fn pour(&mut self, response: &mut Response) -> Result<Result<(), Failure>, CommandError> {
         let mut meter = StallMeter::new(self.limits);
+        let mut bytes = Vec::new();
         loop {
             if let Some(until) = self.http.closed_until() {
                 sleep_until(until).await;
             }
             let waiting = Instant::now();
             let patience = meter.patience().min(WAIT_SLICE);
-            let chunk = timeout(patience, response.next()).await;
+            bytes.clear();
+            let read = timeout(patience, response.read(&mut bytes, PART_BYTES)).await;
             let waited = waiting.elapsed();
-            let length = match chunk {
+            let length = match read {
                 Err(_) => 0,
-                Ok(None) => {
+                Ok(Ok(0)) => {
                     self.plan.ended();
                     return Ok(Ok(()));
                 }
-                Ok(Some(Err(failure))) => return Ok(Err(failure)),
-                Ok(Some(Ok(bytes))) => {
+                Ok(Err(failure)) => return Ok(Err(failure)),
+                Ok(Ok(_)) => {
                     let length = bytes.len() as u64;
                     if self.plan.received(length) < length {
                         return Ok(Ok(()));

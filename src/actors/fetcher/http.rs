@@ -6,21 +6,26 @@
 //! ask for the bytes as they are. Never: decompresses.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 
 use awc::error::{ConnectError, PayloadError, SendRequestError};
-use awc::http::header::{self, HeaderMap};
+use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use awc::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+use super::plain::{self, Connections};
 use super::throttle::Throttle;
 use crate::actors::messages::Probed;
 use crate::content::ContentHash;
 use crate::transfer::{
-    ContentRange, Denied, Failure, Head, Limits, MAX_REDIRECTS, ProviderUrl, Target, UrlPolicy,
+    CHUNK_BYTES, ContentRange, Denied, Failure, Head, Limits, MAX_REDIRECTS, ProviderUrl, Target,
+    UrlPolicy,
 };
+
+const USER_AGENT: &str = concat!("kad-actor/", env!("CARGO_PKG_VERSION"));
 
 /// What is known of a source that does not answer.
 pub(super) const DEAD: Probed = Probed { alive: false, size: None };
@@ -28,6 +33,7 @@ pub(super) const DEAD: Probed = Probed { alive: false, size: None };
 /// A client that keeps to the policy.
 pub(super) struct Http {
     client: awc::Client,
+    connections: Connections,
     policy: UrlPolicy,
     limits: Limits,
     throttle: Throttle,
@@ -49,8 +55,14 @@ pub(super) struct Ask {
 /// A response whose head has come.
 pub(super) struct Response {
     head: Head,
-    body: std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
+    body: Body,
     throttle: Throttle,
+}
+
+enum Body {
+    Plain(plain::Body),
+    /// What awc has read, and what of that was not taken yet.
+    Awc(Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>, Bytes),
 }
 
 impl Response {
@@ -59,16 +71,34 @@ impl Response {
         &self.head
     }
 
-    /// The next bytes; none at the end, which may come too early without any error.
-    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
-        let item = self.body.next().await?;
-        if let Ok(bytes) = &item {
-            self.throttle.took(bytes.len() as u64);
-        }
-        Some(item.map_err(|error| match error {
-            PayloadError::Incomplete(_) => Failure::Short,
-            _ => Failure::Broken,
-        }))
+    /// Puts the next bytes behind those that are there, `most` of them at most. How many; none at
+    /// the end, which may come too early without any error. Nothing is lost when the future is
+    /// dropped.
+    pub(super) async fn read(&mut self, into: &mut Vec<u8>, most: usize) -> Result<usize, Failure> {
+        let most = self.throttle.part(most);
+        let read = match &mut self.body {
+            Body::Plain(body) => body.read(into, most).await?,
+            Body::Awc(body, part) => {
+                while part.is_empty() {
+                    match body.next().await {
+                        None => return Ok(0),
+                        Some(bytes) => *part = bytes.map_err(|error| broken(&error))?,
+                    }
+                }
+                let bytes = part.split_to(most.min(part.len()));
+                into.extend_from_slice(&bytes);
+                bytes.len()
+            }
+        };
+        self.throttle.took(read as u64);
+        Ok(read)
+    }
+}
+
+fn broken(error: &PayloadError) -> Failure {
+    match error {
+        PayloadError::Incomplete(_) => Failure::Short,
+        _ => Failure::Broken,
     }
 }
 
@@ -86,12 +116,9 @@ impl Http {
             .connector(connector)
             .timeout(limits.head)
             .disable_redirects()
-            .add_default_header((
-                header::USER_AGENT,
-                concat!("kad-actor/", env!("CARGO_PKG_VERSION")),
-            ))
             .finish();
-        Self { client, policy, limits, throttle }
+        let connections = Connections::new(limits.connect);
+        Self { client, connections, policy, limits, throttle }
     }
 
     /// Until when nothing more of a body is to be read, for the limit's sake.
@@ -119,8 +146,7 @@ impl Http {
             _ => {}
         }
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.next().await {
-            bytes.extend_from_slice(&chunk?);
+        while response.read(&mut bytes, CHUNK_BYTES).await? > 0 {
             if bytes.len() as u64 > longest {
                 return Err(Failure::TooLong);
             }
@@ -194,34 +220,44 @@ impl Http {
         ask: &Ask,
         address: SocketAddr,
     ) -> Result<(Response, Option<String>), Failure> {
-        let mut request = self
-            .client
-            .request(method.clone(), url.as_str())
-            .address(address)
-            .no_decompress()
-            .insert_header((header::ACCEPT_ENCODING, "identity"));
-        if !ask.keeps {
-            request = request.force_close();
+        let (status, headers, body);
+        if *method == Method::GET && url.scheme() == "http" {
+            let plain = plain::Ask { url, wishes: wishes(ask), keeps: ask.keeps, address };
+            let asked = timeout(self.limits.head, self.connections.get(plain)).await;
+            let (head, plain) = asked.map_err(|_| Failure::Stalled)??;
+            (status, headers, body) = (head.status, head.headers, Body::Plain(plain));
+        } else {
+            let request = self.client.request(method.clone(), url.as_str()).address(address);
+            let request = if ask.keeps { request } else { request.force_close() };
+            let request = wishes(ask).into_iter().fold(request, awc::ClientRequest::insert_header);
+            let sent = request.no_decompress().send().await;
+            let response = sent.map_err(|error| failure_of(&error))?;
+            (status, headers) = (response.status(), response.headers().clone());
+            body = Body::Awc(Box::pin(response), Bytes::new());
         }
-        let range = match ask.end {
-            Some(end) => Some(format!("bytes={}-{}", ask.offset, end.saturating_sub(1))),
-            None => (ask.offset > 0).then(|| format!("bytes={}-", ask.offset)),
-        };
-        if let Some(range) = range {
-            request = request.insert_header((header::RANGE, range));
-            if let Some(tag) = &ask.if_range {
-                request = request.insert_header((header::IF_RANGE, tag.as_str()));
-            }
-        }
-        let response = request.send().await.map_err(|error| failure_of(&error))?;
-        let location = redirects(response.status())
-            .then(|| text(response.headers(), &header::LOCATION))
-            .flatten();
-        let head = head_of(response.status(), response.headers());
-        let body = Box::pin(response);
-        let throttle = self.throttle.clone();
+        let location = redirects(status).then(|| text(&headers, &header::LOCATION)).flatten();
+        let (head, throttle) = (head_of(status, &headers), self.throttle.clone());
         Ok((Response { head, body, throttle }, location))
     }
+}
+
+/// What a request says besides where it goes.
+fn wishes(ask: &Ask) -> Vec<(HeaderName, HeaderValue)> {
+    let range = match ask.end {
+        Some(end) => Some(format!("bytes={}-{}", ask.offset, end.saturating_sub(1))),
+        None => (ask.offset > 0).then(|| format!("bytes={}-", ask.offset)),
+    };
+    let tag = range.as_ref().and(ask.if_range.as_deref());
+    let mut wishes = vec![
+        (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
+        (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+    ];
+    let more = [(header::RANGE, range.as_deref()), (header::IF_RANGE, tag)];
+    wishes.extend(more.into_iter().filter_map(|(name, value)| {
+        // A tag that no header holds is none.
+        Some((name, HeaderValue::from_str(value?).ok()?))
+    }));
+    wishes
 }
 
 /// Whether the entity tag is a hash, and not this one.
@@ -241,14 +277,10 @@ fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
 }
 
 fn head_of(status: StatusCode, headers: &HeaderMap) -> Head {
-    let digits = |text: String| {
-        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        plain.then(|| text.parse().ok()).flatten()
-    };
     let coded = headers.get_all(header::CONTENT_ENCODING);
     Head {
         status: status.as_u16(),
-        length: text(headers, &header::CONTENT_LENGTH).and_then(digits),
+        length: text(headers, &header::CONTENT_LENGTH).and_then(|it| plain::digits(&it)),
         range: text(headers, &header::CONTENT_RANGE).and_then(|it| ContentRange::parse(&it)),
         etag: text(headers, &header::ETAG),
         encoded: coded
@@ -297,7 +329,9 @@ mod tests {
         let url = Url::parse("http://no-such-host.invalid:1/x").unwrap();
         let ask = Ask::default();
         let (mut response, _) = http.send(&Method::GET, &url, &ask, address).await.unwrap();
-        assert_eq!(response.next().await.unwrap().unwrap(), "ok");
+        let mut body = Vec::new();
+        while response.read(&mut body, 64).await.unwrap() > 0 {}
+        assert_eq!(body, b"ok");
         let head = server.join().unwrap().to_lowercase();
         assert!(head.contains("host: no-such-host.invalid:1\r\n"), "{head}");
     }

@@ -163,28 +163,29 @@ impl Pulling<'_, '_> {
                 self.pause(false);
             }
             let has_group = self.whole() > 0 && self.job.is_none();
-            let chunk = tokio::select! {
+            let before = self.buffer.len();
+            let room = (2 * self.pool.buffer_bytes()).saturating_sub(before).max(self.group);
+            let read = tokio::select! {
                 biased;
                 wrote = ready(&mut self.job) => {
                     self.take(wrote.map_err(End::Disk)?)?;
                     continue;
                 }
-                chunk = response.next() => chunk,
+                read = response.read(&mut self.buffer, room) => read,
                 () = sleep_until(self.write_at), if has_group => continue,
             };
-            let bytes = match chunk {
-                None => return Err(End::Early),
-                Some(Err(failure)) => return Err(End::Failed(failure)),
-                Some(Ok(bytes)) => bytes,
+            let length = match read {
+                Ok(0) => return Err(End::Early),
+                Err(failure) => return Err(End::Failed(failure)),
+                Ok(length) => length as u64,
             };
-            let (length, now) = (bytes.len() as u64, self.pool.now());
-            let end = self.pool.swarm.borrow_mut().arrived(self.id, length, now);
-            let wanted = end.saturating_sub(self.at).min(bytes.len() as u64);
-            self.buffer.extend_from_slice(&bytes[..wanted as usize]);
+            let end = self.pool.swarm.borrow_mut().arrived(self.id, length, self.pool.now());
+            let wanted = end.saturating_sub(self.at).min(length);
+            self.buffer.truncate(before + wanted as usize);
             self.at += wanted;
             if self.at >= end {
                 // The connection is free for the next request.
-                let _ = timeout(END_TIMEOUT, response.next()).await;
+                let _ = timeout(END_TIMEOUT, response.read(&mut Vec::new(), 1)).await;
                 self.pool.changed.notify_one();
                 return Ok(());
             }

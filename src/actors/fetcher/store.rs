@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::claimed::{Claimed, open_existing, open_found, record_path};
 use crate::content::{Checking, ContentHash, Have, Pieces, Proven, Tree, Verified, WrongGroup};
-use crate::transfer::swarm::{MAX_REQUESTS, Ranges};
+use crate::faults;
+use crate::transfer::swarm::{MAX_REQUESTS, MAX_UNWRITTEN, Ranges};
 
 /// What a record begins with.
 const MAGIC: &[u8; 8] = b"kadhave1";
@@ -26,7 +27,7 @@ const MAGIC: &[u8; 8] = b"kadhave1";
 const HEADER_BYTES: usize = 8 + 16 + 8 + 8 + 16 + 4;
 
 /// Those that write at once: one for each request, and one that writes the record.
-const WRITERS: usize = MAX_REQUESTS + 1;
+const WRITERS: usize = MAX_REQUESTS + MAX_UNWRITTEN + 1;
 
 /// No record is longer.
 const MAX_RECORD_BYTES: u64 =
@@ -190,6 +191,7 @@ impl Store {
             let place = writers.acquire_owned().await.map_err(io::Error::other)?;
             Ok(spawn_blocking(move || {
                 let _place = place;
+                faults::write();
                 let offset = checking.at();
                 let checked = checking.push(&bytes);
                 let written = match checked {

@@ -73,7 +73,8 @@ impl<'a> SwarmDownload<'a> {
         let mut under_way = FuturesUnordered::new();
         let mut handles: BTreeMap<u64, AbortHandle> = BTreeMap::new();
         let (mut asking, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
-        let (mut saved, mut offered, mut asked) = (Instant::now(), Instant::now(), None);
+        let (mut saved, mut saving) = (Instant::now(), FuturesUnordered::new());
+        let (mut offered, mut asked) = (Instant::now(), None);
         loop {
             let mut orders = pool.orders.take();
             orders.extend(pool.swarm.borrow_mut().orders(pool.now()));
@@ -111,11 +112,12 @@ impl<'a> SwarmDownload<'a> {
                 Some(source) = asking.next() => {
                     busy.remove(&source);
                 }
+                // A slow disk keeps nobody from being asked, or given up.
+                Some(()) = saving.next() => {}
                 () = sleep(TICK) => {}
             }
-            if saved.elapsed() >= SAVE_EVERY {
-                let saving = pool.store.borrow().saving();
-                saving.await;
+            if saved.elapsed() >= SAVE_EVERY && saving.is_empty() {
+                saving.push(pool.store.borrow().saving());
                 saved = Instant::now();
             }
             if asked.is_none_or(|at: Instant| at.elapsed() >= HAVE_EVERY) {

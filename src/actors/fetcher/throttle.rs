@@ -12,6 +12,9 @@ use tokio::time::Instant;
 
 use crate::actors::bandwidth::turn;
 
+/// Under a limit no more is read at once: what comes is spread out in time.
+const LIMITED_PART: usize = 32 * 1024;
+
 /// Shared by all downloads of a thread; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Throttle(Option<Rc<Limited>>);
@@ -28,6 +31,11 @@ impl Throttle {
     pub(super) fn new(bytes_per_s: Option<NonZeroU64>) -> Self {
         let limited = |bytes_per_s| Limited { bytes_per_s, free: Cell::new(Instant::now()) };
         Self(bytes_per_s.map(|it| Rc::new(limited(it))))
+    }
+
+    /// How much of a body to read at once, of so much that there is room for.
+    pub(super) fn part(&self, room: usize) -> usize {
+        if self.0.is_some() { room.min(LIMITED_PART) } else { room }
     }
 
     /// Bytes came.

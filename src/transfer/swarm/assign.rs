@@ -7,7 +7,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::peer::{Meter, id_of, mix};
-use super::{Ask, MAX_REQUESTS, MAX_REQUESTS_PER_SOURCE, Order, Phase, Ranges, Request, Swarm};
+use super::{
+    Ask, MAX_REQUESTS, MAX_REQUESTS_PER_SOURCE, MAX_UNWRITTEN, Order, Phase, Ranges, Request, Swarm,
+};
 use crate::transfer::ProviderUrl;
 
 /// A range takes so long at the rate its source has shown,
@@ -38,7 +40,7 @@ impl Swarm {
     /// Asks whoever has a hand free.
     pub(super) fn assign(&mut self, now: Duration, orders: &mut Vec<Order>) {
         let mut useless = vec![false; self.peers.len()];
-        while self.requests.values().filter(|it| it.phase != Phase::Closed).count() < MAX_REQUESTS {
+        while self.has_room() {
             let Some(source) = self.idlest(now, &useless) else {
                 return;
             };
@@ -47,6 +49,12 @@ impl Swarm {
                 None => useless[source] = true,
             }
         }
+    }
+
+    /// Whether one more request may be made: what has come and is not written yet takes memory.
+    fn has_room(&self) -> bool {
+        let open = self.requests.values().filter(|it| it.phase != Phase::Closed).count();
+        open < MAX_REQUESTS && self.requests.len() - open < MAX_UNWRITTEN
     }
 
     /// The source with the fewest requests under way, the fastest of them.
@@ -110,7 +118,10 @@ impl Swarm {
             let all: f64 = self.peers.iter().filter(|it| it.open > 0).map(super::Peer::rate).sum();
             let share = peer.rate() / all.max(peer.rate()).max(1.0);
             let fair = left as f64 * share / MAX_REQUESTS_PER_SOURCE as f64;
-            let timely = peer.rate() * RANGE_SECONDS / MAX_REQUESTS_PER_SOURCE as f64;
+            // While its rate can't be told yet: as much again as it has brought.
+            let timely = peer.known_rate().map_or(peer.worth as f64, |rate| {
+                rate * RANGE_SECONDS / MAX_REQUESTS_PER_SOURCE as f64
+            });
             (timely.min(fair) as u64).clamp(MIN_RANGE_BYTES, MAX_RANGE_BYTES)
         } else {
             FIRST_RANGE_BYTES

@@ -94,7 +94,9 @@ pub(super) struct Peer {
     /// Bytes of it that were right.
     pub(super) worth: u64,
     meter: Meter,
-    rate: f64,
+    /// When it last brought anything.
+    brought_at: Option<Duration>,
+    rate: Option<f64>,
     strikes: u32,
     worth_at_strike: u64,
     not_before: Duration,
@@ -115,7 +117,8 @@ impl Peer {
             out: false,
             worth: 0,
             meter: Meter::new(Duration::ZERO),
-            rate: 0.0,
+            brought_at: None,
+            rate: None,
             strikes: 0,
             worth_at_strike: 0,
             not_before: Duration::ZERO,
@@ -142,14 +145,21 @@ impl Peer {
         self.worth > 0
     }
 
-    /// Bytes a second of all its requests together, as last seen.
-    pub(super) const fn rate(&self) -> f64 {
+    /// Bytes a second of all its requests together, as last seen; zero before that can be told.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate.unwrap_or(0.0)
+    }
+
+    /// The same, if it can be told.
+    pub(super) const fn known_rate(&self) -> Option<f64> {
         self.rate
     }
 
     /// A request to it begins.
     pub(super) fn begins(&mut self, now: Duration) {
-        if self.open == 0 {
+        // From one request to the next it is measured on: short ones would else never be.
+        let goes_on = self.brought_at.is_some_and(|at| now.saturating_sub(at) < BUCKET);
+        if self.open == 0 && !goes_on {
             self.meter = Meter::new(now);
         }
         self.open += 1;
@@ -169,9 +179,10 @@ impl Peer {
     /// Bytes of it came.
     pub(super) fn brings(&mut self, now: Duration, bytes: u64) {
         self.source.bytes += bytes;
+        self.brought_at = Some(now);
         self.meter.add(now, bytes);
         if let Some(rate) = self.meter.rate(now) {
-            self.rate = rate;
+            self.rate = Some(rate);
         }
     }
 
@@ -198,7 +209,7 @@ impl Peer {
 
     /// How it fares at the moment.
     pub(super) fn rate_now(&mut self, now: Duration) -> u64 {
-        if self.open == 0 { 0 } else { self.meter.rate(now).unwrap_or(self.rate) as u64 }
+        if self.open == 0 { 0 } else { self.meter.rate(now).unwrap_or(self.rate()) as u64 }
     }
 }
 
