@@ -181,11 +181,11 @@ async fn what_earlier_runs_left_beside_a_file_is_gone_when_that_is_there() {
 #[cfg(feature = "faults")]
 #[actix_rt::test]
 async fn a_disk_that_is_slower_than_the_network_is_waited_for() {
-    let content = content(12_000_000);
+    let content = content(20_000_000);
     let bench = bench();
     let nodes = [0; 8].map(|_| Node::start(Way::Paced(1_000_000), TreeKind::Right, &content));
     let urls: Vec<String> = nodes.iter().map(Node::url).collect();
-    kad_actor::faults::slow_writes(Duration::from_secs(1));
+    kad_actor::faults::slow_writes(Duration::from_secs(2));
     let fetched = tokio::time::timeout(Duration::from_secs(60), bench.run(Bench::fetch(&urls)));
     let fetched = fetched.await.expect("it ends").unwrap();
     kad_actor::faults::slow_writes(Duration::ZERO);

@@ -115,14 +115,17 @@ impl Swarm {
         let peer = &self.peers[source];
         let left = (self.pieces - taken.count()) * self.piece;
         let bytes = if peer.is_proven() {
-            let all: f64 = self.peers.iter().filter(|it| it.open > 0).map(super::Peer::rate).sum();
-            let share = peer.rate() / all.max(peer.rate()).max(1.0);
-            let fair = left as f64 * share / MAX_REQUESTS_PER_SOURCE as f64;
-            // While its rate can't be told yet: as much again as it has brought.
-            let timely = peer.known_rate().map_or(peer.worth as f64, |rate| {
-                rate * RANGE_SECONDS / MAX_REQUESTS_PER_SOURCE as f64
-            });
-            (timely.min(fair) as u64).clamp(MIN_RANGE_BYTES, MAX_RANGE_BYTES)
+            let others = || self.peers.iter().filter(|it| it.open > 0);
+            let (share, timely) = if let Some(rate) = peer.known_rate() {
+                let all: f64 = others().map(super::Peer::rate).sum();
+                (rate / all.max(rate).max(1.0), rate * RANGE_SECONDS)
+            } else {
+                // Its rate can't be told yet: as much again as it has brought.
+                (1.0 / others().count().max(1) as f64, peer.worth as f64)
+            };
+            let fair = left as f64 * share;
+            ((timely.min(fair) / MAX_REQUESTS_PER_SOURCE as f64) as u64)
+                .clamp(MIN_RANGE_BYTES, MAX_RANGE_BYTES)
         } else {
             FIRST_RANGE_BYTES
         };
@@ -253,5 +256,62 @@ impl Request {
     /// Whether its source is waited for.
     pub(super) const fn is_waiting(&self) -> bool {
         !matches!(self.phase, Phase::Closed) && !self.paused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MAX_UNWRITTEN;
+    use super::*;
+    use crate::transfer::{ContentRange, Head, Limits};
+
+    const PIECE: u64 = 16 * 1024;
+    const SIZE: u64 = 1 << 30;
+
+    fn swarm() -> Swarm {
+        let mut swarm = Swarm::new(SIZE, PIECE, Ranges::new(), &Limits::default(), 0);
+        swarm.add(ProviderUrl::parse("http://h/x").unwrap()).unwrap();
+        swarm
+    }
+
+    fn asks(swarm: &mut Swarm, now: Duration) -> Vec<Ask> {
+        let orders = swarm.orders(now).into_iter();
+        orders.filter_map(|it| if let Order::Ask(ask) = it { Some(ask) } else { None }).collect()
+    }
+
+    /// All of a range comes at once.
+    fn come(swarm: &mut Swarm, ask: &Ask, now: Duration) {
+        let (first, last) = (ask.bytes.start, ask.bytes.end - 1);
+        let range = Some(ContentRange { first, last, total: SIZE });
+        swarm.answered(ask.id, &Head { status: 206, range, ..Head::default() }, now);
+        swarm.arrived(ask.id, ask.bytes.end - ask.bytes.start, now);
+    }
+
+    #[test]
+    fn nobody_is_asked_for_more_while_much_is_unwritten() {
+        let (mut swarm, mut asked) = (swarm(), 0);
+        for step in 0..100 {
+            let now = Duration::from_millis(step);
+            for ask in asks(&mut swarm, now) {
+                asked += 1;
+                come(&mut swarm, &ask, now);
+            }
+        }
+        assert!(asked <= MAX_UNWRITTEN + MAX_REQUESTS_PER_SOURCE, "{asked}");
+    }
+
+    #[test]
+    fn a_source_on_a_fast_link_is_asked_for_much_at_once_before_its_rate_is_known() {
+        let (mut swarm, mut now, mut asked) = (swarm(), Duration::ZERO, 0);
+        while swarm.done().count() < SIZE / PIECE {
+            for ask in asks(&mut swarm, now) {
+                asked += 1;
+                // 5 GB/s, and each has ended when the next is asked for.
+                now += Duration::from_nanos((ask.bytes.end - ask.bytes.start) / 5);
+                come(&mut swarm, &ask, now);
+                swarm.right(ask.source, ask.id, ask.bytes.start / PIECE..ask.bytes.end / PIECE);
+            }
+        }
+        assert!(asked < 150, "{asked} requests for 1 GiB");
     }
 }
