@@ -186,7 +186,7 @@ async fn a_disk_that_is_slower_than_the_network_is_waited_for() {
     let nodes = [0; 8].map(|_| Node::start(Way::Paced(1_000_000), TreeKind::Right, &content));
     let urls: Vec<String> = nodes.iter().map(Node::url).collect();
     kad_actor::faults::slow_writes(Duration::from_secs(2));
-    let fetched = tokio::time::timeout(Duration::from_secs(60), bench.run(Bench::fetch(&urls)));
+    let fetched = tokio::time::timeout(Duration::from_mins(1), bench.run(Bench::fetch(&urls)));
     let fetched = fetched.await.expect("it ends").unwrap();
     kad_actor::faults::slow_writes(Duration::ZERO);
     assert_whole(&bench, &fetched, &content);

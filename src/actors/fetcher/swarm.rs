@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -76,23 +77,7 @@ impl<'a> SwarmDownload<'a> {
         let (mut saved, mut saving) = (Instant::now(), FuturesUnordered::new());
         let (mut offered, mut asked) = (Instant::now(), None);
         loop {
-            let mut orders = pool.orders.take();
-            orders.extend(pool.swarm.borrow_mut().orders(pool.now()));
-            for order in orders {
-                match order {
-                    Order::Stop(id) => {
-                        if let Some(handle) = handles.remove(&id) {
-                            handle.abort();
-                        }
-                    }
-                    Order::Ask(ask) => {
-                        let (handle, registration) = AbortHandle::new_pair();
-                        handles.insert(ask.id, handle);
-                        let pulled = async move { (ask.id, pull(pool, &ask).await) };
-                        under_way.push(Abortable::new(pulled, registration));
-                    }
-                }
-            }
+            under_way.extend(pool.begin(&mut handles));
             pool.open.set(under_way.len());
             match pool.swarm.borrow().outcome(pool.now()) {
                 Outcome::Going => {}
@@ -195,7 +180,33 @@ impl<'a> SwarmDownload<'a> {
     }
 }
 
-impl Pool<'_> {
+impl<'a> Pool<'a> {
+    /// Follows the plan's orders: the requests to be made, after those given up were ended.
+    fn begin<'p>(
+        &'p self,
+        handles: &mut BTreeMap<u64, AbortHandle>,
+    ) -> Vec<Abortable<impl Future<Output = (u64, io::Result<()>)> + use<'p, 'a>>> {
+        let mut orders = self.orders.take();
+        orders.extend(self.swarm.borrow_mut().orders(self.now()));
+        let mut requests = Vec::new();
+        for order in orders {
+            match order {
+                Order::Stop(id) => {
+                    if let Some(handle) = handles.remove(&id) {
+                        handle.abort();
+                    }
+                }
+                Order::Ask(ask) => {
+                    let (handle, registration) = AbortHandle::new_pair();
+                    handles.insert(ask.id, handle);
+                    let pulled = async move { (ask.id, pull(self, &ask).await) };
+                    requests.push(Abortable::new(pulled, registration));
+                }
+            }
+        }
+        requests
+    }
+
     /// Sources that were found. Those that are known by the hash alone may have only a part.
     fn add(&self, found: Newcomers) {
         let hash = self.store.borrow().tree().root();
