@@ -6,24 +6,20 @@
 //! the nearest k really are the nearest. Never: sends anything, or evicts a contact that answers.
 
 mod addresses;
+mod diversity;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use super::bucket::KBucket;
 use super::contact::{RoundTrip, Sample};
 use super::{Contact, Distance, ID_BITS, Key, NodeId, Profile, Settings, Timestamp};
 use addresses::Addresses;
+pub(super) use diversity::{MAX_IDS_PER_IP, MAX_PER_BUCKET_AND_NET, net24};
 
 /// Requests in a row a contact may leave unanswered before it goes: one or two are bad luck on a
 /// lossy link, three at 5 % loss happen to one contact in eight thousand.
 pub(super) const MAX_FAILURES: u32 = 3;
-/// Contacts from one IP: a machine runs a few nodes, not a Sybil's dozens.
-pub(super) const MAX_IDS_PER_IP: usize = 8;
-/// Profile `public`: contacts of one bucket from one /24.
-pub(super) const MAX_PER_BUCKET_AND_NET: usize = 2;
-/// Profile `public`: contacts of the whole table from one /24.
-pub(super) const MAX_PER_TABLE_AND_NET: usize = 10;
 /// A full bucket asks its least recently seen contact for a sign of life if it has been silent for
 /// this long when a newcomer waits.
 const QUIET: Duration = Duration::from_mins(5);
@@ -140,8 +136,8 @@ impl RoutingTable {
             // After a split it may have moved in with an earlier address that waited.
             if let Some(old) = self.leaves[leaf].position(&newcomer.id) {
                 let ping = self.leaves[leaf].contacts()[old].address;
-                self.keep_waiting(leaf, newcomer);
-                return Inserted::Challenges { ping };
+                let waits = self.keep_waiting(leaf, newcomer);
+                return if waits { Inserted::Challenges { ping } } else { Inserted::Refused };
             }
             if !self.diverse(leaf, &newcomer) {
                 return Inserted::Refused;
@@ -314,11 +310,17 @@ impl RoutingTable {
         }
     }
 
-    fn keep_waiting(&mut self, leaf: usize, newcomer: Contact) {
+    /// Whether it may: one machine is to be neither all replacements nor where all contacts seem
+    /// to have gone.
+    fn keep_waiting(&mut self, leaf: usize, newcomer: Contact) -> bool {
+        if !self.may_wait(*newcomer.address.ip()) {
+            return false;
+        }
         self.addresses.waits(newcomer.address, newcomer.id);
         if let Some(gone) = self.leaves[leaf].keep_replacement(newcomer) {
             self.addresses.waits_no_more(gone);
         }
+        true
     }
 
     /// A bucket splits if the own id lies in it, or if the newcomer is among the k nearest to the
@@ -362,32 +364,13 @@ impl RoutingTable {
 
     fn wait(&mut self, leaf: usize, newcomer: Contact) -> Inserted {
         let now = newcomer.last_seen;
-        self.keep_waiting(leaf, newcomer);
+        if !self.keep_waiting(leaf, newcomer) {
+            return Inserted::Refused;
+        }
         let oldest = self.leaves[leaf].contacts().first();
         let quiet = oldest.filter(|contact| now.since(contact.last_seen) > QUIET);
         Inserted::Waiting { ping: quiet.map(|contact| contact.address) }
     }
-
-    fn diverse(&self, leaf: usize, newcomer: &Contact) -> bool {
-        let ip = *newcomer.address.ip();
-        if ip.is_loopback() && self.on_loopback {
-            return true;
-        }
-        if self.addresses.on(ip) >= MAX_IDS_PER_IP {
-            return false;
-        }
-        if self.profile == Profile::Lan {
-            return true;
-        }
-        let same_net = |contact: &&Contact| net24(*contact.address.ip()) == net24(ip);
-        self.leaves[leaf].contacts().iter().filter(same_net).count() < MAX_PER_BUCKET_AND_NET
-            && self.contacts().filter(same_net).count() < MAX_PER_TABLE_AND_NET
-    }
-}
-
-pub(super) fn net24(ip: Ipv4Addr) -> [u8; 3] {
-    let [a, b, c, _] = ip.octets();
-    [a, b, c]
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use actix_http::body::BodySize;
 use actix_http::h1::{ClientCodec, ClientPayloadCodec, Message, MessageType};
-use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_http::{ConnectionType, RequestHead, RequestHeadType, ResponseHead};
+use actix_http::header::{self, HeaderName, HeaderValue};
+use actix_http::{ConnectionType, RequestHead, RequestHeadType, ResponseHead, StatusCode};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -135,8 +135,12 @@ impl Connections {
         bytes.clear();
         let head = loop {
             match codec.decode(&mut bytes) {
-                // What comes before the answer, as 103 Early Hints do.
-                Ok(Some(head)) if head.status.is_informational() => {}
+                // What comes before the answer, as 103 Early Hints do, has no body.
+                Ok(Some(head)) if head.status.is_informational() => {
+                    if !matches!(codec.message_type(), MessageType::None) {
+                        return Err(Some(Failure::Broken));
+                    }
+                }
                 Ok(Some(head)) => break head,
                 Ok(None) => {
                     bytes.reserve(HEAD_BYTES);
@@ -149,29 +153,51 @@ impl Connections {
                 Err(_) => return Err(Some(Failure::Broken)),
             }
         };
-        let body = match (codec.message_type(), told_length(&head.headers)) {
-            (MessageType::None, _) => Body::Ended,
-            (MessageType::Payload, Some(left)) => {
-                let kept = codec.keep_alive().then(|| (self.clone(), to.clone()));
+        let kept = codec.keep_alive().then(|| (self.clone(), to.clone()));
+        let body = match (codec.message_type(), framing_of(&head)) {
+            (MessageType::None, Framing::Told(0)) if bytes.is_empty() => {
+                if let Some((connections, to)) = kept {
+                    connections.keep(stream, to);
+                }
+                Body::Ended
+            }
+            (_, Framing::None | Framing::Told(0)) => Body::Ended,
+            (MessageType::Payload, Framing::Told(left)) => {
                 Body::Told(Told { stream, first: bytes, left, kept })
+            }
+            (MessageType::None, _) => {
+                Body::Told(Told { stream, first: bytes, left: u64::MAX, kept: None })
             }
             _ => Body::Coded(Coded {
                 stream,
                 codec: codec.into_payload_codec(),
                 read: bytes,
                 part: Bytes::new(),
+                whole: false,
+                kept,
             }),
         };
         Ok((head, body))
     }
 }
 
-/// The length of a body that is sent as it is.
-fn told_length(headers: &HeaderMap) -> Option<u64> {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        return None;
+/// How the end of a body is known.
+enum Framing {
+    /// There is none.
+    None,
+    /// Sent as it is, so many bytes.
+    Told(u64),
+    /// In another way.
+    Other,
+}
+
+fn framing_of(head: &ResponseHead) -> Framing {
+    let length = || digits(head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim());
+    match head.status {
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Framing::None,
+        _ if head.headers.contains_key(header::TRANSFER_ENCODING) => Framing::Other,
+        _ => length().map_or(Framing::Other, Framing::Told),
     }
-    digits(headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim())
 }
 
 /// A number without a sign.
@@ -194,7 +220,7 @@ pub(super) enum Body {
     Coded(Coded),
 }
 
-/// So many bytes.
+/// So many bytes, or as many as come.
 #[derive(Debug)]
 pub(super) struct Told {
     stream: TcpStream,
@@ -205,12 +231,15 @@ pub(super) struct Told {
     kept: Option<(Connections, To)>,
 }
 
-/// In chunks, or until the connection ends.
+/// In chunks, or as HTTP/1.0 has it.
 pub(super) struct Coded {
     stream: TcpStream,
     codec: ClientPayloadCodec,
     read: BytesMut,
     part: Bytes,
+    /// Its end was told.
+    whole: bool,
+    kept: Option<(Connections, To)>,
 }
 
 impl Body {
@@ -223,10 +252,22 @@ impl Body {
             Self::Coded(coded) => coded.read(into, most).await?,
         };
         let over = read == 0 || matches!(self, Self::Told(told) if told.left == 0);
-        if over && let Self::Told(told) = std::mem::replace(self, Self::Ended) {
-            told.release();
+        if over {
+            std::mem::replace(self, Self::Ended).release();
         }
         Ok(read)
+    }
+
+    /// Gives the connection back, if another answer may follow on it.
+    fn release(self) {
+        let (stream, kept) = match self {
+            Self::Told(it) if it.left == 0 && it.first.is_empty() => (it.stream, it.kept),
+            Self::Coded(it) if it.whole && it.read.is_empty() => (it.stream, it.kept),
+            _ => return,
+        };
+        if let Some((connections, to)) = kept {
+            connections.keep(stream, to);
+        }
     }
 }
 
@@ -248,15 +289,6 @@ impl Told {
         self.left -= read as u64;
         Ok(read)
     }
-
-    fn release(self) {
-        if self.left == 0
-            && self.first.is_empty()
-            && let Some((connections, to)) = self.kept
-        {
-            connections.keep(self.stream, to);
-        }
-    }
 }
 
 impl Coded {
@@ -264,7 +296,10 @@ impl Coded {
         while self.part.is_empty() {
             match self.codec.decode(&mut self.read) {
                 Ok(Some(Some(part))) => self.part = part,
-                Ok(Some(None)) => return Ok(0),
+                Ok(Some(None)) => {
+                    self.whole = true;
+                    return Ok(0);
+                }
                 Ok(None) => {
                     self.read.reserve(HEAD_BYTES);
                     let read = self.stream.read_buf(&mut self.read).await;
@@ -284,3 +319,6 @@ fn take(from: &mut impl Buf, into: &mut Vec<u8>, most: usize) -> usize {
     into.put(from.take(length));
     length
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,7 +164,8 @@ impl Pulling<'_, '_> {
             }
             let has_group = self.whole() > 0 && self.job.is_none();
             let before = self.buffer.len();
-            let room = (2 * self.pool.buffer_bytes()).saturating_sub(before).max(self.group);
+            let most = (2 * self.pool.buffer_bytes()).max(self.group.min(CHUNK_BYTES));
+            let room = most.saturating_sub(before).max(1);
             let read = tokio::select! {
                 biased;
                 wrote = ready(&mut self.job) => {

@@ -118,8 +118,9 @@ impl<'a> SwarmDownload<'a> {
             }
             self.progress.tick_swarm(&mut pool.swarm.borrow_mut(), pool.now());
         }
-        // What others are still writing is right, too; but the file is to be left alone.
-        drop(under_way);
+        // What others are still writing is right, too; but the file is to be left alone. None of
+        // them may hold a writer's place that nobody moves on.
+        drop((under_way, saving));
         let settled = self.pool.store.borrow().settled();
         settled.await;
         self.offer_pieces();

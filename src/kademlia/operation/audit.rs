@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::get::MAX_FOUND;
 use super::{Act, OpEvent, Outcome, PageOf, drive, feed, feed_page};
 use crate::kademlia::lookup::Lookup;
+use crate::kademlia::rpc::MIN_DEADLINE;
 use crate::kademlia::values::{Held, LIFETIME, PLAIN_LIFETIME, StoreReply, StoreRequest};
 use crate::kademlia::wire::{Claim, Features, NodeEntry, Publisher};
 use crate::kademlia::{Dialect, NodeId, Timestamp, Value};
@@ -168,8 +169,11 @@ impl Audit {
             OpEvent::Page { from, page } => self.read(now, &from, page, acts),
             OpEvent::Stored { from, accepted, .. } => self.stored(&from, accepted, acts),
             OpEvent::PageGone { from } => self.page_gone(&from),
-            // Being late is not being silent: it may have been asked in two ways.
-            OpEvent::Expired { from } => self.gone(&from),
+            // Being late is not being silent: it may have been asked in two ways. And what expires
+            // so soon was asked by the search, maybe at another address of the id.
+            OpEvent::Expired { from } if now.since(self.asked_at) >= MIN_DEADLINE => {
+                self.gone(&from)
+            }
             _ => {}
         }
         self.go_on(now, acts);

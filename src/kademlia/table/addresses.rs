@@ -1,7 +1,7 @@
 //! Which id stands, or waits, at which address: so that neither is sought through all buckets.
 //!
 //! Always holds: an address is that of one contact or of one replacement at most. Never: is walked
-//! through: hashes are seeded anew in each process, and with them the order.
+//! through but to count: hashes are seeded anew in each process, and with them the order.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -13,7 +13,14 @@ use crate::kademlia::NodeId;
 pub(super) struct Addresses {
     contacts: HashMap<SocketAddrV4, NodeId>,
     waiting: HashMap<SocketAddrV4, NodeId>,
-    of_ip: HashMap<Ipv4Addr, usize>,
+    /// How many of either share an IP.
+    of_ip: HashMap<Ipv4Addr, Count>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    contacts: usize,
+    waiting: usize,
 }
 
 impl Addresses {
@@ -24,7 +31,17 @@ impl Addresses {
 
     /// How many contacts share an IP.
     pub(super) fn on(&self, ip: Ipv4Addr) -> usize {
-        self.of_ip.get(&ip).copied().unwrap_or_default()
+        self.of_ip.get(&ip).map_or(0, |count| count.contacts)
+    }
+
+    /// How many that share an IP wait.
+    pub(super) fn waiting_on(&self, ip: Ipv4Addr) -> usize {
+        self.of_ip.get(&ip).map_or(0, |count| count.waiting)
+    }
+
+    /// Where somebody waits.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = SocketAddrV4> {
+        self.waiting.keys().copied()
     }
 
     /// The contact at an address.
@@ -34,28 +51,36 @@ impl Addresses {
 
     pub(super) fn add(&mut self, address: SocketAddrV4, id: NodeId) {
         if self.contacts.insert(address, id).is_none() {
-            *self.of_ip.entry(*address.ip()).or_default() += 1;
+            self.of_ip.entry(*address.ip()).or_default().contacts += 1;
         }
     }
 
     pub(super) fn remove(&mut self, address: SocketAddrV4) {
-        if self.contacts.remove(&address).is_some()
-            && let Some(count) = self.of_ip.get_mut(address.ip())
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.of_ip.remove(address.ip());
-            }
+        if self.contacts.remove(&address).is_some() {
+            self.count_down(*address.ip(), |count| count.contacts -= 1);
         }
     }
 
     /// A replacement waits there from now on.
     pub(super) fn waits(&mut self, address: SocketAddrV4, id: NodeId) {
-        self.waiting.insert(address, id);
+        if self.waiting.insert(address, id).is_none() {
+            self.of_ip.entry(*address.ip()).or_default().waiting += 1;
+        }
     }
 
     /// Nobody waits there any more; who did.
     pub(super) fn waits_no_more(&mut self, address: SocketAddrV4) -> Option<NodeId> {
-        self.waiting.remove(&address)
+        let id = self.waiting.remove(&address)?;
+        self.count_down(*address.ip(), |count| count.waiting -= 1);
+        Some(id)
+    }
+
+    fn count_down(&mut self, ip: Ipv4Addr, one_less: impl Fn(&mut Count)) {
+        if let Some(count) = self.of_ip.get_mut(&ip) {
+            one_less(count);
+            if count.contacts + count.waiting == 0 {
+                self.of_ip.remove(&ip);
+            }
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Laws of the routing table.
 
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::diversity::MAX_PER_TABLE_AND_NET;
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_micros(1_000_000);
@@ -224,9 +227,16 @@ fn replacements_heed_the_limits_of_their_network_when_they_move_in() {
     for (n, id) in far.by_ref().take(20).enumerate() {
         table.insert(Contact::new(id, address(100 + n), NOW));
     }
+    let sybil = |port| SocketAddrV4::new([6, 6, 6, 6].into(), port);
     for (port, id) in (1..=20).zip(far) {
-        let sybil = SocketAddrV4::new([6, 6, 6, 6].into(), port);
-        assert_eq!(table.insert(Contact::new(id, sybil, NOW)), Inserted::Waiting { ping: None });
+        let waits = Inserted::Waiting { ping: None };
+        let expected = if usize::from(port) <= MAX_IDS_PER_IP { waits } else { Inserted::Refused };
+        assert_eq!(table.insert(Contact::new(id, sybil(port), NOW)), expected, "{port}");
+    }
+    // Three of the same machine have a place elsewhere meanwhile.
+    for n in 101..=103 {
+        let near = Contact::new(NodeId::new([n; 20]), sybil(n.into()), NOW);
+        assert_eq!(table.insert(near), Inserted::Added);
     }
     for n in 0..20 {
         for second in 0..MAX_FAILURES {
@@ -236,6 +246,32 @@ fn replacements_heed_the_limits_of_their_network_when_they_move_in() {
     let of_one_ip = |c: &&Contact| *c.address.ip() == Ipv4Addr::new(6, 6, 6, 6);
     assert_eq!(table.contacts().filter(of_one_ip).count(), MAX_IDS_PER_IP);
     check(&table);
+}
+
+#[test]
+fn one_machine_does_not_seem_to_be_where_everybody_went() {
+    let all = ids(6, 60);
+    let settings = Settings { profile: Profile::Public, ..Settings::default() };
+    for (settings, most) in
+        [(Settings::default(), 2 * MAX_IDS_PER_IP), (settings, MAX_PER_TABLE_AND_NET)]
+    {
+        let mut table = RoutingTable::new(all[0], &settings, NOW);
+        for (n, id) in all.iter().enumerate().skip(1) {
+            let far = SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 + 256 * n as u32), 8468);
+            table.insert(Contact::new(*id, far, NOW));
+        }
+        let known = table.len();
+        for (n, id) in all.iter().enumerate().skip(1) {
+            // Two machines of one network that answer pings with other nodes' ids.
+            let port = 1 + u16::try_from(n).unwrap();
+            let liar = SocketAddrV4::new([6, 6, 6, 6 + (n % 2) as u8].into(), port);
+            table.insert(Contact::new(*id, liar, NOW));
+        }
+        let moved = table.contacts().filter(|it| table.challenger_of(&it.id).is_some()).count();
+        assert_eq!(moved, most, "of {known} contacts");
+        assert_eq!(table.len(), known);
+        check(&table);
+    }
 }
 
 #[test]

@@ -53,6 +53,12 @@ impl Subject {
     }
 
     /// A page of what a node holds, of so many values in all.
+    /// A question of the audit's own stays unanswered.
+    fn expires(&mut self, n: u8) {
+        let event = OpEvent::Expired { from: id(n) };
+        self.audit.handle(NOW + Duration::from_secs(3), event, &mut self.acts);
+    }
+
     fn page(&mut self, n: u8, skip: u64, total: u64, claims: Vec<Claim>) {
         let count = claims.len() as u64;
         let page = PageOf { skip, count, total, claims, nodes: Vec::new() };
@@ -136,13 +142,25 @@ fn without_repairs_nothing_is_stored_and_who_is_silent_is_said_to_be() {
     subject.page(1, 0, 1, vec![claim("v", Publisher::Unknown, hours(24))]);
     subject.holds_nothing(2);
     subject.hears(OpEvent::Gone { from: id(3) });
-    subject.hears(OpEvent::Expired { from: id(3) });
+    subject.expires(3);
     let nodes = subject.outcome();
     assert!(subject.sent().is_empty());
     let holds: Vec<_> = nodes.iter().map(|it| it.holds.as_ref().map(Vec::len)).collect();
     assert_eq!(holds, [Some(1), Some(0), None, Some(0)]);
     let left = nodes[0].holds.as_ref().unwrap()[0].expires_in;
     assert_eq!(left, Some(hours(6 * 24)));
+}
+
+#[test]
+fn that_a_nodes_old_address_is_silent_says_nothing_of_the_node() {
+    let mut subject = Subject::new(Dialect::List, false);
+    subject.holds_nothing(1);
+    subject.holds_nothing(2);
+    // Asked by the search, before the audit's own question.
+    subject.hears(OpEvent::Expired { from: id(3) });
+    subject.plain(3, &["v"]);
+    let holds: Vec<_> = subject.outcome().iter().map(|it| it.holds.is_some()).collect();
+    assert_eq!(holds, [true, true, true, true]);
 }
 
 #[test]
@@ -200,7 +218,7 @@ fn who_falls_silent_while_it_is_repaired_ends_the_audit_with_what_it_did_not_tak
     for n in [2, 3] {
         subject.is_stored(n, true);
         subject.hears(OpEvent::Gone { from: id(n) });
-        subject.hears(OpEvent::Expired { from: id(n) });
+        subject.expires(n);
     }
     for node in &subject.outcome()[1..3] {
         assert_eq!((node.repaired, node.refused), (1, 1));
