@@ -73,7 +73,7 @@ impl Claimed {
         }
         let claimed = Self { path, found_again: name.resumes && first, file: Arc::new(file) };
         if !name.resumes {
-            claimed.file.set_len(0)?;
+            empty(&claimed.file)?;
             claimed.forget_record();
         }
         Ok(claimed)
@@ -137,6 +137,12 @@ fn remove_ours(path: &Path) {
     if let Some(_locked) = open_found(path) {
         let _ = fs::remove_file(path);
     }
+}
+
+/// Throws away what a file holds. One that holds nothing is left alone: once truncated, ext4 writes
+/// all of a file to the disk when it is closed, and whoever closes it waits for that.
+pub(super) fn empty(file: &File) -> io::Result<()> {
+    if file.metadata()?.len() > 0 { file.set_len(0) } else { Ok(()) }
 }
 
 /// Opens and locks it.
@@ -231,6 +237,18 @@ mod tests {
             resumes: true,
             seed: 5,
         }
+    }
+
+    #[test]
+    fn a_file_is_truncated_only_if_it_holds_something() {
+        let file = tempfile::tempfile().unwrap();
+        let old = std::time::SystemTime::UNIX_EPOCH;
+        file.set_modified(old).unwrap();
+        empty(&file).unwrap();
+        assert_eq!(file.metadata().unwrap().modified().unwrap(), old, "left alone");
+        file.set_len(7).unwrap();
+        empty(&file).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 0);
     }
 
     #[test]

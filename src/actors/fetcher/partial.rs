@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::claimed::{Claimed, PartialName};
+use super::claimed::{Claimed, PartialName, empty};
 use crate::content::{ContentHasher, Tree, Verified, copy_file};
 use crate::transfer::CHUNK_BYTES;
 
@@ -130,7 +130,7 @@ impl Partial {
         // As a writer: dropped half-way, it is waited for later.
         self.writing = Some(spawn_blocking(move || {
             growing.hasher = ContentHasher::new();
-            let emptied = growing.file.set_len(0).and_then(|()| (&*growing.file).rewind());
+            let emptied = empty(&growing.file).and_then(|()| (&*growing.file).rewind());
             (growing, spare, emptied)
         }));
         self.settle().await

@@ -2,9 +2,9 @@
 //!
 //! Always holds: what a source sends is noted only once it was checked and written; while the own
 //! disk is waited for, no source is blamed. Never: holds more than two buffers, each at most twice
-//! as long as it should be.
+//! as long as what is handed over.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::time::Duration;
 
@@ -15,15 +15,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::http::{Ask, Http, Response};
 use super::store::{Store, Wrote};
 use crate::content::Checking;
+use crate::transfer::Failure;
 use crate::transfer::swarm::{self, Order, Swarm};
-use crate::transfer::{CHUNK_BYTES, Failure};
 
 /// What has come is checked and written after this time, though it be little: others may want it.
 const WRITE_AFTER: Duration = Duration::from_millis(250);
-/// Buffers of one download take so much together, for each of the two that a request has.
-const BUFFERS_BYTES: usize = 4 * CHUNK_BYTES;
-/// A buffer has at least this: what is smaller costs more than it saves.
-const MIN_BUFFER_BYTES: usize = CHUNK_BYTES / 4;
+/// Bytes checked and written at a time: what has just come is still near the processor then, and a
+/// hand-over to another thread costs little beside it.
+const BUFFER_BYTES: usize = 256 * 1024;
 /// A body that is all there ends at once; its connection can be used again then.
 const END_TIMEOUT: Duration = Duration::from_millis(20);
 
@@ -38,8 +37,6 @@ pub(super) struct Pool<'a> {
     pub(super) orders: RefCell<Vec<Order>>,
     /// The plan has something new to be asked about.
     pub(super) changed: Notify,
-    /// Requests under way.
-    pub(super) open: Cell<usize>,
 }
 
 impl Pool<'_> {
@@ -50,10 +47,6 @@ impl Pool<'_> {
 
     fn failed(&self, id: u64, failure: Failure) {
         self.swarm.borrow_mut().failed(id, failure, self.now());
-    }
-
-    fn buffer_bytes(&self) -> usize {
-        (BUFFERS_BYTES / self.open.get().max(1)).clamp(MIN_BUFFER_BYTES, CHUNK_BYTES)
     }
 }
 
@@ -150,7 +143,7 @@ impl Pulling<'_, '_> {
     /// Takes the body as far as it is wanted.
     async fn pour(&mut self, response: &mut Response) -> Result<(), End> {
         loop {
-            if self.job.is_some() && self.buffer.len() >= 2 * self.pool.buffer_bytes() {
+            if self.job.is_some() && self.buffer.len() >= 2 * BUFFER_BYTES {
                 self.pause(true);
                 let wrote = self.settle().await;
                 self.pause(false);
@@ -164,8 +157,7 @@ impl Pulling<'_, '_> {
             }
             let has_group = self.whole() > 0 && self.job.is_none();
             let before = self.buffer.len();
-            let most = (2 * self.pool.buffer_bytes()).max(self.group.min(CHUNK_BYTES));
-            let room = most.saturating_sub(before).max(1);
+            let room = (2 * BUFFER_BYTES).saturating_sub(before).max(1);
             let read = tokio::select! {
                 biased;
                 wrote = ready(&mut self.job) => {
@@ -196,7 +188,7 @@ impl Pulling<'_, '_> {
     /// Has what came written, if that is worth it by now, and nothing is being written.
     async fn hand_over(&mut self, all: bool) -> Result<(), End> {
         let due = all || self.write_at <= Instant::now();
-        let full = self.buffer.len() >= self.pool.buffer_bytes();
+        let full = self.buffer.len() >= BUFFER_BYTES;
         let length = self.whole();
         if self.job.is_some() || length == 0 || !(due || full) {
             return Ok(());
@@ -217,7 +209,7 @@ impl Pulling<'_, '_> {
     fn whole(&self) -> usize {
         let length = self.buffer.len();
         let ends = self.at == self.pool.swarm.borrow().size();
-        if ends || self.group > CHUNK_BYTES { length } else { length - length % self.group }
+        if ends || self.group > BUFFER_BYTES { length } else { length - length % self.group }
     }
 
     /// Waits for what is being written.

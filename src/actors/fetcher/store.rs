@@ -9,14 +9,14 @@ use std::io::{self, Read};
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::claimed::{Claimed, open_existing, open_found, record_path};
+use super::claimed::{Claimed, empty, open_existing, open_found, record_path};
 use crate::content::{Checking, ContentHash, Have, Pieces, Proven, Tree, Verified, WrongGroup};
 use crate::faults;
 use crate::transfer::swarm::{MAX_REQUESTS, MAX_UNWRITTEN, Ranges};
@@ -50,6 +50,8 @@ pub(super) struct Store {
     pieces: Pieces,
     /// A place for each writer: who has them all knows that nothing is being written.
     writers: Arc<Semaphore>,
+    /// Who writes pieces: the kernel lets one write to a file at a time, and who waits for that spins.
+    turns: Arc<Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -140,7 +142,8 @@ impl Store {
         let record = record.and_then(|made| {
             made.inspect_err(|error| log::debug!("no record of a partial file: {error}")).ok()?
         });
-        Ok(Self { claimed, record, pieces, writers: Arc::new(Semaphore::new(WRITERS)) })
+        let writers = Arc::new(Semaphore::new(WRITERS));
+        Ok(Self { claimed, record, pieces, writers, turns: Arc::default() })
     }
 
     /// The tree.
@@ -186,7 +189,7 @@ impl Store {
         bytes: Vec<u8>,
     ) -> impl Future<Output = io::Result<JoinHandle<Wrote>>> + use<> {
         let writers = Arc::clone(&self.writers);
-        let file = Arc::clone(&self.claimed.file);
+        let (file, turns) = (Arc::clone(&self.claimed.file), Arc::clone(&self.turns));
         async move {
             let place = writers.acquire_owned().await.map_err(io::Error::other)?;
             Ok(spawn_blocking(move || {
@@ -194,10 +197,12 @@ impl Store {
                 faults::write();
                 let offset = checking.at();
                 let checked = checking.push(&bytes);
+                let turn = turns.lock();
                 let written = match checked {
                     Ok(_) => file.write_all_at(&bytes, offset),
                     Err(_) => Ok(()),
                 };
+                drop(turn);
                 (checking, bytes, written.map(|()| checked))
             }))
         }
@@ -277,7 +282,7 @@ impl Record {
         bytes.extend_from_slice(&tree);
         let offset = bytes.len() as u64;
         bytes.extend_from_slice(pieces.have().encode());
-        if let Err(error) = file.set_len(0).and_then(|()| file.write_all_at(&bytes, 0)) {
+        if let Err(error) = empty(&file).and_then(|()| file.write_all_at(&bytes, 0)) {
             let _ = fs::remove_file(&path);
             return Err(error);
         }

@@ -2,7 +2,7 @@
 //!
 //! Always holds: the plan decides, and is told what came. Never: gives anything its final name.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
@@ -59,7 +59,6 @@ impl<'a> SwarmDownload<'a> {
             started: Instant::now(),
             orders: RefCell::default(),
             changed: Notify::new(),
-            open: Cell::new(0),
         };
         Self { name, pool, progress, offer }
     }
@@ -78,7 +77,6 @@ impl<'a> SwarmDownload<'a> {
         let (mut offered, mut asked) = (Instant::now(), None);
         loop {
             under_way.extend(pool.begin(&mut handles));
-            pool.open.set(under_way.len());
             match pool.swarm.borrow().outcome(pool.now()) {
                 Outcome::Going => {}
                 Outcome::Whole => break,
