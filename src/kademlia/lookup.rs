@@ -26,6 +26,8 @@ use namers::Namers;
 
 /// Candidates a lookup remembers; the farthest unasked give way.
 pub(super) const MAX_CANDIDATES: usize = 256;
+/// Own contacts that a lookup has at hand, in units of k: it begins with the k nearest.
+pub(super) const MAX_STARTS: usize = 4;
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
@@ -66,6 +68,8 @@ pub(super) struct Lookup {
     /// How far the k nearest nodes should lie at most, if that is known.
     reach: Option<Distance>,
     candidates: BTreeMap<Distance, Candidate>,
+    /// Own contacts beside those that it starts from, the nearest last.
+    farther: Vec<NodeEntry>,
     /// Ids that turned out to be somebody else's, and whose.
     aliases: BTreeMap<NodeId, NodeId>,
     namers: Namers,
@@ -79,7 +83,7 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    /// Starts from the nearest known nodes. The k nearest to the target should lie within `reach`,
+    /// Starts from the k nearest of the known nodes. The k nearest to the target should lie within `reach`,
     /// if the network is known well enough to say so.
     pub(super) fn new(
         target: Key,
@@ -100,6 +104,7 @@ impl Lookup {
             diversity: Diversity::of(settings),
             reach,
             candidates: BTreeMap::new(),
+            farther: Vec::new(),
             aliases: BTreeMap::new(),
             namers: Namers::default(),
             taken: BTreeSet::new(),
@@ -107,6 +112,10 @@ impl Lookup {
             questions: 0,
             silent: 0,
         };
+        let mut seeds: Vec<NodeEntry> = seeds.into_iter().collect();
+        seeds.sort_by_cached_key(|entry| target.distance(&entry.id));
+        lookup.farther = seeds.split_off(seeds.len().min(settings.k));
+        lookup.farther.reverse();
         lookup.add(seeds, 1, None);
         lookup
     }

@@ -214,7 +214,7 @@ impl Node {
     pub fn start_join(&mut self, now: Timestamp, addresses: &[SocketAddrV4]) -> Option<OpId> {
         let addresses = &addresses[..addresses.len().min(MAX_BOOTSTRAP)];
         self.remember_bootstrap(now, addresses);
-        let known = self.nearest_entries(&self.id.as_key());
+        let known = self.nearest_entries(&self.id.as_key(), self.settings.k);
         let (id, settings) = (self.id, self.settings.clone());
         self.begin(now, Client::User, |acts| {
             Operation::Join(Box::new(Join::start(id, &settings, addresses, known, acts)))
@@ -223,7 +223,7 @@ impl Node {
 
     /// Asks a few contacts under which address they see this node.
     pub fn start_observe(&mut self, now: Timestamp) -> Option<OpId> {
-        let mut peers = self.nearest_entries(&self.id.as_key());
+        let mut peers = self.nearest_entries(&self.id.as_key(), self.settings.k);
         peers.truncate(OBSERVERS);
         self.begin(now, Client::User, |acts| Operation::Observe(Observe::start(&peers, acts)))
     }
@@ -306,8 +306,8 @@ impl Node {
         self.outputs.pop_front()
     }
 
-    fn nearest_entries(&self, key: &Key) -> Vec<NodeEntry> {
-        let nearest = self.table.closest(key, self.settings.k, |_| true);
+    fn nearest_entries(&self, key: &Key, count: usize) -> Vec<NodeEntry> {
+        let nearest = self.table.closest(key, count, |_| true);
         nearest.iter().map(|c| NodeEntry { id: c.id, address: c.address }).collect()
     }
 

@@ -38,8 +38,8 @@ impl Lookup {
         let promising = self
             .window(|c| !matches!(c.state, State::Gone | State::Slow) && !c.waits_for(&self.hosts));
         let new = promising.into_iter().find(|at| self.candidates[at].state == State::New);
-        if let Some(new) = new.or_else(|| self.next_start())
-            && self.questions < MAX_QUESTIONS
+        if self.questions < MAX_QUESTIONS
+            && let Some(new) = new.or_else(|| self.next_start())
         {
             return self.ask(new);
         }
@@ -88,13 +88,26 @@ impl Lookup {
         matches!(candidate.state, State::Asked | State::Slow) || candidate.waits_for(&self.hosts)
     }
 
-    /// One of the own contacts, if too few of them have been asked.
-    fn next_start(&self) -> Option<Distance> {
+    /// One of the own contacts, if too few of them have been asked; one that is farther away, if the
+    /// nearest are silent: they may all be one attacker's, who only wants to be known.
+    fn next_start(&mut self) -> Option<Distance> {
         let starts = || self.candidates.iter().filter(|(_, c)| c.hop == 1);
         let alive = |c: &Candidate| matches!(c.state, State::Asked | State::Answered);
         let asked = starts().filter(|(_, c)| alive(c)).count();
-        let mut new = starts().filter(|(_, c)| c.state == State::New);
-        if asked < self.wanted_starts() { new.next().map(|(at, _)| *at) } else { None }
+        let new = starts().find(|(_, c)| c.state == State::New).map(|(at, _)| *at);
+        if new.is_some() && asked < self.wanted_starts() {
+            return new;
+        }
+        while asked < self.paths
+            && let Some(entry) = self.farther.pop()
+        {
+            self.add([entry], 1, None);
+            let at = self.target.distance(&entry.id);
+            if self.candidates.get(&at).is_some_and(|c| c.state == State::New) {
+                return Some(at);
+            }
+        }
+        None
     }
 
     /// How many own contacts must have spoken: all that are known where the nearest nodes lie much

@@ -61,6 +61,23 @@ fn it_does_not_end_before_the_straggler_is_given_up_and_takes_its_late_answer() 
 }
 
 #[test]
+fn when_the_nearest_contacts_are_all_silent_those_farther_away_are_asked() {
+    let mut lookup = lookup(Goal::Values, (1..=60).rev());
+    let mut questions = Vec::new();
+    while let Some(entry) = asked(lookup.next()) {
+        questions.push(entry);
+        if entry.address.ip().octets()[3] <= 40 {
+            lookup.on_slow(&entry.id);
+            lookup.on_gone(&entry.id);
+        } else {
+            lookup.on_nodes(&entry.id, []);
+        }
+    }
+    let paths = u32::try_from(Settings::default().paths).unwrap();
+    assert_eq!(questions, (1..=40 + paths).map(peer).collect::<Vec<_>>());
+}
+
+#[test]
 fn one_holder_is_not_enough_and_holders_are_asked_for_the_nodes_they_know() {
     let mut lookup = lookup(Goal::Values, [1, 2]);
     assert_eq!(lookup.next(), Step::AskValues(peer(1)));
@@ -405,8 +422,8 @@ fn who_lies_as_near_as_the_k_nearest_should_counts_beside_them_up_to_twice_k() {
     let count = |reach: u32| {
         let reach = Some(TARGET.distance(&peer(reach).id));
         let settings = Settings::default();
-        let mut lookup =
-            Lookup::new(TARGET, Goal::Holders, OWN, &settings, reach, (1..=60).map(peer));
+        let mut lookup = Lookup::new(TARGET, Goal::Holders, OWN, &settings, reach, []);
+        (1..=60).map(peer).for_each(|entry| lookup.on_found(entry));
         answer_all(&mut lookup);
         lookup.holders().len()
     };

@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 
 use super::fluent::Speech;
 use super::{Node, Output, Waiting};
-use crate::kademlia::lookup::{Goal, Lookup};
+use crate::kademlia::lookup::{Goal, Lookup, MAX_STARTS};
 use crate::kademlia::operation::{Act, OpEvent, OpId};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::StoreReply;
@@ -20,8 +20,9 @@ impl Node {
     /// A search that begins with the contacts nearest to the key. One whose id has proven itself
     /// elsewhere, too, has probably moved: where it is not, it is asked at the other address.
     pub(super) fn lookup(&self, key: Key, goal: Goal) -> Lookup {
-        let (mut starts, mut moved) = (self.nearest_entries(&key), Vec::new());
-        for start in &mut starts {
+        let mut starts = self.nearest_entries(&key, MAX_STARTS * self.settings.k);
+        let mut moved = Vec::new();
+        for start in starts.iter_mut().take(self.settings.k) {
             if let Some(address) = self.table.challenger_of(&start.id) {
                 let mut other = NodeEntry { id: start.id, address };
                 if self.is_doubtful(start.address) {
