@@ -172,7 +172,7 @@ impl Audit {
             // Being late is not being silent: it may have been asked in two ways. And what expires
             // so soon was asked by the search, maybe at another address of the id.
             OpEvent::Expired { from } if now.since(self.asked_at) >= MIN_DEADLINE => {
-                self.gone(&from)
+                self.gone(&from);
             }
             _ => {}
         }
