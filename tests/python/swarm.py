@@ -52,7 +52,9 @@ class Swarm:
             addresses = [(host, port) for host, port in request["addresses"]]
             return len(await server.bootstrap(addresses))
         if op == "neighbors":
-            return [list(address) for address in server.bootstrappable_neighbors()]
+            # Its own search for neighbours of a key in its last bucket looks into two buckets alone.
+            buckets = server.protocol.router.buckets
+            return [[node.ip, node.port] for bucket in buckets for node in bucket.get_nodes()]
         if op == "kill":
             self.dead.add(request["node"])
             server.stop()
