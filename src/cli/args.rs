@@ -105,7 +105,7 @@ Example:
   kad-actor find results.csv
 
 What 'download' would choose comes first; 'download --hash HEX' takes another.
-A narrow terminal cuts long hashes, a pipe does not: 'find NAME | cat'.")]
+Hashes are shown whole; '--json' has all there is to know.")]
     Find {
         /// The published name
         name: String,
@@ -152,8 +152,8 @@ Examples:
 Example:
   kad-actor set greeting 'good morning'
 
-A value that begins with '-' is taken as it is; a key that does goes behind a
-'--'.")]
+A value or a key that looks like an option goes behind a '--':
+  kad-actor set greeting -- -v")]
     Set {
         /// The key's name
         key: String,

@@ -327,6 +327,11 @@ impl Lookup {
                 continue;
             }
             if let Some(known) = self.candidates.get_mut(&distance) {
+                if hop == 1 && known.hop > 1 && known.state == State::New {
+                    known.is_own(entry.address);
+                    self.take(entry.address);
+                    continue;
+                }
                 known.note(entry.address, namer, &self.namers);
                 continue;
             }

@@ -278,7 +278,7 @@ impl Node {
                     }
                 }
                 // A busy peer may be waited for longer, one that was silent before need not.
-                Due::Stalled { to, owner } if self.is_doubtful(to) => self.fail(now, owner),
+                Due::Stalled { to, owner } if self.is_doubtful(to) => self.fail(now, (to, owner)),
                 Due::Stalled { owner, .. } => self.give_up(now, owner),
                 Due::Expired(pending) => self.expired(now, &pending),
             }

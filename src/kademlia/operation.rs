@@ -239,6 +239,8 @@ pub(super) enum OpEvent {
     /// It left the request unanswered; it was `Gone` before.
     Expired {
         from: NodeId,
+        /// Where it was asked.
+        at: SocketAddrV4,
     },
     /// Who lives where this id is said to; none when nobody says.
     Proof {

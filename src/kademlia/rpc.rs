@@ -26,7 +26,7 @@ const FIRST_TIMEOUT: Duration = Duration::from_millis(500);
 /// A store is the last step of a put: waiting a little for its acknowledgement costs nobody.
 const MIN_STORE_STALL: Duration = Duration::from_millis(400);
 /// A peer is called silent no sooner and no later than this. Python peers wait 5 s, too.
-pub(super) const MIN_DEADLINE: Duration = Duration::from_secs(2);
+const MIN_DEADLINE: Duration = Duration::from_secs(2);
 const MAX_DEADLINE: Duration = Duration::from_secs(5);
 /// Whoever is asked to connect to this node tries for a second, and round trips come on top; a
 /// person waits for it.

@@ -313,7 +313,10 @@ impl RoutingTable {
     /// Whether it may: one machine is to be neither all replacements nor where all contacts seem
     /// to have gone.
     fn keep_waiting(&mut self, leaf: usize, newcomer: Contact) -> bool {
-        if !self.may_wait(*newcomer.address.ip()) {
+        let again =
+            |kept: &Contact| kept.id == newcomer.id && kept.address.ip() == newcomer.address.ip();
+        let waits = self.leaves[leaf].replacements().iter().any(again);
+        if !waits && !self.may_wait(*newcomer.address.ip()) {
             return false;
         }
         self.addresses.waits(newcomer.address, newcomer.id);

@@ -59,9 +59,15 @@ impl Mixed {
     pub fn set_from_python(&mut self, keys: &[String]) {
         let mut left: Vec<(usize, &String)> = keys.iter().enumerate().collect();
         for turn in 0..3 {
-            let set = |(i, key): &(usize, &String)| json!({"op": "set", "node": (i + turn) % 10, "key": key, "value": value_of(key)});
+            let set = |(i, key): &(usize, &String)| {
+                let node = (i + turn) % 10;
+                json!({"op": "set", "node": node, "key": key, "value": value_of(key)})
+            };
             let mut answers = self.swarm.ask_all(left.iter().map(set).collect()).into_iter();
-            left.retain(|_| answers.next() != Some(Ok(json!(true))));
+            left.retain(|(_, key)| match answers.next() {
+                Some(Ok(Value::Bool(done))) => !done,
+                other => panic!("set of {key} by Python: {other:?}"),
+            });
         }
         assert!(left.is_empty(), "three Python nodes each could not set {left:?}");
     }

@@ -146,7 +146,7 @@ impl Http {
             _ => {}
         }
         let mut bytes = Vec::new();
-        while response.read(&mut bytes, CHUNK_BYTES).await? > 0 {
+        while response.read(&mut bytes, (longest + 1).min(CHUNK_BYTES as u64) as usize).await? > 0 {
             if bytes.len() as u64 > longest {
                 return Err(Failure::TooLong);
             }

@@ -3,7 +3,8 @@
 //!
 //! Always holds: heads are written and understood by the HTTP library's codec; a connection is used
 //! again only after a body that was read to its end, for the host, port and address it was made for.
-//! Never: reads beyond the body that was told.
+//! Never: takes what
+//! comes behind a body for a part of it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -162,9 +163,7 @@ impl Connections {
                 Body::Ended
             }
             (_, Framing::None | Framing::Told(0)) => Body::Ended,
-            (MessageType::Payload, Framing::Told(left)) => {
-                Body::Told(Told { stream, first: bytes, left, kept })
-            }
+            (_, Framing::Told(left)) => Body::Told(Told { stream, first: bytes, left, kept }),
             (MessageType::None, _) => {
                 Body::Told(Told { stream, first: bytes, left: u64::MAX, kept: None })
             }

@@ -157,7 +157,7 @@ impl Pulling<'_, '_> {
             }
             let has_group = self.whole() > 0 && self.job.is_none();
             let before = self.buffer.len();
-            let room = (2 * BUFFER_BYTES).saturating_sub(before).max(1);
+            let room = self.room();
             let read = tokio::select! {
                 biased;
                 wrote = ready(&mut self.job) => {
@@ -183,6 +183,15 @@ impl Pulling<'_, '_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Bytes to read at most: no more than are wanted, and into a second buffer only while the first
+    /// is being written.
+    fn room(&self) -> usize {
+        let most = if self.job.is_some() { 2 * BUFFER_BYTES } else { BUFFER_BYTES };
+        let swarm = self.pool.swarm.borrow();
+        let wanted = swarm.bytes(&swarm.wanted(self.id)).end.saturating_sub(self.at);
+        (most.saturating_sub(self.buffer.len()) as u64).min(wanted).max(1) as usize
     }
 
     /// Has what came written, if that is worth it by now, and nothing is being written.

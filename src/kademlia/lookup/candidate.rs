@@ -95,6 +95,15 @@ impl Candidate {
         }
     }
 
+    /// The own table has it at that address, where it has proven itself; others had named it before.
+    pub(super) fn is_own(&mut self, address: SocketAddrV4) {
+        self.elsewhere.retain(|(known, _)| *known != address);
+        if self.entry.address != address && self.elsewhere.len() < MAX_ELSEWHERE {
+            self.elsewhere.push((self.entry.address, 1));
+        }
+        (self.entry.address, self.hop, self.proof) = (address, 1, Proof::Settled);
+    }
+
     /// Nobody answers there: the address that most name is next, if there is another.
     pub(super) fn move_on(&mut self, is_taken: impl Fn(&SocketAddrV4) -> bool) {
         self.elsewhere.retain(|(address, _)| !is_taken(address));

@@ -103,7 +103,7 @@ impl Lookup {
         {
             self.add([entry], 1, None);
             let at = self.target.distance(&entry.id);
-            if self.candidates.get(&at).is_some_and(|c| c.state == State::New) {
+            if self.candidates.get(&at).is_some_and(|c| c.state == State::New && c.hop == 1) {
                 return Some(at);
             }
         }

@@ -78,6 +78,16 @@ fn when_the_nearest_contacts_are_all_silent_those_farther_away_are_asked() {
 }
 
 #[test]
+fn an_own_contact_is_asked_where_the_own_table_has_it_whatever_was_said_before() {
+    let mut lookup = lookup(Goal::Nodes, [5]);
+    assert_eq!(lookup.next(), Step::AskNodes(peer(5)));
+    lookup.on_nodes(&peer(5).id, [NodeEntry { id: peer(7).id, address: peer(1_000).address }]);
+    lookup.on_found(peer(7));
+    assert_eq!(lookup.next(), Step::AskNodes(peer(7)));
+    assert_eq!(lookup.hop(&peer(7).id), 1);
+}
+
+#[test]
 fn one_holder_is_not_enough_and_holders_are_asked_for_the_nodes_they_know() {
     let mut lookup = lookup(Goal::Values, [1, 2]);
     assert_eq!(lookup.next(), Step::AskValues(peer(1)));

@@ -146,7 +146,7 @@ impl Node {
         let id = RpcId::random(&mut self.rng);
         let mut datagram = Vec::with_capacity(USUAL_REQUEST_BYTES);
         if self.inflight.is_full() || encode_request(&mut datagram, id, request).is_err() {
-            self.fail(now, owner);
+            self.fail(now, (to, owner));
             return;
         }
         if owner == Owner::Push {
@@ -158,10 +158,10 @@ impl Node {
     }
 
     /// No answer to a request will come, or none that means anything.
-    pub(super) fn fail(&mut self, now: Timestamp, owner: Owner) {
+    pub(super) fn fail(&mut self, now: Timestamp, (to, owner): (SocketAddrV4, Owner)) {
         self.give_up(now, owner);
         if let Owner::Operation { op, peer } = owner {
-            self.events.push_back((op, OpEvent::Expired { from: peer }));
+            self.events.push_back((op, OpEvent::Expired { from: peer, at: to }));
         }
     }
 

@@ -72,7 +72,7 @@ impl Node {
             return;
         };
         let Some(event) = self.understand(pending.asked, from, peer, body) else {
-            self.fail(now, pending.owner);
+            self.fail(now, (pending.to, pending.owner));
             return;
         };
         self.events.push_back((op, event));
@@ -215,7 +215,7 @@ impl Node {
             self.push_ended(now);
         }
         if let Owner::Operation { op, peer } = pending.owner {
-            self.events.push_back((op, OpEvent::Expired { from: peer }));
+            self.events.push_back((op, OpEvent::Expired { from: peer, at: pending.to }));
         }
         // Silence is how peers answer a question that they don't know.
         let extension =

@@ -12,7 +12,6 @@ use std::time::Duration;
 use super::get::MAX_FOUND;
 use super::{Act, OpEvent, Outcome, PageOf, drive, feed, feed_page};
 use crate::kademlia::lookup::Lookup;
-use crate::kademlia::rpc::MIN_DEADLINE;
 use crate::kademlia::values::{Held, LIFETIME, PLAIN_LIFETIME, StoreReply, StoreRequest};
 use crate::kademlia::wire::{Claim, Features, NodeEntry, Publisher};
 use crate::kademlia::{Dialect, NodeId, Timestamp, Value};
@@ -169,11 +168,8 @@ impl Audit {
             OpEvent::Page { from, page } => self.read(now, &from, page, acts),
             OpEvent::Stored { from, accepted, .. } => self.stored(&from, accepted, acts),
             OpEvent::PageGone { from } => self.page_gone(&from),
-            // Being late is not being silent: it may have been asked in two ways. And what expires
-            // so soon was asked by the search, maybe at another address of the id.
-            OpEvent::Expired { from } if now.since(self.asked_at) >= MIN_DEADLINE => {
-                self.gone(&from);
-            }
+            // Being late is not being silent: it may have been asked in two ways.
+            OpEvent::Expired { from, at } => self.gone(&from, at),
             _ => {}
         }
         self.go_on(now, acts);
@@ -270,8 +266,11 @@ impl Audit {
         }
     }
 
-    fn gone(&mut self, from: &NodeId) {
-        if let Some(node) = self.node(from) {
+    /// It is silent; but what the search had asked at another address of the id says nothing of it.
+    fn gone(&mut self, from: &NodeId, at: SocketAddrV4) {
+        if let Some(node) = self.node(from)
+            && node.entry.address == at
+        {
             node.found.refused += node.lacks.len();
             node.lacks.clear();
             node.waiting = false;

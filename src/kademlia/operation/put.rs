@@ -139,7 +139,7 @@ impl Put {
             }
             OpEvent::Gone { from } => self.late(from, acts),
             // Otherwise it is about an earlier question, to another address of the id.
-            OpEvent::Expired { from }
+            OpEvent::Expired { from, .. }
                 if self.targets.get(&from).is_some_and(|t| t.patience == Patience::Long) =>
             {
                 self.targets.remove(&from);

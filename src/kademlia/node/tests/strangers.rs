@@ -1,6 +1,8 @@
 //! Who has not proven its id yet: what it may ask, and what lies about others cost.
 
 use super::*;
+use crate::kademlia::Contact;
+use crate::kademlia::lookup::{Goal, MAX_STARTS, Step};
 
 #[test]
 fn a_newcomer_is_pinged_before_its_first_ping_is_answered() {
@@ -199,4 +201,25 @@ fn who_moved_gets_its_place_as_soon_as_the_old_address_was_silent_three_times() 
     subject.pass(Duration::from_millis(6_500));
     assert_eq!(subject.node.table().at(address(1)), None);
     assert_eq!(subject.node.table().at(address(2)).map(|contact| contact.id), Some(id(1)));
+}
+
+#[test]
+fn a_lookup_has_farther_contacts_at_hand_than_those_it_starts_from() {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let now = Timestamp::from_micros(1_000_000);
+    let mut node = Node::new(Settings::default(), NodeId::random(&mut rng), [1; 32], now);
+    for n in 1..=250 {
+        let address = SocketAddrV4::new([10, 0, 0, n].into(), 8_468);
+        node.table.insert(Contact::new(NodeId::random(&mut rng), address, now));
+    }
+    let most = MAX_STARTS * node.settings.k;
+    assert!(node.table.len() > most, "{}", node.table.len());
+    let mut lookup = node.lookup(Key::of_name("somewhere"), Goal::Values);
+    let mut asked = 0;
+    while let Step::AskValues(entry) = lookup.next() {
+        asked += 1;
+        lookup.on_slow(&entry.id);
+        lookup.on_gone(&entry.id);
+    }
+    assert_eq!(asked, most);
 }

@@ -52,13 +52,12 @@ impl Subject {
         self.audit.handle(NOW + Duration::from_millis(20), event, &mut self.acts);
     }
 
-    /// A page of what a node holds, of so many values in all.
-    /// A question of the audit's own stays unanswered.
+    /// It leaves a question unanswered.
     fn expires(&mut self, n: u8) {
-        let event = OpEvent::Expired { from: id(n) };
-        self.audit.handle(NOW + Duration::from_secs(3), event, &mut self.acts);
+        self.hears(OpEvent::Expired { from: id(n), at: entry(n).address });
     }
 
+    /// A page of what a node holds, of so many values in all.
     fn page(&mut self, n: u8, skip: u64, total: u64, claims: Vec<Claim>) {
         let count = claims.len() as u64;
         let page = PageOf { skip, count, total, claims, nodes: Vec::new() };
@@ -156,8 +155,7 @@ fn that_a_nodes_old_address_is_silent_says_nothing_of_the_node() {
     let mut subject = Subject::new(Dialect::List, false);
     subject.holds_nothing(1);
     subject.holds_nothing(2);
-    // Asked by the search, before the audit's own question.
-    subject.hears(OpEvent::Expired { from: id(3) });
+    subject.hears(OpEvent::Expired { from: id(3), at: entry(30).address });
     subject.plain(3, &["v"]);
     let holds: Vec<_> = subject.outcome().iter().map(|it| it.holds.is_some()).collect();
     assert_eq!(holds, [true, true, true, true]);
