@@ -17,11 +17,14 @@ pub(in crate::cli) fn downloaded(done: &Downloaded) -> String {
         Some(_) => format!("; stored {}/{}", done.stored, done.of),
         None => String::new(),
     };
+    // What an earlier run had brought took none of this one's time.
+    let brought: u64 = done.sources.iter().map(|source| source.bytes).sum();
+    let brought = if brought > 0 { brought.min(done.size) } else { done.size };
     format!(
         "{} in {} ({}) from {used} of {} sources{}{stored}",
         size(done.size),
         span(done.seconds),
-        rate(done.size, done.seconds),
+        rate(brought, done.seconds),
         done.sources.len(),
         refused(&done.sources),
     )

@@ -187,3 +187,18 @@ fn a_download_that_has_ended_has_no_rate() {
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[1].contains("3.0 MB/s") && !lines[2].contains("MB/s"), "{text}");
 }
+
+#[test]
+fn what_an_earlier_run_brought_does_not_count_towards_the_rate() {
+    let of = |brought: u64| {
+        let source = serde_json::json!({"url": "http://h/x", "state": "done", "bytes": brought, "bytes_per_s": 0});
+        let done = serde_json::json!({
+            "name": "x", "path": "/x", "hash": "ab", "size": 10_000_000, "seconds": 2.0,
+            "sources": [source], "url": null, "stored": 0, "of": 0, "other_variants": 0,
+        });
+        downloaded(&serde_json::from_value(done).unwrap())
+    };
+    for (brought, rate) in [(10_000_000, "5.0"), (4_000_000, "2.0"), (12_000_000, "5.0")] {
+        assert!(of(brought).contains(&format!("({rate} MB/s)")), "{}", of(brought));
+    }
+}
