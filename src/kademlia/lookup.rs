@@ -28,6 +28,7 @@ use namers::Namers;
 pub(super) const MAX_CANDIDATES: usize = 256;
 /// Own contacts that a lookup has at hand, in units of k: it begins with the k nearest.
 pub(super) const MAX_STARTS: usize = 4;
+
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
@@ -83,8 +84,8 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    /// Starts from the k nearest of the known nodes. The k nearest to the target should lie within `reach`,
-    /// if the network is known well enough to say so.
+    /// Starts from the k nearest of the known nodes. The k nearest to the target should lie within
+    /// `reach`, if the network is known well enough to say so.
     pub(super) fn new(
         target: Key,
         goal: Goal,
@@ -330,9 +331,9 @@ impl Lookup {
                 if hop == 1 && known.hop > 1 && known.state == State::New {
                     known.is_own(entry.address);
                     self.take(entry.address);
-                    continue;
+                } else {
+                    known.note(entry.address, namer, &self.namers);
                 }
-                known.note(entry.address, namer, &self.namers);
                 continue;
             }
             if hop == 1 {

@@ -1,12 +1,6 @@
 //! A stand-in for a node on a real socket, which answers each command from nothing but the command.
 //!
 //! Always holds: it ends with the test's process. Never: opens a port.
-#![allow(
-    clippy::allow_attributes,
-    dead_code,
-    unreachable_pub,
-    reason = "shared by test binaries, each of which uses its own part, and one of them all of it"
-)]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -26,7 +20,7 @@ use serde_json::{Value, json};
 mod samples;
 
 /// Peers that fill any pipe's buffer.
-pub const MANY_PEERS: usize = 5_000;
+pub(crate) const MANY_PEERS: usize = 5_000;
 
 /// Answers as its counterpart in a node would, from nothing but the command.
 struct Node {
@@ -151,19 +145,19 @@ fn peers() -> Reply {
 }
 
 /// A data folder with a stand-in node in it, which ends with the test's process.
-pub struct Bench {
+pub(crate) struct Bench {
     /// Where commands run.
-    pub folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     /// Set once a slow command has begun.
-    pub waiting: Arc<AtomicBool>,
+    pub(crate) waiting: Arc<AtomicBool>,
 }
 
 impl Bench {
-    pub fn without_node() -> Self {
+    pub(crate) fn without_node() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), waiting: Arc::new(AtomicBool::new(false)) }
     }
 
-    pub fn with_node() -> Self {
+    pub(crate) fn with_node() -> Self {
         let bench = Self::without_node();
         let socket = IpcSocket::bind(&bench.data_dir().join("node.sock")).unwrap();
         let waiting = Arc::clone(&bench.waiting);
@@ -176,11 +170,11 @@ impl Bench {
         bench
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kad-actor"));
         command
             .args(args)
@@ -191,7 +185,7 @@ impl Bench {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.command(args).stdin(Stdio::null()).output().unwrap()
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 /// What a peer may have written, to be shown and never obeyed.
 const HOSTILE: &str = "http://h:1/\u{1b}[2J\nx\ty\u{202e}z";
 
-pub fn answer(command: Command) -> Result<Reply, CommandError> {
+pub(crate) fn answer(command: Command) -> Result<Reply, CommandError> {
     Ok(match command {
         Command::Find { name } => Reply::Variants(variants(name)),
         Command::Ls { .. } => Reply::Shares(shares()),

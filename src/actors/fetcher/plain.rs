@@ -3,8 +3,7 @@
 //!
 //! Always holds: heads are written and understood by the HTTP library's codec; a connection is used
 //! again only after a body that was read to its end, for the host, port and address it was made for.
-//! Never: takes what
-//! comes behind a body for a part of it.
+//! Never: takes what comes behind a body for a part of it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

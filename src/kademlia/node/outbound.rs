@@ -17,8 +17,9 @@ use crate::kademlia::{Key, Timestamp};
 const USUAL_REQUEST_BYTES: usize = 80;
 
 impl Node {
-    /// A search that begins with the contacts nearest to the key. One whose id has proven itself
-    /// elsewhere, too, has probably moved: where it is not, it is asked at the other address.
+    /// A search that begins with the contacts nearest to the key. One of the k nearest whose id has
+    /// proven itself elsewhere, too, has probably moved: where it is not, it is asked at the other
+    /// address.
     pub(super) fn lookup(&self, key: Key, goal: Goal) -> Lookup {
         let mut starts = self.nearest_entries(&key, MAX_STARTS * self.settings.k);
         let mut moved = Vec::new();
