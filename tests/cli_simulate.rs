@@ -7,6 +7,7 @@
 mod support;
 
 use std::fs;
+use std::process::Stdio;
 
 use serde_json::Value;
 use support::Finished;
@@ -104,4 +105,23 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         assert!(stderr.contains(said), "{args:?}: {stderr}");
         assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
     }
+}
+
+#[test]
+fn memory_is_asked_for_in_large_pages() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = clean_command(home.path())
+        .args(["simulate", "--quiet", "--nodes", "500", "--hours", "24"])
+        .env_remove("GLIBC_TUNABLES")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let told: &[u8] = b"GLIBC_TUNABLES=glibc.malloc.hugetlb=1\0";
+    let environment = format!("/proc/{}/environ", child.id());
+    support::wait_until("it begins anew", || {
+        let variables = fs::read(&environment).unwrap();
+        variables.windows(told.len()).any(|part| part == told)
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -154,11 +154,13 @@ fn bucket_entry(now: Timestamp, index: usize, bucket: &KBucket, node: &Node) -> 
             (0..8).rev().map(move |bit| if byte >> bit & 1 == 1 { '1' } else { '0' })
         });
     let contact = |c: &Contact| peer_entry(now, index, c, node.features_of(c.address));
+    let mut contacts: Vec<_> = bucket.contacts().iter().collect();
+    contacts.sort_by_key(|contact| contact.last_seen);
     BucketEntry {
         index,
         prefix: bits.take(bucket.depth()).collect(),
         depth: bucket.depth(),
-        contacts: bucket.contacts().iter().map(contact).collect(),
+        contacts: contacts.into_iter().map(contact).collect(),
         replacements: bucket.replacements().len(),
         last_lookup_s: now.since(bucket.last_lookup()).as_secs_f64(),
     }

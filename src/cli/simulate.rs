@@ -5,6 +5,7 @@
 //! running node.
 
 mod flags;
+mod pages;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -38,7 +39,9 @@ struct Document<'a> {
 
 /// Runs it to its end; the waiting between its steps lets a signal or `--timeout` end it.
 pub(super) async fn run(flags: &SimulateFlags, console: Console) -> Result<(), Failure> {
-    let mut simulation = Simulation::new(flags.scenario()?)
+    let scenario = flags.scenario()?;
+    pages::with_large_pages();
+    let mut simulation = Simulation::new(scenario)
         .map_err(|error| CommandError::new(ErrorCode::Usage, error.to_string()))?;
     // A file that can't be written is known before the work, not after it.
     let table = flags.csv.as_deref().map(create).transpose()?;

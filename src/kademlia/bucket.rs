@@ -1,7 +1,7 @@
 //! One k-bucket (Kademlia paper, sections 2.2 and 2.4).
 //!
-//! Always holds: at most k contacts, least recently seen first; as many replacements at most, all
-//! of them verified; every id shares the bucket's prefix. Never: drops a contact that answers.
+//! Always holds: at most k contacts, in no order; as many replacements at most, all of them
+//! verified; every id shares the bucket's prefix. Never: drops a contact that answers.
 
 use std::net::SocketAddrV4;
 
@@ -42,7 +42,7 @@ impl KBucket {
         self.depth
     }
 
-    /// Its contacts, least recently seen first.
+    /// Its contacts, in no order.
     pub fn contacts(&self) -> &[Contact] {
         &self.contacts
     }
@@ -89,31 +89,26 @@ impl KBucket {
         self.contacts.iter().position(|contact| contact.id == *id)
     }
 
-    pub(super) fn position_at(&self, address: SocketAddrV4) -> Option<usize> {
-        self.contacts.iter().position(|contact| contact.address == address)
-    }
-
     pub(super) fn contact_mut(&mut self, position: usize) -> Option<&mut Contact> {
         self.contacts.get_mut(position)
     }
 
-    /// Gives a contact its place in the order of when it was last seen.
-    pub(super) fn add(&mut self, contact: Contact) {
+    /// The contact that was not heard for longest.
+    pub(super) fn least_recently_seen(&self) -> Option<&Contact> {
+        self.contacts.iter().min_by_key(|contact| contact.last_seen)
+    }
+
+    /// Gives a contact a place; which.
+    pub(super) fn add(&mut self, contact: Contact) -> usize {
         debug_assert!(!self.is_full() && self.covers(&contact.id.as_key()));
-        let place = self.contacts.partition_point(|other| other.last_seen <= contact.last_seen);
-        self.contacts.insert(place, contact);
+        self.contacts.push(contact);
+        self.contacts.len() - 1
     }
 
-    /// Takes a contact out.
-    pub(super) fn remove(&mut self, position: usize) -> Contact {
-        self.contacts.remove(position)
-    }
-
-    /// Marks a contact as the most recently seen.
-    pub(super) fn refresh(&mut self, position: usize, now: Timestamp) -> &mut Contact {
-        let mut contact = self.contacts.remove(position);
-        contact.last_seen = now;
-        self.contacts.push_mut(contact)
+    /// Takes a contact out; who has its place now.
+    pub(super) fn remove(&mut self, position: usize) -> Option<&Contact> {
+        self.contacts.swap_remove(position);
+        self.contacts.get(position)
     }
 
     /// Keeps a verified newcomer for when a place is free; the oldest gives way, or one with the same

@@ -84,10 +84,19 @@ pub struct Contact {
 }
 
 /// Sessions of peers are such that who has stayed long stays longer (Weibull, shape 0.5: Stutzbach
-/// and Rejaie 2006): a contact is asked for a sign of life after a quarter of the time it has been
+/// and Rejaie 2006): a contact is asked for a sign of life after a part of the time it has been
 /// known, within these bounds.
-const SURE_FOR: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(30));
-const OF_AGE: u32 = 4;
+pub(super) const SURE_FOR: (Duration, Duration) =
+    (Duration::from_secs(30), Duration::from_mins(30));
+
+/// How closely a contact is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attention {
+    /// It is asked after a quarter of the time it has been known.
+    Near,
+    /// After half of it.
+    Far,
+}
 
 impl Contact {
     /// A peer that has just answered our ping.
@@ -115,9 +124,13 @@ impl Contact {
     }
 
     /// It has answered, or was found silent.
-    pub(super) fn judge(&mut self, now: Timestamp) {
+    pub(super) fn judge(&mut self, now: Timestamp, attention: Attention) {
         self.judged_at = now;
         let known = now.since(self.since);
-        self.check_at = now + (known / OF_AGE).clamp(SURE_FOR.0, SURE_FOR.1);
+        let part = match attention {
+            Attention::Near => known / 4,
+            Attention::Far => known / 2,
+        };
+        self.check_at = now + part.clamp(SURE_FOR.0, SURE_FOR.1);
     }
 }

@@ -3,6 +3,7 @@
 //! Always holds: an identifier is exactly 20 bytes, and distances order as big-endian integers
 //! over their full width. Never: reads randomness of its own, or accepts another length.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use rand::Rng;
@@ -28,7 +29,7 @@ pub enum IdError {
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name([u8; ID_BYTES]);
 
         impl $name {
@@ -59,6 +60,25 @@ macro_rules! identifier {
             /// The 20 bytes, most significant first.
             pub const fn as_bytes(&self) -> &[u8; ID_BYTES] {
                 &self.0
+            }
+        }
+
+        impl Ord for $name {
+            // Two integers are compared where twenty bytes would be a call: no step of a search is
+            // made more often.
+            fn cmp(&self, other: &Self) -> Ordering {
+                let parts = |it: &Self| {
+                    let (high, low) = it.0.split_at(16);
+                    let high = high.try_into().map_or(0, u128::from_be_bytes);
+                    (high, low.try_into().map_or(0, u32::from_be_bytes))
+                };
+                parts(self).cmp(&parts(other))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
             }
         }
 
@@ -192,6 +212,7 @@ mod tests {
         fn xor_is_a_metric(a: [u8; 20], b: [u8; 20], c: [u8; 20]) {
             let (a, b, c) = (NodeId::new(a), NodeId::new(b), NodeId::new(c));
             prop_assert_eq!(a.distance(&b), b.distance(&a));
+            prop_assert_eq!(a.cmp(&b), a.as_bytes().cmp(b.as_bytes()));
             prop_assert_eq!(a.distance(&a).common_bits(), ID_BITS);
             prop_assert_eq!(a == b, a.distance(&b) == Distance::new([0; 20]));
             // Unidirectional: from one point, no two others are equally far.

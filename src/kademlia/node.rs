@@ -262,7 +262,7 @@ impl Node {
         while let Some(due) = self.inflight.due(now) {
             match due {
                 Due::Slow { to, asked, owner, datagram } => {
-                    let repeats = self.repeats(owner);
+                    let repeats = self.repeats(to, owner);
                     if matches!(asked, Asked::Find { skip: 0 })
                         && self.speech(to) != Speech::Fluent
                         && repeats
@@ -289,11 +289,16 @@ impl Node {
     }
 
     /// Whether a question whose answer is late may be sent once more.
-    fn repeats(&mut self, owner: Owner) -> bool {
-        let Owner::Operation { op, peer } = owner else {
-            return true;
-        };
-        self.operations.get_mut(&op).is_none_or(|(operation, _)| operation.repeats(&peer))
+    fn repeats(&mut self, to: SocketAddrV4, owner: Owner) -> bool {
+        match owner {
+            Owner::Operation { op, peer } => {
+                let operation = self.operations.get_mut(&op);
+                operation.is_none_or(|(operation, _)| operation.repeats(&peer))
+            }
+            // It was silent before, and is asked again soon.
+            Owner::Check => !self.is_doubtful(to),
+            _ => true,
+        }
     }
 
     /// Whether the peer left unanswered what it was asked before, or is no contact.

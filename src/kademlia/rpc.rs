@@ -214,11 +214,15 @@ impl Inflight {
             Stage::Sent => {
                 let datagram = pending.datagram.clone();
                 let slow = Due::Slow { to: pending.to, asked: pending.asked, owner, datagram };
-                (Stage::Resent, pending.sent + pending.stall(), slow)
+                if pending.is_awaited() {
+                    (Stage::Resent, pending.sent + pending.stall(), slow)
+                } else {
+                    (Stage::Stalled, pending.deadline(), slow)
+                }
             }
             Stage::Resent => {
-                let deadline = (pending.timeout * 8).clamp(MIN_DEADLINE, MAX_DEADLINE);
-                (Stage::Stalled, pending.sent + deadline, Due::Stalled { to: pending.to, owner })
+                let stalled = Due::Stalled { to: pending.to, owner };
+                (Stage::Stalled, pending.deadline(), stalled)
             }
             Stage::Stalled => return self.remove(id).map(Due::Expired),
         };
@@ -232,6 +236,16 @@ impl Inflight {
 impl Pending {
     const fn is_verification(&self) -> bool {
         matches!(self.owner, Owner::Verify { .. })
+    }
+
+    /// Whether somebody goes on once it is answered, or late.
+    const fn is_awaited(&self) -> bool {
+        !matches!(self.owner, Owner::Verify { .. } | Owner::Check | Owner::Push | Owner::Learn)
+    }
+
+    /// When the peer is called silent.
+    fn deadline(&self) -> Timestamp {
+        self.sent + (self.timeout * 8).clamp(MIN_DEADLINE, MAX_DEADLINE)
     }
 
     /// Whether nobody waits for it any more.

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod diversity;
+mod watch;
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use super::bucket::KBucket;
 use super::contact::{RoundTrip, Sample};
 use super::{Contact, Distance, ID_BITS, Key, NodeId, Profile, Settings, Timestamp};
-use addresses::Addresses;
+use addresses::{Addresses, Place};
 pub(super) use diversity::{MAX_IDS_PER_IP, MAX_PER_BUCKET_AND_NET, net24};
 
 /// Requests in a row a contact may leave unanswered before it goes: one or two are bad luck on a
@@ -55,6 +56,8 @@ pub struct RoutingTable {
     on_loopback: bool,
     /// Sorted by prefix; never empty.
     leaves: Vec<KBucket>,
+    /// How deep the leaf of the own id lies.
+    own_depth: usize,
     addresses: Addresses,
 }
 
@@ -67,6 +70,7 @@ impl RoutingTable {
             profile: settings.profile,
             on_loopback: settings.on_loopback,
             leaves: vec![KBucket::whole(settings.k, now)],
+            own_depth: 0,
             addresses: Addresses::default(),
         }
     }
@@ -91,11 +95,6 @@ impl RoutingTable {
         self.leaves.iter().flat_map(KBucket::contacts)
     }
 
-    /// When the next contact should be asked for a sign of life.
-    pub(super) fn next_check(&self) -> Option<Timestamp> {
-        self.contacts().map(Contact::check_at).min()
-    }
-
     /// Whether a node at this address is among the k nearest to the own id.
     pub(super) fn is_neighbour(&self, address: SocketAddrV4) -> bool {
         let own = self.own.as_key();
@@ -105,8 +104,8 @@ impl RoutingTable {
 
     /// The contact at an address.
     pub fn at(&self, address: SocketAddrV4) -> Option<&Contact> {
-        let (leaf, position) = self.place_of(address)?;
-        self.leaves[leaf].contacts().get(position)
+        let place = self.addresses.place(address)?;
+        self.leaves[place.leaf()].contacts().get(place.position())
     }
 
     /// Where else a contact's id has proven itself: it moves in there once the contact is dead.
@@ -122,8 +121,8 @@ impl RoutingTable {
         }
         let now = newcomer.last_seen;
         let key = newcomer.id.as_key();
-        if let Some(known) = self.addresses.contact(newcomer.address) {
-            if known == newcomer.id {
+        if let Some(known) = self.at(newcomer.address) {
+            if known.id == newcomer.id {
                 self.answered(newcomer.address, now, None);
                 return Inserted::Known;
             }
@@ -143,8 +142,7 @@ impl RoutingTable {
                 return Inserted::Refused;
             }
             if !self.leaves[leaf].is_full() {
-                self.addresses.add(newcomer.address, newcomer.id);
-                self.leaves[leaf].add(newcomer);
+                self.add(leaf, newcomer);
                 return Inserted::Added;
             }
             if !self.may_split(leaf, &newcomer.id) {
@@ -172,11 +170,12 @@ impl RoutingTable {
         now: Timestamp,
         sample: Option<Sample>,
     ) {
+        let attention = self.attention_to(address);
         let Some(contact) = self.refresh(address, now) else {
             return;
         };
         contact.failures = 0;
-        contact.judge(now);
+        contact.judge(now, attention);
         if let Some(sample) = sample {
             RoundTrip::take_in(&mut contact.round_trip, sample);
         }
@@ -191,21 +190,22 @@ impl RoutingTable {
         sent: Timestamp,
         now: Timestamp,
     ) -> Vec<SocketAddrV4> {
-        let Some((leaf, position)) = self.place_of(address) else {
+        let Some(place) = self.addresses.place(address) else {
             self.forget_replacement(address);
             return Vec::new();
         };
-        let contact = self.leaves[leaf].contact_mut(position);
+        let attention = self.attention_to(address);
+        let contact = self.leaves[place.leaf()].contact_mut(place.position());
         let Some(contact) = contact.filter(|contact| sent >= contact.judged_at()) else {
             return Vec::new();
         };
         contact.failures += 1;
-        contact.judge(now);
+        contact.judge(now, attention);
         if contact.failures < MAX_FAILURES {
             return Vec::new();
         }
         self.remove(address);
-        self.promote(leaf)
+        self.promote(place.leaf())
     }
 
     /// Up to `count` contacts nearest to the target, nearest first, of those that pass.
@@ -286,20 +286,24 @@ impl RoutingTable {
     }
 
     fn refresh(&mut self, address: SocketAddrV4, now: Timestamp) -> Option<&mut Contact> {
-        let (leaf, position) = self.place_of(address)?;
-        Some(self.leaves[leaf].refresh(position, now))
+        let place = self.addresses.place(address)?;
+        let contact = self.leaves[place.leaf()].contact_mut(place.position())?;
+        contact.last_seen = now;
+        Some(contact)
     }
 
-    /// The leaf of the contact at an address, and its place in there.
-    fn place_of(&self, address: SocketAddrV4) -> Option<(usize, usize)> {
-        let leaf = self.leaf_of(&self.addresses.contact(address)?.as_key());
-        Some((leaf, self.leaves[leaf].position_at(address)?))
+    fn add(&mut self, leaf: usize, contact: Contact) {
+        let address = contact.address;
+        let position = self.leaves[leaf].add(contact);
+        self.addresses.put(address, Place::new(leaf, position));
     }
 
     fn remove(&mut self, address: SocketAddrV4) {
-        if let Some((leaf, position)) = self.place_of(address) {
-            self.leaves[leaf].remove(position);
+        if let Some(place) = self.addresses.place(address) {
             self.addresses.remove(address);
+            if let Some(moved) = self.leaves[place.leaf()].remove(place.position()) {
+                self.addresses.put(moved.address, place);
+            }
         }
     }
 
@@ -339,6 +343,12 @@ impl RoutingTable {
         let (low, high) = self.leaves[leaf].clone().split();
         self.leaves[leaf] = low;
         self.leaves.insert(leaf + 1, high);
+        self.own_depth = self.leaves[self.leaf_of(&self.own.as_key())].depth();
+        for (leaf, bucket) in self.leaves.iter().enumerate().skip(leaf) {
+            for (position, contact) in bucket.contacts().iter().enumerate() {
+                self.addresses.put(contact.address, Place::new(leaf, position));
+            }
+        }
         self.promote(leaf);
         self.promote(leaf + 1);
     }
@@ -359,8 +369,7 @@ impl RoutingTable {
             let replacement = self.leaves[leaf].take_replacement(newest);
             promoted.push(replacement.address);
             self.addresses.waits_no_more(replacement.address);
-            self.addresses.add(replacement.address, replacement.id);
-            self.leaves[leaf].add(replacement);
+            self.add(leaf, replacement);
         }
         promoted
     }
@@ -370,7 +379,7 @@ impl RoutingTable {
         if !self.keep_waiting(leaf, newcomer) {
             return Inserted::Refused;
         }
-        let oldest = self.leaves[leaf].contacts().first();
+        let oldest = self.leaves[leaf].least_recently_seen();
         let quiet = oldest.filter(|contact| now.since(contact.last_seen) > QUIET);
         Inserted::Waiting { ping: quiet.map(|contact| contact.address) }
     }

@@ -129,6 +129,15 @@ impl Node {
         self.request(now, newcomer.address, &request, (Asked::Hello, owner));
     }
 
+    /// One that waited has a place now.
+    pub(super) fn greet_promoted(&mut self, now: Timestamp, address: SocketAddrV4) {
+        if self.fluency.known.get(&address).is_none()
+            && let Some(contact) = self.table.at(address)
+        {
+            self.greet(now, NodeEntry { id: contact.id, address });
+        }
+    }
+
     pub(super) fn serve_hello(&mut self, to: SocketAddrV4, rpc: RpcId) {
         let mut answer = Vec::with_capacity(24);
         encode_hello_answer(&mut answer, rpc, self.own_features());

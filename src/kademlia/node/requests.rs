@@ -150,9 +150,12 @@ impl Node {
             return;
         }
         // Our ping goes first: then a Python newcomer's next question, its find_node, finds its
-        // address verified.
-        self.reverse_ping(now, from, sender);
-        if matches!(request, Request::Ping { .. }) {
+        // address verified. Whoever only asks for a sign of life needs no proof, unless it is of use.
+        let pings = matches!(request, Request::Ping { .. });
+        if !pings || self.table.wants(&sender, now) {
+            self.reverse_ping(now, from, sender);
+        }
+        if pings {
             encode_pong(&mut answer, rpc, self.id);
             self.send(from, answer);
         } else {

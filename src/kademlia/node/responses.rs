@@ -204,8 +204,13 @@ impl Node {
             Inserted::Known | Inserted::Waiting { ping: None } | Inserted::Refused => {}
         }
         self.is_back(now, peer.address);
-        if newcomer && inserted != Inserted::Refused {
-            self.greet(now, peer);
+        if newcomer {
+            match inserted {
+                Inserted::Refused => {}
+                // It is greeted when it gets a place; the few keys that may be its don't wait.
+                Inserted::Waiting { .. } => self.welcome(now, peer),
+                _ => self.greet(now, peer),
+            }
         }
         self.release_held(now, peer.address, &peer.id);
     }
@@ -229,6 +234,7 @@ impl Node {
         let was_neighbour = self.table.is_neighbour(pending.to);
         for replacement in self.table.failed(pending.to, pending.sent, now) {
             self.check(now, replacement);
+            self.greet_promoted(now, replacement);
         }
         let left = self.table.at(pending.to).is_none();
         // Somebody waits for its place, and nobody else may ask it for long.

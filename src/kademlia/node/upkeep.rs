@@ -14,11 +14,12 @@ use rand_chacha::ChaCha8Rng;
 
 use super::pace::Pace;
 use super::{Client, Node, Waiting};
+use crate::kademlia::contact::SURE_FOR;
 use crate::kademlia::operation::{Outcome, Purpose, Sighting};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::{Held, HeldKey, StoreReply, StoreRequest};
 use crate::kademlia::wire::{Claim, Request};
-use crate::kademlia::{Contact, Dialect, Key, Settings, Timestamp};
+use crate::kademlia::{Dialect, Key, Settings, Timestamp};
 
 /// What could not be done, or was not answered, is tried again after this.
 const TICK: Duration = Duration::from_secs(5);
@@ -116,9 +117,12 @@ impl Node {
             return;
         }
         // No lookup may have come by a contact for long: one that died then is found out, too.
-        let due = |contact: &&Contact| contact.failures > 0 || contact.check_at() <= now + TOGETHER;
-        let checked: Vec<_> = self.table.contacts().filter(due).map(|c| c.address).collect();
-        for address in checked {
+        let (due, mut next_check) = self.table.checks(now + TOGETHER);
+        if !due.is_empty() {
+            // Whoever stays silent has this node woken sooner.
+            next_check = Some(next_check.map_or(now + SURE_FOR.0, |at| at.min(now + SURE_FOR.0)));
+        }
+        for address in due {
             self.check(now, address);
         }
         self.seek_absent(now);
@@ -135,18 +139,18 @@ impl Node {
         {
             self.start_pass(now);
         }
-        self.upkeep.wake_at = self.next_wake(now);
+        self.upkeep.wake_at = self.next_wake(now, next_check);
     }
 
     /// When something will be due, as far as is known now.
-    fn next_wake(&self, now: Timestamp) -> Timestamp {
+    fn next_wake(&self, now: Timestamp, next_check: Option<Timestamp>) -> Timestamp {
         let upkeep = &self.upkeep;
         let mut at = upkeep.replicate_at.min(upkeep.republish_at);
         if self.table.len() < self.settings.k {
             at = at.min(upkeep.settle_at);
         }
         at = at.min(self.table.next_stale(self.settings.refresh_every).unwrap_or(at));
-        at = at.min(self.table.next_check().unwrap_or(at)).min(self.next_seek().unwrap_or(at));
+        at = at.min(next_check.unwrap_or(at)).min(self.next_seek().unwrap_or(at));
         at.max(now + TICK)
     }
 

@@ -1,4 +1,5 @@
-//! Which id stands, or waits, at which address: so that neither is sought through all buckets.
+//! Where in the table the contact at an address is, and which id waits at one: so that neither is
+//! sought through the buckets.
 //!
 //! Always holds: an address is that of one contact or of one replacement at most. Never: is walked
 //! through but to count: hashes are seeded anew in each process, and with them the order.
@@ -11,10 +12,31 @@ use crate::kademlia::NodeId;
 /// The addresses of a table.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Addresses {
-    contacts: HashMap<SocketAddrV4, NodeId>,
+    contacts: HashMap<SocketAddrV4, Place>,
     waiting: HashMap<SocketAddrV4, NodeId>,
     /// How many of either share an IP.
     of_ip: HashMap<Ipv4Addr, Count>,
+}
+
+/// Which leaf a contact is in, and where in there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    leaf: u32,
+    position: u32,
+}
+
+impl Place {
+    pub(super) const fn new(leaf: usize, position: usize) -> Self {
+        Self { leaf: leaf as u32, position: position as u32 }
+    }
+
+    pub(super) const fn leaf(self) -> usize {
+        self.leaf as usize
+    }
+
+    pub(super) const fn position(self) -> usize {
+        self.position as usize
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,13 +66,14 @@ impl Addresses {
         self.waiting.keys().copied()
     }
 
-    /// The contact at an address.
-    pub(super) fn contact(&self, address: SocketAddrV4) -> Option<NodeId> {
+    /// Where the contact at an address is.
+    pub(super) fn place(&self, address: SocketAddrV4) -> Option<Place> {
         self.contacts.get(&address).copied()
     }
 
-    pub(super) fn add(&mut self, address: SocketAddrV4, id: NodeId) {
-        if self.contacts.insert(address, id).is_none() {
+    /// A contact has come, or has moved within the table.
+    pub(super) fn put(&mut self, address: SocketAddrV4, place: Place) {
+        if self.contacts.insert(address, place).is_none() {
             self.of_ip.entry(*address.ip()).or_default().contacts += 1;
         }
     }

@@ -51,7 +51,6 @@ fn check(table: &RoutingTable) {
             assert_eq!(table.at(contact.address), Some(contact));
             assert_ne!(contact.id, table.own);
         }
-        assert!(bucket.contacts().is_sorted_by_key(|contact| contact.last_seen));
         if let Some(next) = table.buckets().get(n + 1) {
             assert!(bucket.prefix() < next.prefix(), "leaves in key order");
         }
@@ -326,4 +325,26 @@ fn a_bucket_without_lookups_turns_stale_and_its_keys_lie_in_it() {
         table.touch(&key, later);
     }
     assert_eq!(table.stale_key(later, &mut rng), None);
+}
+
+#[test]
+fn those_about_the_own_id_are_asked_for_a_sign_of_life_twice_as_often() {
+    let all = ids(9, 401);
+    let own = all[400];
+    let mut table = filled(own, 8, &all[..400]);
+    let later = NOW + Duration::from_hours(1);
+    let addresses: Vec<_> = table.contacts().map(|contact| contact.address).collect();
+    for address in &addresses {
+        table.answered(*address, later, None);
+    }
+    let is_due = |minutes| table.checks(later + Duration::from_mins(minutes)).0;
+    assert!(is_due(14).is_empty());
+    let soon = is_due(15);
+    for contact in table.closest(&own.as_key(), 4, |_| true) {
+        assert!(soon.contains(&contact.address));
+    }
+    let far = table.contacts().filter(|contact| own.distance(&contact.id).common_bits() == 0);
+    assert!(far.map(|contact| contact.address).all(|address| !soon.contains(&address)));
+    assert_eq!(is_due(30).len(), addresses.len(), "and each has its turn");
+    assert_eq!(table.checks(later).1, Some(later + Duration::from_mins(15)));
 }

@@ -223,3 +223,31 @@ fn a_lookup_has_farther_contacts_at_hand_than_those_it_starts_from() {
     }
     assert_eq!(asked, most);
 }
+
+#[test]
+fn whoever_asks_for_a_sign_of_life_is_asked_back_if_that_is_of_use() {
+    let mut subject = Subject::new();
+    let k = subject.node.settings.k as u8;
+    for n in 1..=k {
+        subject.meet(address(n), id(n));
+    }
+    // The other half of the key space is one bucket, which never splits: k contacts, and k wait.
+    for n in 0..2 * k {
+        subject.introduce(address(100 + n), id(0x80 + n), None);
+    }
+    let far = subject.node.table().buckets().last().unwrap();
+    assert_eq!((far.contacts().len(), far.replacements().len()), (k.into(), k.into()));
+    let pings = |sent: &[(SocketAddrV4, Vec<u8>)], from| {
+        sent.iter().filter(|(to, bytes)| *to == from && ping_in(bytes).is_some()).count()
+    };
+    let (stranger, claims) = (address(200), id(0xf0));
+    let sent = subject.ask(stranger, &Request::Ping { sender: claims });
+    assert_eq!(pings(&sent, stranger), 0, "nobody needs it");
+    assert_eq!(decode_pong(answer_in(&sent).unwrap()), Ok(subject.node.id()), "it has its answer");
+    let question = Request::FindNode { sender: claims, target: id(5).as_key() };
+    let sent = subject.ask(stranger, &question);
+    assert_eq!(pings(&sent, stranger), 1, "what costs more than a pong needs proof");
+    subject.now = subject.now + Duration::from_secs(61);
+    let sent = subject.ask(address(201), &Request::Ping { sender: id(0xf1) });
+    assert_eq!(pings(&sent, address(201)), 1, "those who wait have waited for long");
+}

@@ -249,3 +249,23 @@ fn who_is_far_is_met_among_peers_that_name_only_the_nearest() {
     }
     assert_eq!(subject.node.table().len(), 14);
 }
+
+#[test]
+fn a_silent_contact_goes_after_three_questions_of_which_the_first_is_repeated() {
+    let mut subject = Subject::new();
+    let k = subject.node.settings.k as u8;
+    for n in 1..=k {
+        subject.meet(address(n), id(n));
+    }
+    let mut asked = Vec::new();
+    while subject.node.table().at(address(1)).is_some() {
+        let sent = subject.pass(Duration::from_secs(1));
+        let pings = sent.iter().filter(|(to, _)| *to == address(1));
+        asked.extend(pings.filter_map(|(_, bytes)| ping_in(bytes)));
+        assert!(subject.now < NOW + Duration::from_mins(5), "it stays");
+    }
+    let sent = asked.len();
+    asked.sort_unstable();
+    asked.dedup();
+    assert_eq!((sent, asked.len()), (4, 3));
+}

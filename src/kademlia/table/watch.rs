@@ -1,0 +1,48 @@
+//! Who of a table is asked for a sign of life, and who else is worth asking who it is.
+//!
+//! Always holds: every contact's turn comes. Never: asks: it says who should be.
+
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use super::RoutingTable;
+use crate::kademlia::contact::Attention;
+use crate::kademlia::{NodeId, Timestamp};
+
+/// While the newest of a full set of replacements is no older, no others are looked for.
+const WAITING_IS_FRESH: Duration = Duration::from_mins(1);
+
+impl RoutingTable {
+    /// Who should be asked for a sign of life by then, and when the next of the others.
+    pub(in crate::kademlia) fn checks(
+        &self,
+        by: Timestamp,
+    ) -> (Vec<SocketAddrV4>, Option<Timestamp>) {
+        let (mut due, mut next) = (Vec::new(), None::<Timestamp>);
+        for contact in self.contacts() {
+            if contact.failures > 0 || contact.check_at() <= by {
+                due.push(contact.address);
+            } else {
+                next = Some(next.map_or(contact.check_at(), |next| next.min(contact.check_at())));
+            }
+        }
+        (due, next)
+    }
+
+    /// Whether a peer with this id that has not proven itself is worth asking: there is a place, or
+    /// one to wait in, or those who wait have done so for long.
+    pub(in crate::kademlia) fn wants(&self, id: &NodeId, now: Timestamp) -> bool {
+        let waiting = self.leaves[self.leaf_of(&id.as_key())].replacements();
+        let newest = waiting.last().filter(|_| waiting.len() >= self.k);
+        newest.is_none_or(|newest| now.since(newest.last_seen) >= WAITING_IS_FRESH)
+            || self.would_accept(id)
+    }
+
+    /// How closely a contact is watched: those in the buckets about the own id are named to all who
+    /// look for something near here, while a farther one is one of many on the way.
+    pub(super) fn attention_to(&self, address: SocketAddrV4) -> Attention {
+        let place = self.addresses.place(address);
+        let near = place.is_some_and(|place| self.leaves[place.leaf()].depth() >= self.own_depth);
+        if near { Attention::Near } else { Attention::Far }
+    }
+}
