@@ -129,12 +129,13 @@ impl Node {
         self.request(now, newcomer.address, &request, (Asked::Hello, owner));
     }
 
-    /// One that waited has a place now.
+    /// Asks a contact that came in when a place was free for it, and was told what is its before:
+    /// once.
     pub(super) fn greet_promoted(&mut self, now: Timestamp, address: SocketAddrV4) {
-        if self.fluency.known.get(&address).is_none()
-            && let Some(contact) = self.table.at(address)
-        {
-            self.greet(now, NodeEntry { id: contact.id, address });
+        if self.fluency.known.get(&address).is_none() && self.table.at(address).is_some() {
+            self.fluency.being_asked(address);
+            let request = Request::Hello { sender: self.id, features: self.own_features() };
+            self.request(now, address, &request, (Asked::Hello, Owner::Learn));
         }
     }
 

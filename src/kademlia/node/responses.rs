@@ -207,7 +207,7 @@ impl Node {
         if newcomer {
             match inserted {
                 Inserted::Refused => {}
-                // It is greeted when it gets a place; the few keys that may be its don't wait.
+                // It is greeted once it has a place; the few keys that may be its don't wait.
                 Inserted::Waiting { .. } => self.welcome(now, peer),
                 _ => self.greet(now, peer),
             }
@@ -234,7 +234,6 @@ impl Node {
         let was_neighbour = self.table.is_neighbour(pending.to);
         for replacement in self.table.failed(pending.to, pending.sent, now) {
             self.check(now, replacement);
-            self.greet_promoted(now, replacement);
         }
         let left = self.table.at(pending.to).is_none();
         // Somebody waits for its place, and nobody else may ask it for long.

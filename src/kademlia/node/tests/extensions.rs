@@ -373,3 +373,31 @@ fn kept_answers_are_read_whole_or_not_at_all() {
     assert_eq!(decode_kept(&bytes[21..]).unwrap().each[..], [true, false]);
     assert!(decode_kept(&bytes[21..bytes.len() - 1]).is_err());
 }
+
+#[test]
+fn who_waits_for_a_place_is_asked_what_it_understands_once_it_has_one() {
+    let mut subject = Subject::new();
+    let k = subject.node.settings.k as u8;
+    for n in 1..=k {
+        subject.meet(address(n), id(n));
+    }
+    for n in 0..k {
+        let sent = subject.introduce(address(100 + n), id(0x80 + n), None);
+        assert_eq!(hellos(&sent), 1, "a contact at once");
+    }
+    let waits = address(180);
+    let sent = subject.introduce(waits, id(0xf0), None);
+    assert_eq!((subject.node.table().at(waits), hellos(&sent)), (None, 0));
+    let mut asked = 0;
+    for _ in 0..180 {
+        let mut sent = subject.pass(Duration::from_secs(1));
+        sent.retain(|(to, _)| *to == waits);
+        asked += hellos(&sent);
+        // All others are silent: a place comes free.
+        for ping in sent.iter().filter_map(|(_, bytes)| ping_in(bytes)) {
+            subject.receive(waits, &pong(ping, id(0xf0)));
+        }
+    }
+    assert!(subject.node.table().at(waits).is_some());
+    assert_eq!(asked, 1);
+}
