@@ -175,7 +175,10 @@ pub(super) fn buckets(now: Timestamp, node: &Node) -> Buckets {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddrV4;
+
     use super::*;
+    use crate::kademlia::{NodeId, RoutingTable, Settings};
 
     #[test]
     fn foreign_values_have_a_json_form_of_their_own() {
@@ -204,5 +207,21 @@ mod tests {
         for bad in ["", ".", &digits, &format!("{digits}."), &format!("{digits}.{digits}ab")] {
             assert_eq!(place(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_bucket_shows_its_least_recently_seen_contact_first() {
+        let now = Timestamp::from_micros(10_000_000);
+        let (settings, own) = (Settings::default(), NodeId::new([0; 20]));
+        let mut table = RoutingTable::new(own, &settings, now);
+        for n in [3, 1, 2] {
+            let seen = Timestamp::from_micros(u64::from(n) * 1_000_000);
+            let address = SocketAddrV4::new([10, 0, 0, n].into(), 8468);
+            table.insert(Contact::new(NodeId::new([n; 20]), address, seen));
+        }
+        let node = Node::new(settings, own, [0; 32], now);
+        let contacts = bucket_entry(now, 0, &table.buckets()[0], &node).contacts;
+        let seen: Vec<f64> = contacts.iter().map(|contact| contact.last_seen_s).collect();
+        assert_eq!(seen, [9.0, 8.0, 7.0]);
     }
 }

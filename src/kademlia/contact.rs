@@ -77,7 +77,7 @@ pub struct Contact {
     /// When it last answered, or was last found silent: a request from before says nothing new.
     judged_at: Timestamp,
     /// When it should be asked for a sign of life, unless it gives one before. Follows from the
-    /// other two, and is worked out once: the whole table is looked through for the next.
+    /// others and from where it is, and is worked out once: the whole table is looked through for the next.
     check_at: Timestamp,
     /// Since when it is known.
     since: Timestamp,

@@ -103,7 +103,7 @@ pub(super) enum Due {
     Slow { to: SocketAddrV4, asked: Asked, owner: Owner, datagram: Vec<u8> },
     /// Nobody should wait for it any more, though an answer still counts.
     Stalled { to: SocketAddrV4, owner: Owner },
-    /// The peer left it unanswered: it was [`Self::Stalled`] before.
+    /// The peer left it unanswered: it was [`Self::Stalled`] before, if anybody waited.
     Expired(Pending),
 }
 

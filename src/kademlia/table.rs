@@ -160,7 +160,9 @@ impl RoutingTable {
 
     /// A request came from the contact's address. That is no proof of life: it may be forged.
     pub fn heard(&mut self, address: SocketAddrV4, now: Timestamp) {
-        self.refresh(address, now);
+        if let Some(contact) = self.addresses.place(address).and_then(|it| self.contact_mut(it)) {
+            contact.last_seen = now;
+        }
     }
 
     /// The contact answered a request: it lives.
@@ -170,10 +172,14 @@ impl RoutingTable {
         now: Timestamp,
         sample: Option<Sample>,
     ) {
-        let attention = self.attention_to(address);
-        let Some(contact) = self.refresh(address, now) else {
+        let Some(place) = self.addresses.place(address) else {
             return;
         };
+        let attention = self.attention_in(place.leaf());
+        let Some(contact) = self.contact_mut(place) else {
+            return;
+        };
+        contact.last_seen = now;
         contact.failures = 0;
         contact.judge(now, attention);
         if let Some(sample) = sample {
@@ -194,9 +200,9 @@ impl RoutingTable {
             self.forget_replacement(address);
             return Vec::new();
         };
-        let attention = self.attention_to(address);
-        let contact = self.leaves[place.leaf()].contact_mut(place.position());
-        let Some(contact) = contact.filter(|contact| sent >= contact.judged_at()) else {
+        let attention = self.attention_in(place.leaf());
+        let Some(contact) = self.contact_mut(place).filter(|contact| sent >= contact.judged_at())
+        else {
             return Vec::new();
         };
         contact.failures += 1;
@@ -285,11 +291,8 @@ impl RoutingTable {
         self.leaves.partition_point(|bucket| bucket.prefix() <= key).saturating_sub(1)
     }
 
-    fn refresh(&mut self, address: SocketAddrV4, now: Timestamp) -> Option<&mut Contact> {
-        let place = self.addresses.place(address)?;
-        let contact = self.leaves[place.leaf()].contact_mut(place.position())?;
-        contact.last_seen = now;
-        Some(contact)
+    fn contact_mut(&mut self, place: Place) -> Option<&mut Contact> {
+        self.leaves[place.leaf()].contact_mut(place.position())
     }
 
     fn add(&mut self, leaf: usize, contact: Contact) {

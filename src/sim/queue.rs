@@ -4,7 +4,7 @@
 //! Never: looks at what an event is.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use crate::kademlia::Timestamp;
 
@@ -54,52 +54,26 @@ impl Ord for Entry {
     }
 }
 
-/// How many low bits of a time, in microseconds, lie within one slot: 131 ms.
-const SLOT_BITS: u32 = 17;
-
-/// A binary heap of what happens soon, and before it slots of time that are not sorted until their
-/// turn comes: most of what waits are timers far ahead, and a heap of them all, a quarter of a
-/// million for ten thousand nodes, does not fit into the processor's caches.
+/// A binary heap: with a slot of its own for each 131 ms, of which only one is sorted, 6,000 nodes took
+/// 206 s instead of 207.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// Of this slot, or earlier.
-    soon: BinaryHeap<Reverse<Entry>>,
-    slot: u64,
-    /// Of later slots only.
-    later: BTreeMap<u64, Vec<Reverse<Entry>>>,
+    heap: BinaryHeap<Reverse<Entry>>,
     sequence: u64,
-}
-
-const fn slot_of(at: Timestamp) -> u64 {
-    at.as_micros() >> SLOT_BITS
 }
 
 impl Queue {
     pub(super) fn schedule(&mut self, at: Timestamp, event: Event) {
-        let entry = Reverse(Entry { at, sequence: self.sequence, event });
+        self.heap.push(Reverse(Entry { at, sequence: self.sequence, event }));
         self.sequence += 1;
-        let slot = slot_of(at);
-        if slot <= self.slot {
-            self.soon.push(entry);
-        } else {
-            self.later.entry(slot).or_default().push(entry);
-        }
     }
 
     /// The next event, unless it lies beyond.
     pub(super) fn next(&mut self, until: Timestamp) -> Option<(Timestamp, Event)> {
-        while self.soon.is_empty() {
-            let next = self.later.first_entry()?;
-            if *next.key() > slot_of(until) {
-                return None;
-            }
-            self.slot = *next.key();
-            self.soon = next.remove().into();
-        }
-        if self.soon.peek()?.0.at > until {
+        if self.heap.peek()?.0.at > until {
             return None;
         }
-        let Reverse(entry) = self.soon.pop()?;
+        let Reverse(entry) = self.heap.pop()?;
         Some((entry.at, entry.event))
     }
 }

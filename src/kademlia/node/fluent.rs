@@ -1,4 +1,4 @@
-//! Who understands the extensions, and asking newcomers whether they do.
+//! Who understands the extensions, and asking new contacts whether they do.
 //!
 //! Always holds: a peer counts as one that does once it has asked or answered an extension itself;
 //! it is asked once for each time that it turns up. Never: holds silence against a peer: it is how

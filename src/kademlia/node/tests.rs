@@ -1,6 +1,7 @@
 //! A node against hand-made datagrams: who is believed, who is answered, who is kept waiting.
 
 mod extensions;
+mod greetings;
 mod limits;
 mod operations;
 mod reach;
@@ -46,6 +47,16 @@ impl Subject {
         let store = MultiStore::new(1_000_000, false);
         let (sent, done, probed) = Default::default();
         Self { node, store, now: NOW, sent, done, probed }
+    }
+
+    /// A node that knows k others, all in the half of the key space that is its own; and k.
+    fn with_full_half() -> (Self, u8) {
+        let mut subject = Self::new();
+        let k = subject.node.settings.k as u8;
+        for n in 1..=k {
+            subject.meet(address(n), id(n));
+        }
+        (subject, k)
     }
 
     fn settle(&mut self) {

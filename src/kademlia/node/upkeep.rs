@@ -117,11 +117,10 @@ impl Node {
             return;
         }
         // No lookup may have come by a contact for long: one that died then is found out, too.
-        let (due, mut next_check) = self.table.checks(now + TOGETHER);
-        if !due.is_empty() {
-            // Whoever stays silent has this node woken sooner.
-            next_check = Some(next_check.map_or(now + SURE_FOR.0, |at| at.min(now + SURE_FOR.0)));
-        }
+        let (due, next) = self.table.checks(now + TOGETHER);
+        // Whoever answers is not due before this; whoever doesn't has this node woken sooner.
+        let again = (!due.is_empty()).then_some(now + SURE_FOR.0);
+        let next_check = next.into_iter().chain(again).min();
         for address in due {
             self.check(now, address);
         }

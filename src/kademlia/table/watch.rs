@@ -40,9 +40,7 @@ impl RoutingTable {
 
     /// How closely a contact is watched: those in the buckets about the own id are named to all who
     /// look for something near here, while a farther one is one of many on the way.
-    pub(super) fn attention_to(&self, address: SocketAddrV4) -> Attention {
-        let place = self.addresses.place(address);
-        let near = place.is_some_and(|place| self.leaves[place.leaf()].depth() >= self.own_depth);
-        if near { Attention::Near } else { Attention::Far }
+    pub(super) fn attention_in(&self, leaf: usize) -> Attention {
+        if self.leaves[leaf].depth() >= self.own_depth { Attention::Near } else { Attention::Far }
     }
 }

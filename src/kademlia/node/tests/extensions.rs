@@ -1,4 +1,4 @@
-//! The extensions by hand: who is asked what, who may take back what, and how much comes at once.
+//! The extensions by hand: who is told what, who may take back what, and how much comes at once.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::kademlia::values::{Source, StoreRequest};
 use crate::kademlia::wire::{
     Claim, ClaimRef, Digests, PAGE_BYTES, PackedClaims, Publisher, STORE_ROOM, Withdrawn,
-    decode_hello_answer, decode_kept, decode_page, decode_withdrawn, encode_kept,
+    decode_kept, decode_page, decode_withdrawn, encode_kept,
 };
 
 const KAD: Option<Features> = Some(Features::VALUES);
@@ -16,13 +16,6 @@ const KEY: Key = Key::new([0; 20]);
 
 fn claim(value: &str, publisher: Publisher) -> Claim {
     Claim { value: text(value), publisher, age: Duration::ZERO, born: Duration::ZERO }
-}
-
-fn hellos(sent: &[(SocketAddrV4, Vec<u8>)]) -> usize {
-    let is_hello = |bytes: &[u8]| {
-        matches!(decode(bytes), Ok(Datagram::Request { request: Request::Hello { .. }, .. }))
-    };
-    sent.iter().filter(|(_, bytes)| is_hello(bytes)).count()
 }
 
 /// What is sent to peers, as the word of the method and the values that go along.
@@ -57,23 +50,6 @@ fn held(subject: &mut Subject) -> Vec<String> {
         panic!()
     };
     held.iter().map(|held| held.value.as_text().unwrap().to_owned()).collect()
-}
-
-#[test]
-fn a_newcomer_is_asked_once_and_its_silence_is_not_held_against_it() {
-    let mut subject = Subject::new();
-    let mut sent = subject.introduce(address(1), id(1), None);
-    sent.extend(subject.pass(Duration::from_secs(4)));
-    assert_eq!(hellos(&sent), 1);
-    let contact = subject.node.table().at(address(1)).expect("it stays");
-    assert_eq!((contact.failures, subject.node.features_of(address(1))), (0, None));
-    subject.introduce(address(2), id(2), KAD);
-    assert_eq!(subject.node.features_of(address(2)), KAD);
-    // Who asks first need not be asked.
-    let sent = subject.ask(address(1), &Request::Hello { sender: id(1), features: Features(5) });
-    let answer = decode_hello_answer(answer_in(&sent).unwrap());
-    assert_eq!(answer, Ok(Features::VALUES.with(Features::REACH)));
-    assert_eq!(subject.node.features_of(address(1)), Some(Features(5)));
 }
 
 #[test]
@@ -372,32 +348,4 @@ fn kept_answers_are_read_whole_or_not_at_all() {
     encode_kept(&mut bytes, RPC, &[true, false], None);
     assert_eq!(decode_kept(&bytes[21..]).unwrap().each[..], [true, false]);
     assert!(decode_kept(&bytes[21..bytes.len() - 1]).is_err());
-}
-
-#[test]
-fn who_waits_for_a_place_is_asked_what_it_understands_once_it_has_one() {
-    let mut subject = Subject::new();
-    let k = subject.node.settings.k as u8;
-    for n in 1..=k {
-        subject.meet(address(n), id(n));
-    }
-    for n in 0..k {
-        let sent = subject.introduce(address(100 + n), id(0x80 + n), None);
-        assert_eq!(hellos(&sent), 1, "a contact at once");
-    }
-    let waits = address(180);
-    let sent = subject.introduce(waits, id(0xf0), None);
-    assert_eq!((subject.node.table().at(waits), hellos(&sent)), (None, 0));
-    let mut asked = 0;
-    for _ in 0..180 {
-        let mut sent = subject.pass(Duration::from_secs(1));
-        sent.retain(|(to, _)| *to == waits);
-        asked += hellos(&sent);
-        // All others are silent: a place comes free.
-        for ping in sent.iter().filter_map(|(_, bytes)| ping_in(bytes)) {
-            subject.receive(waits, &pong(ping, id(0xf0)));
-        }
-    }
-    assert!(subject.node.table().at(waits).is_some());
-    assert_eq!(asked, 1);
 }

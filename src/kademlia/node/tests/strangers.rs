@@ -226,11 +226,7 @@ fn a_lookup_has_farther_contacts_at_hand_than_those_it_starts_from() {
 
 #[test]
 fn whoever_asks_for_a_sign_of_life_is_asked_back_if_that_is_of_use() {
-    let mut subject = Subject::new();
-    let k = subject.node.settings.k as u8;
-    for n in 1..=k {
-        subject.meet(address(n), id(n));
-    }
+    let (mut subject, k) = Subject::with_full_half();
     // The other half of the key space is one bucket, which never splits: k contacts, and k wait.
     for n in 0..2 * k {
         subject.introduce(address(100 + n), id(0x80 + n), None);

@@ -252,11 +252,7 @@ fn who_is_far_is_met_among_peers_that_name_only_the_nearest() {
 
 #[test]
 fn a_silent_contact_goes_after_three_questions_of_which_the_first_is_repeated() {
-    let mut subject = Subject::new();
-    let k = subject.node.settings.k as u8;
-    for n in 1..=k {
-        subject.meet(address(n), id(n));
-    }
+    let (mut subject, _) = Subject::with_full_half();
     let mut asked = Vec::new();
     while subject.node.table().at(address(1)).is_some() {
         let sent = subject.pass(Duration::from_secs(1));
