@@ -41,7 +41,7 @@ struct Document<'a> {
 pub(super) async fn run(flags: &SimulateFlags, console: Console) -> Result<(), Failure> {
     let scenario = flags.scenario()?;
     pages::with_large_pages();
-    let mut simulation = Simulation::new(scenario)
+    let mut simulation = Simulation::on_threads(scenario, flags.threads())
         .map_err(|error| CommandError::new(ErrorCode::Usage, error.to_string()))?;
     // A file that can't be written is known before the work, not after it.
     let table = flags.csv.as_deref().map(create).transpose()?;

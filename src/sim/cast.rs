@@ -42,7 +42,7 @@ pub(super) fn enter(world: &mut World, scenario: &Scenario, role: Role) -> usize
         }
         Role::Python => world.add_python(),
         // Each kind of lie is told by as many.
-        Role::Liar | Role::Sybil => world.add_liar(Lie::in_turn(world.machines().len(), VICTIM)),
+        Role::Liar | Role::Sybil => world.add_liar(Lie::in_turn(world.machine_count(), VICTIM)),
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Answer {
 }
 
 /// How requests are answered.
-pub(super) trait Deceit: Debug {
+pub(super) trait Deceit: Debug + Send {
     /// The answer to one that came from there.
     fn answer(
         &mut self,

@@ -11,7 +11,7 @@ use crate::kademlia::{Key, NodeId, OpId, Outcome, Timestamp, Value};
 /// What the world asks of whoever lives on a machine. After each call of the first kind it reads
 /// [`Self::poll_send`] and [`Self::poll_outcome`] until they give nothing, and then
 /// [`Self::poll_timeout`].
-pub(super) trait Inhabitant: Debug {
+pub(super) trait Inhabitant: Debug + Send {
     /// The id under which it is known.
     fn id(&self) -> NodeId;
 

@@ -41,10 +41,10 @@ fn buckets(world: &World, machine: usize, node: &Node, wrong: &mut Vec<String>) 
             ));
         }
     }
-    let answered_by = world.machines()[machine].answered_by.as_ref();
+    let answered_by = world.machine(machine).answered_by.as_ref();
     for contact in node.table().contacts() {
         let address = contact.address;
-        let there = world.index_of(address).map(|n| &world.machines()[n]);
+        let there = world.index_of(address).map(|n| world.machine(n));
         // Others answer under whatever id they like.
         let is_there = |there: &Machine| there.role != Role::Node || there.id == contact.id;
         if !there.is_some_and(is_there) {
@@ -82,8 +82,8 @@ fn acknowledged(world: &World, library: &Library, wrong: &mut Vec<String>) {
     for entry in library.entries().iter().filter(|entry| !entry.lost) {
         for holder in &entry.holders {
             let machine = holder.life.machine;
-            let lives = world.machines()[machine].is_alive()
-                && world.machines()[machine].born == holder.life.born;
+            let lives = world.machine(machine).is_alive()
+                && world.machine(machine).born == holder.life.born;
             let is_due = world.now() < holder.until;
             if lives && is_due && holding(world, machine, entry).is_none() {
                 let key = entry.key;
@@ -106,7 +106,7 @@ mod tests {
     fn what_must_not_be_is_seen() {
         let mut world = World::with_nodes(1, Settings::default(), Link::LAN, 17);
         let mut library = Library::default();
-        let value = library.add(Life { machine: 3, born: world.machines()[3].born });
+        let value = library.add(Life { machine: 3, born: world.machine(3).born });
         world.put(3, Scenario::key(value), Scenario::value(value)).unwrap();
         library.published(value, &world);
         assert_eq!(check(&world, &library, 0, 1), Vec::<String>::new());

@@ -62,7 +62,7 @@ impl Library {
             .living()
             .into_iter()
             .filter_map(|machine| {
-                let born = world.machines()[machine].born;
+                let born = world.machine(machine).born;
                 let until = holding(world, machine, entry)?;
                 Some(Holder { life: Life { machine, born }, until })
             })
@@ -94,8 +94,8 @@ impl Library {
     pub(super) fn was_held_since(&self, n: usize, since: Timestamp, world: &World) -> bool {
         let entry = &self.entries[n];
         let span = world.now().since(since);
-        world.living().into_iter().filter(|n| world.machines()[*n].born <= since).any(|machine| {
-            let Some(honest) = world.machines()[machine].honest() else {
+        world.living().into_iter().filter(|n| world.machine(*n).born <= since).any(|machine| {
+            let Some(honest) = world.honest(machine) else {
                 // A Python-like peer does not tell since when.
                 return world.has(machine, &entry.key, &entry.value);
             };
@@ -107,7 +107,7 @@ impl Library {
 
 /// Until when a node says it will hold a value; none if it holds it not.
 pub(super) fn holding(world: &World, machine: usize, entry: &Entry) -> Option<Timestamp> {
-    let honest = world.machines().get(machine)?.honest()?;
+    let honest = world.honest(machine)?;
     let details = honest.details(world.now(), &entry.key);
     let held = details.into_iter().find(|held| held.value == entry.value)?;
     let for_ever = Timestamp::from_micros(u64::MAX);

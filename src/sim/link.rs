@@ -1,8 +1,8 @@
 //! How long a datagram takes between two machines, and whether it arrives.
 //!
 //! Always holds: a pair of machines keeps its base latency for the whole run; times are whole
-//! microseconds, so that they are the same on every machine. Never: delivers a datagram before it
-//! was sent.
+//! microseconds, so that they are the same on every machine. Never: delivers a datagram at the very
+//! moment it was sent, or sooner than the least latency.
 
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use rand::{Rng, RngExt};
 
 /// A datagram that is held up comes this much later at most: many others overtake it.
 const HELD_UP: Duration = Duration::from_millis(500);
+
+/// What takes no time at all takes this much.
+pub(super) const LEAST_DELAY: Duration = Duration::from_micros(1);
 
 /// What the network between the machines is like.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,7 +69,7 @@ impl Link {
         if happens(self.reorder, rng) {
             micros += rng.random_range(0..=micros_of(HELD_UP));
         }
-        Duration::from_micros(micros)
+        Duration::from_micros(micros).max(LEAST_DELAY)
     }
 
     /// The same in both directions; a hash of the pair spreads it.

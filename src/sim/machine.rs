@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use rand_pcg::Pcg64Mcg;
+
 use super::honest::Honest;
 use super::inhabitant::Inhabitant;
 use crate::kademlia::{NodeId, Timestamp};
@@ -58,7 +60,6 @@ impl Occupant {
 /// A machine, and who lives there.
 #[derive(Debug)]
 pub(super) struct Machine {
-    pub(super) address: SocketAddrV4,
     pub(super) id: NodeId,
     pub(super) role: Role,
     pub(super) occupant: Occupant,
@@ -69,9 +70,30 @@ pub(super) struct Machine {
     pub(super) nat: Option<Box<Nat>>,
     /// Addresses whose answers reached it, where somebody watches that.
     pub(super) answered_by: Option<BTreeSet<SocketAddrV4>>,
+    /// What its datagrams meet with on their way is drawn from this: of one source for all it would
+    /// depend on the order in which they send.
+    pub(super) rng: Pcg64Mcg,
+    /// How many events it has caused.
+    sequence: u32,
 }
 
 impl Machine {
+    pub(super) const fn new(
+        id: NodeId,
+        role: Role,
+        occupant: Occupant,
+        born: Timestamp,
+        answered_by: Option<BTreeSet<SocketAddrV4>>,
+        rng: Pcg64Mcg,
+    ) -> Self {
+        Self { id, role, occupant, born, armed: None, nat: None, answered_by, rng, sequence: 0 }
+    }
+
+    pub(super) const fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
     pub(super) const fn is_alive(&self) -> bool {
         !matches!(self.occupant, Occupant::Nobody)
     }

@@ -1,7 +1,8 @@
-//! What is going to happen, in its order.
+//! What is going to happen on some machines, in its order.
 //!
-//! Always holds: events come in the order of their time, and of their creation at equal times.
-//! Never: looks at what an event is.
+//! Always holds: events come in the order of their time, at equal times of the machines that
+//! caused them, and then of their creation there: an order that does not depend on which other
+//! machines share the queue. Never: looks at what an event is.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -11,32 +12,38 @@ use crate::kademlia::Timestamp;
 /// What can happen.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A datagram arrives.
+    /// A datagram arrives from the machine that caused it.
     Datagram {
-        /// The machine that sent it.
-        from: u32,
         /// The machine it is for.
         to: u32,
         /// What it says.
         bytes: Vec<u8>,
     },
-    /// A machine wanted to be called, unless it has changed its mind since.
-    Timer {
-        /// The machine.
-        of: u32,
-    },
+    /// The machine that caused it wanted to be called, unless it has changed its mind since.
+    Timer,
 }
 
+/// When something happens, and because of whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment {
+    pub(super) at: Timestamp,
+    /// The machine that caused it.
+    pub(super) by: u32,
+    /// How many events that machine had caused before. After 2^32 of them they are counted anew,
+    /// which changes an order among equals, and the same one in each run.
+    pub(super) sequence: u32,
+}
+
+/// Something that is going to happen.
 #[derive(Debug)]
-struct Entry {
-    at: Timestamp,
-    sequence: u64,
-    event: Event,
+pub(super) struct Entry {
+    pub(super) moment: Moment,
+    pub(super) event: Event,
 }
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+        self.moment == other.moment
     }
 }
 
@@ -50,7 +57,7 @@ impl PartialOrd for Entry {
 
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+        self.moment.cmp(&other.moment)
     }
 }
 
@@ -59,22 +66,24 @@ impl Ord for Entry {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     heap: BinaryHeap<Reverse<Entry>>,
-    sequence: u64,
 }
 
 impl Queue {
-    pub(super) fn schedule(&mut self, at: Timestamp, event: Event) {
-        self.heap.push(Reverse(Entry { at, sequence: self.sequence, event }));
-        self.sequence += 1;
+    pub(super) fn schedule(&mut self, entry: Entry) {
+        self.heap.push(Reverse(entry));
     }
 
-    /// The next event, unless it lies beyond.
-    pub(super) fn next(&mut self, until: Timestamp) -> Option<(Timestamp, Event)> {
-        if self.heap.peek()?.0.at > until {
+    /// When the next event is.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        self.heap.peek().map(|Reverse(entry)| entry.moment.at)
+    }
+
+    /// The next event, if it is before then.
+    pub(super) fn next_before(&mut self, end: Timestamp) -> Option<Entry> {
+        if self.next_at()? >= end {
             return None;
         }
-        let Reverse(entry) = self.heap.pop()?;
-        Some((entry.at, entry.event))
+        self.heap.pop().map(|Reverse(entry)| entry)
     }
 }
 
@@ -86,22 +95,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn events_come_in_the_order_of_time_and_creation(
-            steps in prop::collection::vec((0u64..1_000_000, 0u64..300_000), 1..300),
+        fn events_come_in_the_order_of_time_cause_and_creation(
+            steps in prop::collection::vec((0u64..1_000_000, 0u32..4, 0u64..300_000), 1..300),
         ) {
             let mut queue = Queue::default();
             let (mut now, mut expected) = (Timestamp::from_micros(1 << 40), Vec::new());
-            for (of, (ahead, span)) in steps.into_iter().enumerate() {
+            for (sequence, (ahead, by, span)) in steps.into_iter().enumerate() {
                 let at = Timestamp::from_micros(now.as_micros() + ahead);
-                queue.schedule(at, Event::Timer { of: of as u32 });
-                expected.push((at, of as u32));
+                let moment = Moment { at, by, sequence: sequence as u32 };
+                queue.schedule(Entry { moment, event: Event::Timer });
+                expected.push(moment);
                 expected.sort_unstable();
-                let until = Timestamp::from_micros(now.as_micros() + span);
-                while let Some((at, Event::Timer { of })) = queue.next(until) {
-                    prop_assert_eq!((at, of), expected.remove(0));
+                let end = Timestamp::from_micros(now.as_micros() + span);
+                while let Some(Entry { moment, .. }) = queue.next_before(end) {
+                    prop_assert_eq!(moment, expected.remove(0));
                 }
-                prop_assert!(expected.first().is_none_or(|(at, _)| *at > until));
-                now = until;
+                prop_assert!(expected.first().is_none_or(|moment| moment.at >= end));
+                now = end;
             }
         }
     }

@@ -31,6 +31,8 @@ const SETTLE: Duration = Duration::from_mins(1);
 const SAMPLES: u32 = 60;
 const LEAST_INTERVAL: Duration = Duration::from_secs(10);
 const MOST_INTERVAL: Duration = Duration::from_mins(10);
+/// The least latency with which several threads are faster than one.
+const WORTH_MEETING: Duration = Duration::from_millis(1);
 /// Steps in which the network is built.
 const BUILD_STEPS: usize = 20;
 /// Operations that have not ended so long after the last lookup began never will.
@@ -111,8 +113,16 @@ pub struct Simulation {
 impl Simulation {
     /// Nothing has happened yet.
     pub fn new(scenario: Scenario) -> Result<Self, ScenarioError> {
+        Self::on_threads(scenario, 1)
+    }
+
+    /// The same on several threads, as far as they are of use: what happens does not depend on that.
+    pub fn on_threads(scenario: Scenario, threads: usize) -> Result<Self, ScenarioError> {
         scenario.check()?;
-        let mut world = World::new(scenario.seed, scenario.settings(), scenario.link);
+        let (seed, settings, link) = (scenario.seed, scenario.settings(), scenario.link);
+        // They meet after each window of so much time; where it is short, most of them are empty.
+        let threads = if link.latency.0 < WORTH_MEETING { 1 } else { threads };
+        let mut world = World::on_threads(seed, settings, link, threads);
         world.set_askers(scenario.asker());
         // Not the world's own: what the scenario draws must not depend on what the network does.
         let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed.wrapping_add(0x5ce0_a710));
@@ -203,7 +213,7 @@ impl Simulation {
             background_bytes_per_s: self.background,
             bytes_per_s: self.bytes_per_s_since(self.looking_since),
             python,
-            machines: self.world.machines().len(),
+            machines: self.world.machine_count(),
             living: self.world.living_count(),
             events: self.world.totals().events,
             virtual_s: self.world.now().since(super::world::START).as_secs_f64(),

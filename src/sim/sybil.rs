@@ -5,7 +5,7 @@
 //! honest.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rand::Rng;
 
@@ -38,7 +38,7 @@ impl Gang {
         ips: usize,
         aimed_at: Option<Key>,
         rng: &mut impl Rng,
-    ) -> Rc<Self> {
+    ) -> Arc<Self> {
         let ips = ips.max(1);
         let member = |n: usize| {
             let (ip, port) = (HOME + (n % ips) as u32, FIRST_PORT + (n / ips) as u16);
@@ -48,7 +48,7 @@ impl Gang {
             };
             NodeEntry { id, address: SocketAddrV4::new(Ipv4Addr::from(ip), port) }
         };
-        Rc::new(Self { members: (0..count).map(member).collect() })
+        Arc::new(Self { members: (0..count).map(member).collect() })
     }
 
     /// Each of them.
@@ -65,7 +65,7 @@ impl Gang {
     }
 }
 
-impl Deceit for Rc<Gang> {
+impl Deceit for Arc<Gang> {
     fn answer(
         &mut self,
         _node: &Honest,

@@ -1,28 +1,32 @@
 //! Machines, their clock, and what happens between them.
 //!
-//! Always holds: events happen in the order of their time, and of their creation at equal times.
-//! Never: lets a dead machine act, or keeps what lived on it in memory.
+//! Always holds: on each machine events happen in the order of their time. Never: lets a dead
+//! machine act, or keeps what lived on it in memory.
 
 mod foes;
+mod meeting;
 mod network;
 mod operations;
+mod passing;
+mod share;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_pcg::Pcg64Mcg;
 
 use super::Link;
 use super::honest::Honest;
 use super::inhabitant::Inhabitant;
-use super::machine::{MAX_MACHINES, Machine, Nat, Occupant, Role, address_of, index_of};
-use super::queue::{Event, Queue};
+use super::machine::{MAX_MACHINES, Machine, Nat, Occupant, Role, address_of};
 use super::roster::Roster;
 use crate::kademlia::{Key, MultiStore, Node, NodeId, OpId, Outcome, Settings, Timestamp, Value};
-use network::Cut;
+use network::Network;
 pub use operations::GetReport;
+use share::Share;
 
 /// Virtual time begins here, in microseconds since the Unix epoch.
 pub(super) const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
@@ -69,45 +73,37 @@ pub(super) struct Asleep {
 pub struct World {
     now: Timestamp,
     rng: ChaCha8Rng,
-    link: Link,
-    cut: Cut,
     settings: Settings,
-    machines: Vec<Machine>,
+    network: Network,
+    /// The machines, dealt out.
+    shares: Vec<Share>,
     /// Who makes lookups, which is whoever runs what ships, and who does not.
     askers: Role,
     nodes: Roster,
     others: Roster,
-    /// Machines whose address somebody chose.
-    elsewhere: BTreeMap<SocketAddrV4, u32>,
-    queue: Queue,
-    watched: BTreeMap<(u32, OpId), Timestamp>,
     ended: VecDeque<Ended>,
-    totals: Totals,
-    trace: blake3::Hasher,
-    /// Who is watched, towards which IP, and how many datagrams were sent to it.
-    tally: Option<(u32, Ipv4Addr, u64)>,
 }
 
 impl World {
     /// An empty network.
     pub fn new(seed: u64, settings: Settings, link: Link) -> Self {
+        Self::on_threads(seed, settings, link, 1)
+    }
+
+    /// An empty network in which so many threads let time pass. What happens in it is the same on
+    /// any number.
+    pub fn on_threads(seed: u64, settings: Settings, link: Link, threads: usize) -> Self {
+        let threads = threads.max(1);
         Self {
             now: START,
             rng: ChaCha8Rng::seed_from_u64(seed),
-            link,
-            cut: Cut::default(),
             settings,
-            machines: Vec::new(),
+            network: Network::new(link),
+            shares: (0..threads).map(|which| Share::new(which, threads)).collect(),
             askers: Role::Node,
             nodes: Roster::default(),
             others: Roster::default(),
-            elsewhere: BTreeMap::new(),
-            queue: Queue::default(),
-            watched: BTreeMap::new(),
             ended: VecDeque::new(),
-            totals: Totals::default(),
-            trace: blake3::Hasher::new(),
-            tally: None,
         }
     }
 
@@ -129,13 +125,18 @@ impl World {
     }
 
     /// What has happened so far.
-    pub const fn totals(&self) -> Totals {
-        self.totals
+    pub fn totals(&self) -> Totals {
+        self.shares.iter().fold(Totals::default(), |all, share| Totals {
+            events: all.events + share.totals.events,
+            datagrams: all.datagrams + share.totals.datagrams,
+            bytes: all.bytes + share.totals.bytes,
+        })
     }
 
     /// A digest of everything that has happened: equal for equal runs.
     pub fn state_hash(&self) -> String {
-        hex::encode(&self.trace.finalize().as_bytes()[..16])
+        let digests = self.shares.iter().map(|share| share.digest);
+        hex::encode(digests.fold(0, u128::wrapping_add).to_be_bytes())
     }
 
     /// The nodes that live, by their machines' indices.
@@ -155,31 +156,57 @@ impl World {
 
     /// Whether somebody lives at an address.
     pub fn is_alive(&self, address: SocketAddrV4) -> bool {
-        self.machine_at(address).is_some_and(|n| self.machines[n as usize].is_alive())
+        self.index_of(address).is_some_and(|n| self.machine(n).is_alive())
     }
 
     /// The machine with an address.
     pub fn index_of(&self, address: SocketAddrV4) -> Option<usize> {
-        self.machine_at(address).map(|n| n as usize)
+        self.network.machine_at(address).map(|n| n as usize)
     }
 
     /// A node to look into; none if the machine is dead, or runs something else.
     pub fn node(&self, index: usize) -> Option<&Node> {
-        self.machines.get(index)?.honest().map(|honest| &honest.node)
+        self.honest(index).map(|honest| &honest.node)
     }
 
     /// What a node holds.
     pub fn store(&self, index: usize) -> Option<&MultiStore> {
-        self.machines.get(index)?.honest().map(|honest| &honest.store)
+        self.honest(index).map(|honest| &honest.store)
     }
 
-    pub(super) fn machines(&self) -> &[Machine] {
-        &self.machines
+    pub(super) fn honest(&self, index: usize) -> Option<&Honest> {
+        self.share_of(index).machine(index)?.honest()
     }
 
-    #[cfg(test)]
+    /// How many machines there are, dead ones among them.
+    pub(super) const fn machine_count(&self) -> usize {
+        self.network.len()
+    }
+
+    /// One that is there.
+    pub(super) fn machine(&self, index: usize) -> &Machine {
+        self.share_of(index).machine(index).expect("it was added")
+    }
+
     pub(super) fn machine_mut(&mut self, index: usize) -> &mut Machine {
-        &mut self.machines[index]
+        self.share_mut(index).0.machine_mut(index)
+    }
+
+    fn share_of(&self, index: usize) -> &Share {
+        &self.shares[index % self.shares.len()]
+    }
+
+    /// The share that a machine is in, and what its machines may look at.
+    fn share_mut(&mut self, index: usize) -> (&mut Share, &Network) {
+        let which = index % self.shares.len();
+        (&mut self.shares[which], &self.network)
+    }
+
+    /// Carries out what a machine wants done.
+    fn settle(&mut self, index: usize) {
+        let now = self.now;
+        let (share, network) = self.share_mut(index);
+        share.settle(network, now, index as u32);
     }
 
     pub(super) const fn rng(&mut self) -> &mut ChaCha8Rng {
@@ -198,10 +225,10 @@ impl World {
     }
 
     fn start_node(&mut self, through: impl IntoIterator<Item = usize>) -> usize {
-        let through: Vec<_> = through.into_iter().map(|n| self.machines[n].address).collect();
+        let through: Vec<_> = through.into_iter().map(|n| self.node_address(n)).collect();
         let (id, seed) = (NodeId::random(&mut self.rng), self.rng.random());
         let honest = Honest::new(&self.settings, id, seed, self.now, None);
-        let address = address_of(self.machines.len() as u32);
+        let address = address_of(self.machine_count() as u32);
         let occupant = Occupant::Node(Box::new(honest));
         let index = self.settle_down(occupant, id, Role::Node, address);
         self.join(index, &through);
@@ -216,7 +243,7 @@ impl World {
         role: Role,
         address: Option<SocketAddrV4>,
     ) -> usize {
-        let own = address_of(self.machines.len() as u32);
+        let own = address_of(self.machine_count() as u32);
         let id = inhabitant.id();
         self.settle_down(Occupant::Other(inhabitant), id, role, address.unwrap_or(own))
     }
@@ -228,19 +255,17 @@ impl World {
         role: Role,
         address: SocketAddrV4,
     ) -> usize {
-        let index = self.machines.len();
+        let index = self.machine_count();
         debug_assert!(index < MAX_MACHINES, "addresses would repeat");
-        if index_of(address) != Some(index) {
-            self.elsewhere.insert(address, index as u32);
-        }
+        self.network.add(address);
         let is_node = role == Role::Node;
         let answered_by = (is_node && index.is_multiple_of(WATCH_EVERY)).then(BTreeSet::new);
-        let (born, armed, nat) = (self.now, None, None);
-        let machine = Machine { address, id, role, occupant, born, armed, nat, answered_by };
-        self.machines.push(machine);
+        let rng = Pcg64Mcg::from_rng(&mut self.rng);
+        let machine = Machine::new(id, role, occupant, self.now, answered_by, rng);
+        self.share_mut(index).0.add(machine);
         let roster = if role == self.askers { &mut self.nodes } else { &mut self.others };
         roster.add(index as u32);
-        self.settle(index as u32);
+        self.settle(index);
         index
     }
 
@@ -248,16 +273,16 @@ impl World {
     pub(super) fn join(&mut self, index: usize, through: &[SocketAddrV4]) {
         let now = self.now;
         if !through.is_empty()
-            && let Some(inhabitant) = self.machines[index].occupant.as_inhabitant_mut()
+            && let Some(inhabitant) = self.machine_mut(index).occupant.as_inhabitant_mut()
         {
             inhabitant.start_join(now, through);
-            self.settle(index as u32);
+            self.settle(index);
         }
     }
 
     /// Puts a router in front of a machine: only answers come in.
     pub fn put_behind_nat(&mut self, index: usize) {
-        self.machines[index].nat = Some(Box::new(Nat::default()));
+        self.machine_mut(index).nat = Some(Box::new(Nat::default()));
     }
 
     /// A machine ends, by a crash or in order: the wire has no word for either.
@@ -275,7 +300,10 @@ impl World {
     }
 
     fn end(&mut self, index: usize) -> Occupant {
-        let machine = &mut self.machines[index];
+        let now = self.now;
+        let (share, _) = self.share_mut(index);
+        share.abandon(index as u32, now);
+        let machine = share.machine_mut(index);
         let occupant = std::mem::replace(&mut machine.occupant, Occupant::Nobody);
         (machine.armed, machine.answered_by) = (None, None);
         if let Some(nat) = &mut machine.nat {
@@ -284,13 +312,6 @@ impl World {
         let index = index as u32;
         self.nodes.remove(index);
         self.others.remove(index);
-        let its = (index, OpId(0))..(index + 1, OpId(0));
-        let left: Vec<_> = self.watched.range(its).map(|(of, begun)| (*of, *begun)).collect();
-        for ((machine, op), begun) in left {
-            self.watched.remove(&(machine, op));
-            let (at, outcome) = (self.now, None);
-            self.ended.push_back(Ended { machine, op, begun, at, outcome });
-        }
         occupant
     }
 
@@ -299,8 +320,9 @@ impl World {
     pub(super) fn wake(&mut self, asleep: Asleep) -> usize {
         let Asleep { machine: index, contacts, store } = asleep;
         let (seed, now) = (self.rng.random(), self.now);
-        let machine = &mut self.machines[index as usize];
-        let honest = Honest::new(&self.settings, machine.id, seed, now, Some(store));
+        let id = self.machine(index as usize).id;
+        let honest = Honest::new(&self.settings, id, seed, now, Some(store));
+        let machine = self.machine_mut(index as usize);
         (machine.occupant, machine.born) = (Occupant::Node(Box::new(honest)), now);
         if (index as usize).is_multiple_of(WATCH_EVERY) {
             machine.answered_by = Some(BTreeSet::new());
@@ -317,25 +339,13 @@ impl World {
 
     /// Lets virtual time pass until then.
     pub(super) fn run_until(&mut self, until: Timestamp) {
-        while self.step(until) {}
-        self.now = self.now.max(until);
-    }
-
-    /// Lets time pass until then, or until an operation is over; whether it was the former.
-    pub(super) fn run_to(&mut self, until: Timestamp) -> bool {
-        while self.ended.is_empty() {
-            if !self.step(until) {
-                self.now = self.now.max(until);
-                return true;
-            }
-        }
-        false
+        self.pass(until);
     }
 
     /// The living nodes nearest to a key, whoever knows them.
     pub fn nearest(&self, key: &Key, count: usize) -> Vec<usize> {
         let mut living = self.living();
-        living.sort_by_key(|n| key.distance(&self.machines[*n].id));
+        living.sort_by_key(|n| key.distance(&self.machine(*n).id));
         living.truncate(count);
         living
     }
@@ -347,13 +357,13 @@ impl World {
 
     /// Whether whoever lives there would tell that value of a key.
     pub(super) fn has(&self, index: usize, key: &Key, value: &Value) -> bool {
-        let inhabitant = self.machines[index].occupant.as_inhabitant();
+        let inhabitant = self.machine(index).occupant.as_inhabitant();
         inhabitant.is_some_and(|inhabitant| inhabitant.held(self.now, key).contains(value))
     }
 
     /// Whether a node holds a value of a key.
     pub fn holds(&self, index: usize, key: &Key) -> bool {
-        let honest = self.machines[index].honest();
+        let honest = self.honest(index);
         honest.is_some_and(|honest| !honest.details(self.now, key).is_empty())
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Always holds: a default here is the scenario's own; the printed command says all that differs.
 
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -13,6 +15,11 @@ use crate::sim::{Link, Scenario};
 
 /// Share of datagrams that `--reorder` holds up.
 const REORDERED: f64 = 0.05;
+
+/// Threads a run may have: more would wait for each other most of the time.
+const MAX_THREADS: i64 = 64;
+/// With fewer nodes for each, a thread would mostly wait for the others.
+const NODES_A_THREAD: usize = 500;
 
 /// What `simulate` takes.
 #[derive(Debug, Clone, Args)]
@@ -89,6 +96,9 @@ pub struct SimulateFlags {
     /// What decides everything that is drawn
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Threads that do the work, which changes no figure [default: as many as are of use here]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
+    pub threads: Option<u16>,
     /// Fail unless so large a share of the lookups is proven to succeed
     #[arg(long, value_name = "SHARE")]
     pub require: Option<f64>,
@@ -157,6 +167,15 @@ impl SimulateFlags {
         };
         scenario.check().map_err(|error| usage(error.to_string()))?;
         Ok(scenario)
+    }
+
+    /// On how many threads that runs.
+    pub(super) fn threads(&self) -> usize {
+        let usual = || {
+            let cores = thread::available_parallelism().map_or(1, NonZero::get);
+            cores.min(self.nodes / NODES_A_THREAD).clamp(1, MAX_THREADS as usize)
+        };
+        self.threads.map_or_else(usual, usize::from)
     }
 
     /// The command that repeats the run.

@@ -12,7 +12,8 @@ impl Simulation {
         };
         let mut churn = Churn::new(median, self.scenario.returning, self.scenario.nodes);
         let now = self.world.now();
-        for (index, machine) in self.world.machines().iter().enumerate() {
+        for index in 0..self.world.machine_count() {
+            let machine = self.world.machine(index);
             if machine.is_alive() && matches!(machine.role, Role::Node | Role::Python) {
                 churn.begins(index, machine.born, now, &mut self.rng);
             }
@@ -29,7 +30,7 @@ impl Simulation {
         let mut gone = Vec::new();
         for publisher in publishers {
             if self.lives(publisher) {
-                gone.push(self.world.machines()[publisher.machine].role);
+                gone.push(self.world.machine(publisher.machine).role);
                 self.world.kill(publisher.machine);
             }
         }
@@ -55,12 +56,12 @@ impl Simulation {
     }
 
     fn lives(&self, life: Life) -> bool {
-        let machine = &self.world.machines()[life.machine];
+        let machine = self.world.machine(life.machine);
         machine.is_alive() && machine.born == life.born
     }
 
     fn replace(&mut self, churn: &mut Churn, machine: usize) -> Life {
-        let role = self.world.machines()[machine].role;
+        let role = self.world.machine(machine).role;
         if churn.remembers() && role == Role::Node {
             if let Some(asleep) = self.world.put_to_sleep(machine) {
                 churn.sleeps(asleep);

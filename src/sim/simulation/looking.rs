@@ -46,7 +46,7 @@ impl Simulation {
         let Some(machine) = self.publisher() else {
             return;
         };
-        let born = self.world.machines()[machine].born;
+        let born = self.world.machine(machine).born;
         let value = self.library.add(Life { machine, born });
         let (key, text) = (Scenario::key(value), Scenario::value(value));
         if let Some(op) = self.world.start_put(machine, key, text) {
@@ -168,7 +168,7 @@ impl Simulation {
         });
         self.trace = Some(Trace {
             at_s: self.seconds_at(begun),
-            asker: self.world.machines()[machine].address.to_string(),
+            asker: self.world.node_address(machine).to_string(),
             after_failure,
             took_ms: ms(took),
             hops: hops.collect(),

@@ -3,7 +3,7 @@
 //! Always holds: each of them joins through a random node, as a newcomer does. Never: tells an
 //! honest node who is who.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 use rand::RngExt;
 
@@ -50,40 +50,21 @@ impl World {
 
     /// Where those live whom a machine knows.
     pub(in crate::sim) fn contacts(&self, index: usize) -> Vec<SocketAddrV4> {
-        let inhabitant = self.machines[index].occupant.as_inhabitant();
+        let inhabitant = self.machine(index).occupant.as_inhabitant();
         inhabitant.map(Inhabitant::contacts).unwrap_or_default()
     }
 
     /// Where a machine is.
     pub fn node_address(&self, index: usize) -> SocketAddrV4 {
-        self.machines[index].address
+        self.network.address(index as u32)
     }
 
     /// A datagram that says to come from that address.
     pub fn forge(&mut self, from: SocketAddrV4, to: usize, bytes: &[u8]) {
         let now = self.now;
-        if let Some(inhabitant) = self.machines[to].occupant.as_inhabitant_mut() {
+        if let Some(inhabitant) = self.machine_mut(to).occupant.as_inhabitant_mut() {
             inhabitant.handle_datagram(now, from, bytes);
-            self.settle(to as u32);
-        }
-    }
-
-    /// Counts what one machine sends to an IP from now on, but for what goes to a machine there:
-    /// that is somebody who takes part.
-    pub fn tally(&mut self, by: usize, to: Ipv4Addr) {
-        self.tally = Some((by as u32, to, 0));
-    }
-
-    /// Datagrams counted since.
-    pub fn tallied(&self) -> u64 {
-        self.tally.map_or(0, |(.., datagrams)| datagrams)
-    }
-
-    pub(super) fn count_sent(&mut self, from: u32, to: SocketAddrV4) {
-        let is_in_vain = self.tally.is_some_and(|(by, ip, _)| (by, ip) == (from, *to.ip()))
-            && self.machine_at(to).is_none();
-        if let (true, Some((.., datagrams))) = (is_in_vain, &mut self.tally) {
-            *datagrams += 1;
+            self.settle(to);
         }
     }
 
@@ -96,7 +77,7 @@ impl World {
     /// Where no honest node lives.
     fn any_machine(&mut self) -> Option<usize> {
         let living: Vec<usize> =
-            (0..self.machines.len()).filter(|n| self.machines[*n].is_alive()).collect();
+            (0..self.machine_count()).filter(|n| self.machine(*n).is_alive()).collect();
         (!living.is_empty()).then(|| living[self.rng.random_range(0..living.len())])
     }
 
@@ -107,7 +88,7 @@ impl World {
         address: Option<SocketAddrV4>,
     ) -> usize {
         let through = self.any_living().or_else(|| self.any_machine());
-        let through = through.map(|n| self.machines[n].address);
+        let through = through.map(|n| self.node_address(n));
         let index = self.add_inhabitant(who, role, address);
         self.join(index, through.as_slice());
         index

@@ -45,15 +45,22 @@ impl World {
         start: impl FnOnce(&mut dyn Inhabitant, Timestamp) -> Option<OpId>,
     ) -> Option<OpId> {
         let now = self.now;
-        let inhabitant = self.machines.get_mut(index)?.occupant.as_inhabitant_mut()?;
+        let inhabitant = self.machine_mut(index).occupant.as_inhabitant_mut()?;
         let op = start(inhabitant, now)?;
-        self.watched.insert((index as u32, op), now);
-        self.settle(index as u32);
+        self.share_mut(index).0.watch(index as u32, op, now);
+        self.settle(index);
         Some(op)
+    }
+
+    /// Lets time pass until then, or until an operation is over; whether it was the former.
+    pub(in crate::sim) fn run_to(&mut self, until: Timestamp) -> bool {
+        self.collect_ended();
+        self.ended.is_empty() && self.pass_to_end(until)
     }
 
     /// The next operation that is over.
     pub(in crate::sim) fn poll_ended(&mut self) -> Option<Ended> {
+        self.collect_ended();
         self.ended.pop_front()
     }
 
@@ -84,9 +91,9 @@ impl World {
     /// Looks a key up at a node, and notes every request; none if that never ends.
     pub fn trace(&mut self, index: usize, key: Key) -> Option<(Vec<Hop>, Duration)> {
         let now = self.now;
-        let op = self.machines.get_mut(index)?.honest_mut()?.node.start_trace(now, key)?;
-        self.watched.insert((index as u32, op), now);
-        self.settle(index as u32);
+        let op = self.machine_mut(index).honest_mut()?.node.start_trace(now, key)?;
+        self.share_mut(index).0.watch(index as u32, op, now);
+        self.settle(index);
         match self.wait_for(index, op)?.outcome? {
             Outcome::Traced { hops, took, .. } => Some((hops, took)),
             _ => None,
@@ -100,8 +107,8 @@ impl World {
             if let Some(place) = self.ended.iter().position(is_it) {
                 return self.ended.remove(place);
             }
-            if !self.step(until) {
-                self.watched.remove(&(index as u32, op));
+            if self.pass_to_end(until) {
+                self.share_mut(index).0.watch_no_more(index as u32, op);
                 return None;
             }
         }

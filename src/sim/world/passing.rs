@@ -1,0 +1,158 @@
+//! How virtual time passes, on one thread or on several.
+//!
+//! Always holds: time passes in windows no longer than what any datagram takes, so that nothing
+//! that happens in a window changes what else does in it (conservative synchronisation: Chandy and
+//! Misra 1979); each share of the machines then goes through it by itself, and what comes of it is
+//! the same on any number of threads. Never: has an operation that is over wait for longer than to
+//! the end of its window.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::meeting::Meeting;
+use super::network::Network;
+use super::share::Share;
+use super::{Ended, World};
+use crate::kademlia::Timestamp;
+use crate::sim::queue::Entry;
+
+/// Nothing is going to happen.
+const NEVER: u64 = u64::MAX;
+
+impl World {
+    /// Lets virtual time pass until then.
+    pub(super) fn pass(&mut self, until: Timestamp) {
+        self.go(until, false);
+    }
+
+    /// Lets it pass until then, or to the end of a window in which an operation ended; whether it
+    /// was the former.
+    pub(super) fn pass_to_end(&mut self, until: Timestamp) -> bool {
+        self.go(until, true)
+    }
+
+    fn go(&mut self, until: Timestamp, stops: bool) -> bool {
+        self.deliver();
+        let (crew, network) = (Crew::new(self.shares.len(), until, stops), &self.network);
+        if let [share] = &mut self.shares[..] {
+            crew.work(0, share, network);
+        } else {
+            thread::scope(|scope| {
+                for (which, share) in self.shares.iter_mut().enumerate() {
+                    let crew = &crew;
+                    scope.spawn(move || crew.work(which, share, network));
+                }
+            });
+        }
+        if let Some(panic) = crew.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            resume_unwind(panic);
+        }
+        self.collect_ended();
+        let stopped = stops && crew.ended.into_inner();
+        let reached = Timestamp::from_micros(crew.reached.into_inner());
+        self.now = self.now.max(if stopped { reached } else { until });
+        !stopped
+    }
+
+    /// What ended, in an order of its own.
+    pub(super) fn collect_ended(&mut self) {
+        let mut ended: Vec<Ended> = Vec::new();
+        for share in &mut self.shares {
+            ended.append(&mut share.ended);
+        }
+        ended.sort_by_key(|ended| (ended.at, ended.machine, ended.op));
+        self.ended.extend(ended);
+    }
+
+    /// What one share of the machines has in store for the others.
+    fn deliver(&mut self) {
+        for from in 0..self.shares.len() {
+            for to in 0..self.shares.len() {
+                for entry in std::mem::take(&mut self.shares[from].outbox[to]) {
+                    self.shares[to].queue.schedule(entry);
+                }
+            }
+        }
+    }
+}
+
+/// Those who let time pass together, each for a share of the machines.
+struct Crew {
+    until: Timestamp,
+    stops: bool,
+    meeting: Meeting,
+    /// When each has something to do next.
+    next: Vec<AtomicU64>,
+    /// What is going to happen on each one's machines because of others.
+    post: Vec<Mutex<Vec<Entry>>>,
+    /// The last moment of the last window.
+    reached: AtomicU64,
+    ended: AtomicBool,
+    failed: AtomicBool,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Crew {
+    fn new(of: usize, until: Timestamp, stops: bool) -> Self {
+        Self {
+            until,
+            stops,
+            meeting: Meeting::new(of),
+            next: (0..of).map(|_| AtomicU64::new(NEVER)).collect(),
+            post: (0..of).map(|_| Mutex::default()).collect(),
+            reached: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            panic: Mutex::default(),
+        }
+    }
+
+    /// Window after window.
+    fn work(&self, which: usize, share: &mut Share, network: &Network) {
+        loop {
+            // What others wrote in the last window is read before the first meeting, and they write
+            // the like only after it, so that all decide the same.
+            let over = self.failed.load(Ordering::Relaxed)
+                || self.stops && self.ended.load(Ordering::Relaxed);
+            self.fetch_post(which, share);
+            let next = share.queue.next_at().map_or(NEVER, Timestamp::as_micros);
+            self.next[which].store(next, Ordering::Relaxed);
+            self.meeting.wait();
+            let next = self.next.iter().map(|next| next.load(Ordering::Relaxed)).min();
+            let next = Timestamp::from_micros(next.unwrap_or(NEVER));
+            if over || next > self.until {
+                return;
+            }
+            let last = Timestamp::from_micros(self.until.as_micros().saturating_add(1));
+            let end = (next + network.lookahead()).min(last);
+            let run = catch_unwind(AssertUnwindSafe(|| share.run(network, end)));
+            if let Err(panic) = run {
+                self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+                self.failed.store(true, Ordering::Relaxed);
+            }
+            if !share.ended.is_empty() {
+                self.ended.store(true, Ordering::Relaxed);
+            }
+            self.reached.store(end.as_micros() - 1, Ordering::Relaxed);
+            self.send_post(share);
+            self.meeting.wait();
+        }
+    }
+
+    fn fetch_post(&self, which: usize, share: &mut Share) {
+        let mut post = self.post[which].lock().unwrap_or_else(PoisonError::into_inner);
+        post.drain(..).for_each(|entry| share.queue.schedule(entry));
+    }
+
+    fn send_post(&self, share: &mut Share) {
+        for (to, entries) in share.outbox.iter_mut().enumerate() {
+            if !entries.is_empty() {
+                let mut post = self.post[to].lock().unwrap_or_else(PoisonError::into_inner);
+                post.append(entries);
+            }
+        }
+    }
+}
