@@ -165,20 +165,24 @@ fn with_a_quarter_killed_every_key_with_a_living_holder_is_found_soon() {
 
 #[test]
 fn newcomers_get_the_keys_that_are_theirs() {
-    let mut world = World::with_nodes(5, Settings::default(), Link::LAN, 60);
-    let data = publish(&mut world, 100);
-    for _ in 0..60 {
-        world.add_node();
-        world.run_for(Duration::from_secs(1));
+    let (mut held, mut places) = (0, 0);
+    for seed in 5..13 {
+        let mut world = World::with_nodes(seed, Settings::default(), Link::LAN, 60);
+        let data = publish(&mut world, 100);
+        for _ in 0..60 {
+            world.add_node();
+            world.run_for(Duration::from_secs(1));
+        }
+        world.run_for(Duration::from_secs(30));
+        let nearest = data.iter().map(|(key, _)| (key, world.nearest(key, 20)));
+        held += nearest
+            .map(|(key, nearest)| nearest.iter().filter(|n| world.holds(**n, key)).count())
+            .sum::<usize>();
+        places += data.len() * 20;
     }
-    world.run_for(Duration::from_secs(30));
-    let held: usize = data
-        .iter()
-        .map(|(key, _)| world.nearest(key, 20).iter().filter(|n| world.holds(**n, key)).count())
-        .sum();
-    println!("newcomers: {held} of {} places filled at once", data.len() * 20);
-    // Whoever is just about the twentieth may not have met the nearest yet.
-    assert!(held * 100 >= data.len() * 20 * 99, "{held} of {}", data.len() * 20);
+    println!("newcomers: {held} of {places} places filled at once");
+    // Whoever is just about the twentieth may not have met the nearest yet. Measured: 99.2 %.
+    assert!(held * 1_000 >= places * 985, "{held} of {places}");
 }
 
 #[test]

@@ -38,6 +38,16 @@ fn one_seed_is_one_run() {
 }
 
 #[test]
+fn it_is_the_same_run_on_any_number_of_threads() {
+    let scenario = || Scenario { liars: 0.1, sybils: 0.1, ..small(9) };
+    let alone = Simulation::new(scenario()).unwrap().run();
+    for threads in [2, 3, 7] {
+        let together = Simulation::on_threads(scenario(), threads).unwrap().run();
+        assert_eq!(alone, together, "on {threads} threads");
+    }
+}
+
+#[test]
 fn samples_become_a_table_and_a_picture() {
     let (report, samples) = Simulation::new(small(7)).unwrap().run();
     let table = csv(&samples);

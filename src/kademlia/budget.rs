@@ -39,11 +39,14 @@ pub(super) struct Budget {
     /// When each will have earned what it took (the "theoretical arrival time" of ATM's generic
     /// cell rate algorithm: a token bucket in one number).
     earned_at: BoundedMap<Ipv4Addr, Timestamp>,
+    /// The same of the IP that took last: where they take one after the other, it is all there is.
+    last: (Ipv4Addr, Timestamp),
 }
 
 impl Budget {
     pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, earned_at: BoundedMap::new(MAX_IPS) }
+        let last = (Ipv4Addr::UNSPECIFIED, Timestamp::default());
+        Self { rate, earned_at: BoundedMap::new(MAX_IPS), last }
     }
 
     /// How many IPs are remembered, and how many may be.
@@ -53,21 +56,23 @@ impl Budget {
 
     /// Takes so many units on behalf of an IP, unless that is more than it may.
     pub(super) fn take(&mut self, now: Timestamp, ip: Ipv4Addr, units: usize) -> bool {
-        let cost = self.rate.earning(units as u64);
-        let known = self.earned_at.get_mut(&ip);
-        let from = known.as_deref().map_or(now, |earned_at| now.max(*earned_at));
-        let earned_at = from + cost;
-        if earned_at.since(now) > self.rate.earning(self.rate.burst) {
-            return false;
+        let known = if self.last.0 == ip { Some(self.last.1) } else { self.recall(now, ip) };
+        let earned_at = known.map_or(now, |earned_at| now.max(earned_at));
+        let will_have = earned_at + self.rate.earning(units as u64);
+        let may = will_have.since(now) <= self.rate.earning(self.rate.burst);
+        self.last = (ip, if may { will_have } else { earned_at });
+        may
+    }
+
+    /// What is known of an IP that was not the last one; that one is put aside.
+    fn recall(&mut self, now: Timestamp, ip: Ipv4Addr) -> Option<Timestamp> {
+        // Whoever has earned what it took is as good as unknown.
+        self.earned_at.forget_while(|earned_at| *earned_at <= now);
+        let (last, earned_at) = self.last;
+        if earned_at > now {
+            self.earned_at.insert(last, earned_at);
         }
-        if let Some(known) = known {
-            *known = earned_at;
-        } else {
-            // Whoever has earned what it took is as good as unknown.
-            self.earned_at.forget_while(|earned_at| *earned_at <= now);
-            self.earned_at.insert(ip, earned_at);
-        }
-        true
+        self.earned_at.get(&ip).copied()
     }
 }
 
@@ -106,7 +111,7 @@ mod tests {
         for n in 0..100_000 {
             budget.take(START, ip(n), 1);
         }
-        assert_eq!(budget.earned_at.len(), MAX_IPS);
+        assert_eq!(budget.earned_at.len(), MAX_IPS, "and the last one");
     }
 
     proptest! {

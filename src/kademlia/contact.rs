@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::{NodeId, Timestamp};
 
-/// Smoothed round trip and its variation, as TCP keeps them (RFC 6298, section 2).
+/// Smoothed round trip and its variation, as TCP keeps them (RFC 6298, section 2), in microseconds:
+/// a table holds hundreds of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoundTrip {
-    smoothed: Duration,
-    variation: Duration,
+    smoothed: u32,
+    variation: u32,
 }
 
 /// What an answer says of a round trip: both ends are equal if its request was sent once.
@@ -31,7 +32,7 @@ impl RoundTrip {
         match estimate {
             None => *estimate = Some(Self::first(sample.at_most)),
             Some(known) if sample.at_least == sample.at_most => known.update(sample.at_most),
-            Some(known) if sample.at_least > known.smoothed => {
+            Some(known) if sample.at_least > known.smoothed() => {
                 *known = Self::first(sample.at_least);
             }
             Some(_) => {}
@@ -40,25 +41,33 @@ impl RoundTrip {
 
     /// From the first sample.
     fn first(sample: Duration) -> Self {
-        Self { smoothed: sample, variation: sample / 2 }
+        let smoothed = micros(sample);
+        Self { smoothed, variation: smoothed / 2 }
     }
 
     /// Takes in another sample.
     fn update(&mut self, sample: Duration) {
+        let (sample, part) = (micros(sample), |of: u32, parts| u64::from(of) * parts);
         let error = self.smoothed.abs_diff(sample);
-        self.variation = (self.variation * 3 + error) / 4;
-        self.smoothed = (self.smoothed * 7 + sample) / 8;
+        // Means of what fits, which fit, too.
+        self.variation = ((part(self.variation, 3) + u64::from(error)) / 4) as u32;
+        self.smoothed = ((part(self.smoothed, 7) + u64::from(sample)) / 8) as u32;
     }
 
     /// The smoothed round trip.
     pub const fn smoothed(&self) -> Duration {
-        self.smoothed
+        Duration::from_micros(self.smoothed as u64)
     }
 
     /// How long an answer may take before it is more likely lost than late: unclamped.
-    pub fn expected_within(&self) -> Duration {
-        self.smoothed + self.variation * 4
+    pub const fn expected_within(&self) -> Duration {
+        Duration::from_micros(self.smoothed as u64 + self.variation as u64 * 4)
     }
+}
+
+/// At most an hour and more: nobody is waited for so long.
+fn micros(span: Duration) -> u32 {
+    u32::try_from(span.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// A verified peer.

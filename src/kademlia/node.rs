@@ -306,11 +306,6 @@ impl Node {
         self.table.at(peer).is_none_or(|contact| contact.failures > 0)
     }
 
-    /// The next thing the node wants done.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
-    }
-
     fn nearest_entries(&self, key: &Key, count: usize) -> Vec<NodeEntry> {
         let nearest = self.table.closest(key, count, |_| true);
         nearest.iter().map(|c| NodeEntry { id: c.id, address: c.address }).collect()

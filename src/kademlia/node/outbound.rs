@@ -17,6 +17,16 @@ use crate::kademlia::{Key, Timestamp};
 const USUAL_REQUEST_BYTES: usize = 80;
 
 impl Node {
+    /// The next thing the node wants done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        let next = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            // Begins anew at its front, instead of going round through all the memory it ever had.
+            self.outputs.clear();
+        }
+        next
+    }
+
     /// A search that begins with the contacts nearest to the key. One of the k nearest whose id has
     /// proven itself elsewhere, too, has probably moved: where it is not, it is asked at the other
     /// address.

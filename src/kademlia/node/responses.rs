@@ -31,11 +31,15 @@ pub(super) struct Verified {
 
 impl Node {
     pub(super) fn is_verified(&self, now: Timestamp, from: SocketAddrV4, id: &NodeId) -> bool {
-        self.table.at(from).is_some_and(|contact| contact.id == *id)
+        self.is_contact(from, id)
             || self
                 .verified
                 .get(&from)
                 .is_some_and(|known| known.id == *id && now.since(known.at) < VERIFIED_FOR)
+    }
+
+    fn is_contact(&self, address: SocketAddrV4, id: &NodeId) -> bool {
+        self.table.at(address).is_some_and(|contact| contact.id == *id)
     }
 
     pub(super) fn responded(
@@ -179,6 +183,8 @@ impl Node {
                 let entry = NodeEntry { id, address };
                 self.events.push_back((op, OpEvent::Pong { entry }));
             }
+            // As it was: nothing to admit, and most answers are these.
+            Owner::Check if self.is_contact(address, &id) => return,
             _ => {}
         }
         if id != self.id {
@@ -206,7 +212,7 @@ impl Node {
         self.is_back(now, peer.address);
         if newcomer {
             match inserted {
-                Inserted::Refused => {}
+                Inserted::Known | Inserted::Refused => {}
                 // It is greeted once it has a place; the few keys that may be its don't wait.
                 Inserted::Waiting { .. } => self.welcome(now, peer),
                 _ => self.greet(now, peer),

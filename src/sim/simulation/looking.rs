@@ -1,6 +1,7 @@
 //! Publishing and looking up, on behalf of a scenario.
 //!
-//! Always holds: what an operation brought is judged at the very moment it ended.
+//! Always holds: what an operation brought is judged when the window of time in which it ended is over,
+//! before anybody else comes or goes.
 
 use std::time::Duration;
 

@@ -101,16 +101,18 @@ impl World {
     }
 
     fn wait_for(&mut self, index: usize, op: OpId) -> Option<Ended> {
-        let until = self.now + OPERATION_AT_MOST;
+        let (until, mut is_over) = (self.now + OPERATION_AT_MOST, false);
         loop {
+            self.collect_ended();
             let is_it = |ended: &Ended| ended.machine as usize == index && ended.op == op;
             if let Some(place) = self.ended.iter().position(is_it) {
                 return self.ended.remove(place);
             }
-            if self.pass_to_end(until) {
+            if is_over {
                 self.share_mut(index).0.watch_no_more(index as u32, op);
                 return None;
             }
+            is_over = self.pass_to_end(until);
         }
     }
 }

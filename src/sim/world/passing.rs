@@ -156,3 +156,54 @@ impl Crew {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddrV4;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kademlia::{NodeId, Settings};
+    use crate::sim::Link;
+    use crate::sim::inhabitant::Inhabitant;
+    use crate::sim::machine::Role;
+
+    /// Somebody who panics when its time has come.
+    #[derive(Debug)]
+    struct Panics(Timestamp);
+
+    impl Inhabitant for Panics {
+        fn id(&self) -> NodeId {
+            NodeId::new([1; 20])
+        }
+
+        fn handle_datagram(&mut self, _now: Timestamp, _from: SocketAddrV4, _bytes: &[u8]) {}
+
+        fn handle_timeout(&mut self, _now: Timestamp) {
+            panic!("its time has come");
+        }
+
+        fn poll_timeout(&self) -> Option<Timestamp> {
+            Some(self.0)
+        }
+
+        fn poll_send(&mut self) -> Option<(SocketAddrV4, Vec<u8>)> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_panic_on_one_thread_ends_the_run_and_leaves_no_other_waiting() {
+        for threads in 1..4 {
+            let mut world = World::on_threads(1, Settings::default(), Link::WIDE_AREA, threads);
+            for _ in 0..6 {
+                world.add_node();
+            }
+            let at = world.now() + Duration::from_secs(1);
+            world.add_inhabitant(Box::new(Panics(at)), Role::Liar, None);
+            let run = AssertUnwindSafe(|| world.run_for(Duration::from_secs(2)));
+            let panic = catch_unwind(run).expect_err("it goes on as if nothing had happened");
+            assert_eq!(panic.downcast_ref(), Some(&"its time has come"), "on {threads} threads");
+        }
+    }
+}

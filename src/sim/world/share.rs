@@ -102,13 +102,7 @@ impl Share {
         }
     }
 
-    fn arrives(
-        &mut self,
-        network: &Network,
-        now: Timestamp,
-        (from, to): (u32, u32),
-        bytes: &[u8],
-    ) {
+    fn arrives(&mut self, network: &Network, now: Timestamp, (from, to): (u32, u32), bytes: &[u8]) {
         let address = network.address(from);
         let machine = self.local(to);
         if machine.nat.as_ref().is_some_and(|nat| !nat.lets_in(now, address)) {
