@@ -61,6 +61,18 @@ fn the_promised_keys_are_there_and_the_same_seed_prints_the_same() {
 }
 
 #[test]
+fn threads_change_nothing_but_the_time() {
+    let alone = document(&["--threads", "1"]);
+    for other in ["2", "3"] {
+        assert_eq!(document(&["--threads", other])["state_hash"], alone["state_hash"]);
+    }
+    for bad in ["0", "65", "many"] {
+        let output = simulate_few(&["--threads", bad]);
+        assert_eq!(output.code, Some(2), "{bad}: {}", output.stderr);
+    }
+}
+
+#[test]
 fn figures_over_time_are_written_into_files() {
     let folder = tempfile::tempdir().unwrap();
     let (table, picture) = (folder.path().join("a.csv"), folder.path().join("a.svg"));

@@ -46,12 +46,14 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(rate: Rate) -> Self {
         let last = (Ipv4Addr::UNSPECIFIED, Timestamp::default());
-        Self { rate, earned_at: BoundedMap::new(MAX_IPS), last }
+        // The last one is the missing one.
+        Self { rate, earned_at: BoundedMap::new(MAX_IPS - 1), last }
     }
 
     /// How many IPs are remembered, and how many may be.
     pub(super) fn size(&self, what: &'static str) -> (&'static str, usize, usize) {
-        self.earned_at.size(what)
+        let (what, beside, room) = self.earned_at.size(what);
+        (what, beside + 1, room + 1)
     }
 
     /// Takes so many units on behalf of an IP, unless that is more than it may.
@@ -68,11 +70,12 @@ impl Budget {
     fn recall(&mut self, now: Timestamp, ip: Ipv4Addr) -> Option<Timestamp> {
         // Whoever has earned what it took is as good as unknown.
         self.earned_at.forget_while(|earned_at| *earned_at <= now);
+        let known = self.earned_at.remove(&ip);
         let (last, earned_at) = self.last;
         if earned_at > now {
             self.earned_at.insert(last, earned_at);
         }
-        self.earned_at.get(&ip).copied()
+        known
     }
 }
 
@@ -111,7 +114,7 @@ mod tests {
         for n in 0..100_000 {
             budget.take(START, ip(n), 1);
         }
-        assert_eq!(budget.earned_at.len(), MAX_IPS, "and the last one");
+        assert_eq!(budget.earned_at.len() + 1, MAX_IPS);
     }
 
     proptest! {
@@ -135,6 +138,20 @@ mod tests {
                     let span = u64::try_from(to.since(*from).as_micros()).unwrap();
                     prop_assert!(sum <= RATE.burst + (span * RATE.units).div_ceil(1_000_000));
                 }
+            }
+        }
+
+        #[test]
+        fn each_ip_has_what_it_would_have_alone(
+            steps in vec((0_u64..2_000, 0_u32..4, 1_usize..30), 1..300),
+        ) {
+            let mut together = Budget::new(RATE);
+            let mut alone = vec![Budget::new(RATE); 4];
+            let mut now = START;
+            for (gap, n, units) in steps {
+                now = now + Duration::from_micros(gap);
+                let may = alone[n as usize].take(now, ip(n), units);
+                prop_assert_eq!(together.take(now, ip(n), units), may);
             }
         }
 

@@ -175,7 +175,7 @@ impl World {
     }
 
     pub(super) fn honest(&self, index: usize) -> Option<&Honest> {
-        self.share_of(index).machine(index)?.honest()
+        self.share_of(index).get(index)?.honest()
     }
 
     /// How many machines there are, dead ones among them.
@@ -185,7 +185,7 @@ impl World {
 
     /// One that is there.
     pub(super) fn machine(&self, index: usize) -> &Machine {
-        self.share_of(index).machine(index).expect("it was added")
+        self.share_of(index).machine(index)
     }
 
     pub(super) fn machine_mut(&mut self, index: usize) -> &mut Machine {

@@ -96,7 +96,8 @@ pub struct SimulateFlags {
     /// What decides everything that is drawn
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Threads that do the work, which changes no figure [default: as many as are of use here]
+    /// Threads that do the work, which changes no figure; one where machines are as near as in a lan
+    /// [default: a core for each 500 nodes, as far as there are cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     pub threads: Option<u16>,
     /// Fail unless so large a share of the lookups is proven to succeed

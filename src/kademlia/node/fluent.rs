@@ -132,9 +132,7 @@ impl Node {
     /// Asks a contact that came in when a place was free for it, and was told what is its before:
     /// once.
     pub(super) fn greet_promoted(&mut self, now: Timestamp, address: SocketAddrV4) {
-        // Whoever came in otherwise has a round trip: its pong's.
-        let promoted = self.table.at(address).is_some_and(|contact| contact.round_trip.is_none());
-        if promoted && self.fluency.known.get(&address).is_none() {
+        if self.fluency.known.get(&address).is_none() && self.table.at(address).is_some() {
             self.fluency.being_asked(address);
             let request = Request::Hello { sender: self.id, features: self.own_features() };
             self.request(now, address, &request, (Asked::Hello, Owner::Learn));

@@ -139,8 +139,11 @@ impl Put {
             }
             OpEvent::Gone { from } => self.late(from, acts),
             // Otherwise it is about an earlier question, to another address of the id.
-            OpEvent::Expired { from, .. }
-                if self.targets.get(&from).is_some_and(|t| t.patience == Patience::Long) =>
+            OpEvent::Expired { from, at }
+                if self
+                    .targets
+                    .get(&from)
+                    .is_some_and(|t| t.patience == Patience::Long && t.entry.address == at) =>
             {
                 self.targets.remove(&from);
             }

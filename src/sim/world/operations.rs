@@ -45,6 +45,9 @@ impl World {
         start: impl FnOnce(&mut dyn Inhabitant, Timestamp) -> Option<OpId>,
     ) -> Option<OpId> {
         let now = self.now;
+        if index >= self.machine_count() {
+            return None;
+        }
         let inhabitant = self.machine_mut(index).occupant.as_inhabitant_mut()?;
         let op = start(inhabitant, now)?;
         self.share_mut(index).0.watch(index as u32, op, now);
@@ -91,6 +94,9 @@ impl World {
     /// Looks a key up at a node, and notes every request; none if that never ends.
     pub fn trace(&mut self, index: usize, key: Key) -> Option<(Vec<Hop>, Duration)> {
         let now = self.now;
+        if index >= self.machine_count() {
+            return None;
+        }
         let op = self.machine_mut(index).honest_mut()?.node.start_trace(now, key)?;
         self.share_mut(index).0.watch(index as u32, op, now);
         self.settle(index);

@@ -42,8 +42,12 @@ impl World {
         } else {
             thread::scope(|scope| {
                 for (which, share) in self.shares.iter_mut().enumerate() {
-                    let crew = &crew;
-                    scope.spawn(move || crew.work(which, share, network));
+                    let (crew, work) = (&crew, thread::Builder::new());
+                    let started =
+                        work.spawn_scoped(scope, move || crew.work(which, share, network));
+                    if let Err(error) = started {
+                        crew.break_up(Box::new(format!("no thread could be started: {error}")));
+                    }
                 }
             });
         }
@@ -91,7 +95,6 @@ struct Crew {
     /// The last moment of the last window.
     reached: AtomicU64,
     ended: AtomicBool,
-    failed: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
@@ -105,46 +108,58 @@ impl Crew {
             post: (0..of).map(|_| Mutex::default()).collect(),
             reached: AtomicU64::new(0),
             ended: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
             panic: Mutex::default(),
         }
     }
 
+    /// There is nothing to be done together any more.
+    fn break_up(&self, why: Box<dyn Any + Send>) {
+        self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        self.meeting.dissolve();
+    }
+
     /// Window after window.
     fn work(&self, which: usize, share: &mut Share, network: &Network) {
+        let mut end = Timestamp::default();
         loop {
             // What others wrote in the last window is read before the first meeting, and they write
             // the like only after it, so that all decide the same.
-            let over = self.failed.load(Ordering::Relaxed)
-                || self.stops && self.ended.load(Ordering::Relaxed);
-            self.fetch_post(which, share);
+            let over = self.stops && self.ended.load(Ordering::Relaxed);
+            self.fetch_post(which, share, end);
             let next = share.queue.next_at().map_or(NEVER, Timestamp::as_micros);
             self.next[which].store(next, Ordering::Relaxed);
-            self.meeting.wait();
-            let next = self.next.iter().map(|next| next.load(Ordering::Relaxed)).min();
-            let next = Timestamp::from_micros(next.unwrap_or(NEVER));
-            if over || next > self.until {
+            if !self.meeting.wait() {
                 return;
             }
+            let next = self.next.iter().map(|next| next.load(Ordering::Relaxed)).min();
+            let next = next.filter(|next| *next != NEVER).map(Timestamp::from_micros);
+            let Some(next) = next.filter(|next| !over && *next <= self.until) else {
+                return;
+            };
             let last = Timestamp::from_micros(self.until.as_micros().saturating_add(1));
-            let end = (next + network.lookahead()).min(last);
+            end = (next + network.lookahead()).min(last);
             let run = catch_unwind(AssertUnwindSafe(|| share.run(network, end)));
             if let Err(panic) = run {
-                self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
-                self.failed.store(true, Ordering::Relaxed);
+                return self.break_up(panic);
             }
             if !share.ended.is_empty() {
                 self.ended.store(true, Ordering::Relaxed);
             }
             self.reached.store(end.as_micros() - 1, Ordering::Relaxed);
             self.send_post(share);
-            self.meeting.wait();
+            if !self.meeting.wait() {
+                return;
+            }
         }
     }
 
-    fn fetch_post(&self, which: usize, share: &mut Share) {
+    /// Nothing in it is to happen in the window that ended then.
+    fn fetch_post(&self, which: usize, share: &mut Share, end: Timestamp) {
         let mut post = self.post[which].lock().unwrap_or_else(PoisonError::into_inner);
-        post.drain(..).for_each(|entry| share.queue.schedule(entry));
+        for entry in post.drain(..) {
+            debug_assert!(entry.moment.at >= end, "it comes too late");
+            share.queue.schedule(entry);
+        }
     }
 
     fn send_post(&self, share: &mut Share) {
@@ -162,8 +177,10 @@ mod tests {
     use std::net::SocketAddrV4;
     use std::time::Duration;
 
+    use super::super::Totals;
     use super::*;
-    use crate::kademlia::{NodeId, Settings};
+    use crate::kademlia::wire::{Request, RpcId, encode_request};
+    use crate::kademlia::{Key, NodeId, Settings, Value};
     use crate::sim::Link;
     use crate::sim::inhabitant::Inhabitant;
     use crate::sim::machine::Role;
@@ -189,6 +206,43 @@ mod tests {
 
         fn poll_send(&mut self) -> Option<(SocketAddrV4, Vec<u8>)> {
             None
+        }
+    }
+
+    /// What comes of a network whose link is changed and cut, and in which much happens at the very
+    /// same time.
+    fn history(threads: usize) -> (String, Totals, u64, usize) {
+        const AT_ONCE: Link =
+            Link { latency: (Duration::ZERO, Duration::ZERO), jitter: Duration::ZERO, ..Link::LAN };
+        let mut world = World::on_threads(7, Settings::default(), Link::LAN, threads);
+        for _ in 0..16 {
+            world.add_node();
+            world.run_for(Duration::from_millis(100));
+        }
+        let (key, nowhere) = (Key::of_name("k"), SocketAddrV4::new([198, 51, 100, 1].into(), 9));
+        world.tally(5, *nowhere.ip());
+        for link in [Link::WIDE_AREA.with_loss(0.1), AT_ONCE, Link::LAN] {
+            world.set_link(link);
+            world.set_parts((0..16).map(|n| n % 2).collect());
+            world.put(3, key, Value::Text("v".to_owned()));
+            world.run_for(Duration::from_secs(10));
+            world.set_cut(None);
+            let mut ping = Vec::new();
+            let request = Request::FindNode { sender: NodeId::new([3; 20]), target: key };
+            encode_request(&mut ping, RpcId::new([1; 20]), &request).expect("it is short");
+            world.forge(nowhere, 5, &ping);
+            world.run_for(Duration::from_secs(20));
+        }
+        let found = world.get(8, key).map_or(0, |got| got.values.len());
+        (world.state_hash(), world.totals(), world.tallied(), found)
+    }
+
+    #[test]
+    fn links_and_cuts_come_to_the_same_on_any_number_of_threads() {
+        let alone = history(1);
+        assert!(alone.2 > 0 && alone.3 == 1, "{alone:?}");
+        for threads in [2, 3] {
+            assert_eq!(history(threads), alone, "on {threads} threads");
         }
     }
 

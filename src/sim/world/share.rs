@@ -60,8 +60,13 @@ impl Share {
         self.machines.push(machine);
     }
 
-    pub(super) fn machine(&self, index: usize) -> Option<&Machine> {
+    pub(super) fn get(&self, index: usize) -> Option<&Machine> {
         self.machines.get(index / self.of)
+    }
+
+    /// One that is there.
+    pub(super) fn machine(&self, index: usize) -> &Machine {
+        &self.machines[index / self.of]
     }
 
     pub(super) fn machine_mut(&mut self, index: usize) -> &mut Machine {

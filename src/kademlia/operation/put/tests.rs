@@ -114,3 +114,19 @@ fn what_is_too_long_for_the_better_way_is_not_sent_again() {
     put.handle(OpEvent::Stored { from, accepted: false, count: 1, again }, &mut acts);
     assert_eq!(asked_again(&mut acts), []);
 }
+
+#[test]
+fn silence_at_another_address_of_an_id_is_not_held_against_it() {
+    let (mut put, mut acts) = begun(1, Purpose::Publish);
+    put.handle(OpEvent::Gone { from: entry(1).id }, &mut acts);
+    // Nobody is left to take its place, so that it is waited for until it counts as silent.
+    put.handle(OpEvent::Gone { from: entry(2).id }, &mut acts);
+    acts.clear();
+    let accepted =
+        |n: u8| OpEvent::Stored { from: entry(n).id, accepted: true, count: 1, again: None };
+    put.handle(accepted(3), &mut acts);
+    put.handle(OpEvent::Expired { from: entry(2).id, at: entry(7).address }, &mut acts);
+    assert_eq!(acts, [], "a question to where it lived before");
+    put.handle(accepted(2), &mut acts);
+    assert_eq!(acts, [Act::Finish(Outcome::Put { stored: 2, of: 2 })]);
+}
