@@ -52,3 +52,19 @@ fn who_waits_for_a_place_is_asked_what_it_understands_once_it_has_one() {
     assert!(subject.node.table().at(waits).is_some());
     assert_eq!(asked, 1);
 }
+
+#[test]
+fn a_contact_of_which_nothing_is_known_any_more_is_asked_with_its_next_check() {
+    let mut subject = Subject::new();
+    subject.introduce(address(1), id(1), KAD);
+    subject.node.fluency.forget(address(1));
+    let mut asked = 0;
+    for _ in 0..90 {
+        let sent = subject.pass(Duration::from_secs(1));
+        asked += hellos(&sent);
+        for ping in sent.iter().filter_map(|(_, bytes)| ping_in(bytes)) {
+            subject.receive(address(1), &pong(ping, id(1)));
+        }
+    }
+    assert_eq!(asked, 1);
+}
