@@ -38,13 +38,13 @@ impl World {
         self.deliver();
         let (crew, network) = (Crew::new(self.shares.len(), until, stops), &self.network);
         if let [share] = &mut self.shares[..] {
-            crew.work(0, share, network);
+            crew.take_part(0, share, network);
         } else {
             thread::scope(|scope| {
                 for (which, share) in self.shares.iter_mut().enumerate() {
-                    let (crew, work) = (&crew, thread::Builder::new());
+                    let (crew, thread) = (&crew, thread::Builder::new());
                     let started =
-                        work.spawn_scoped(scope, move || crew.work(which, share, network));
+                        thread.spawn_scoped(scope, move || crew.take_part(which, share, network));
                     if let Err(error) = started {
                         crew.break_up(Box::new(format!("no thread could be started: {error}")));
                     }
@@ -118,6 +118,14 @@ impl Crew {
         self.meeting.dissolve();
     }
 
+    /// Works until the time has come; whoever panics leaves no other waiting.
+    fn take_part(&self, which: usize, share: &mut Share, network: &Network) {
+        let work = AssertUnwindSafe(|| self.work(which, share, network));
+        if let Err(panic) = catch_unwind(work) {
+            self.break_up(panic);
+        }
+    }
+
     /// Window after window.
     fn work(&self, which: usize, share: &mut Share, network: &Network) {
         let mut end = Timestamp::default();
@@ -138,10 +146,7 @@ impl Crew {
             };
             let last = Timestamp::from_micros(self.until.as_micros().saturating_add(1));
             end = (next + network.lookahead()).min(last);
-            let run = catch_unwind(AssertUnwindSafe(|| share.run(network, end)));
-            if let Err(panic) = run {
-                return self.break_up(panic);
-            }
+            share.run(network, end);
             if !share.ended.is_empty() {
                 self.ended.store(true, Ordering::Relaxed);
             }
