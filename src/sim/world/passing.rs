@@ -7,7 +7,7 @@
 //! the end of its window.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -38,15 +38,15 @@ impl World {
         self.deliver();
         let (crew, network) = (Crew::new(self.shares.len(), until, stops), &self.network);
         if let [share] = &mut self.shares[..] {
-            crew.take_part(0, share, network);
+            crew.attempt(|| crew.work(0, share, network));
         } else {
             thread::scope(|scope| {
                 for (which, share) in self.shares.iter_mut().enumerate() {
                     let (crew, thread) = (&crew, thread::Builder::new());
-                    let started =
-                        thread.spawn_scoped(scope, move || crew.take_part(which, share, network));
+                    let work = move || crew.attempt(|| crew.work(which, share, network));
+                    let started = thread.spawn_scoped(scope, work);
                     if let Err(error) = started {
-                        crew.break_up(Box::new(format!("no thread could be started: {error}")));
+                        crew.attempt(|| panic_any(format!("no thread could be started: {error}")));
                     }
                 }
             });
@@ -112,17 +112,11 @@ impl Crew {
         }
     }
 
-    /// There is nothing to be done together any more.
-    fn break_up(&self, why: Box<dyn Any + Send>) {
-        self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
-        self.meeting.dissolve();
-    }
-
-    /// Works until the time has come; whoever panics leaves no other waiting.
-    fn take_part(&self, which: usize, share: &mut Share, network: &Network) {
-        let work = AssertUnwindSafe(|| self.work(which, share, network));
-        if let Err(panic) = catch_unwind(work) {
-            self.break_up(panic);
+    /// Whoever panics leaves no other waiting.
+    fn attempt(&self, work: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+            self.meeting.dissolve();
         }
     }
 
