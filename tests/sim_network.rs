@@ -182,7 +182,7 @@ fn newcomers_get_the_keys_that_are_theirs() {
     }
     println!("newcomers: {held} of {places} places filled at once");
     // Whoever is just about the twentieth may not have met the nearest yet. Measured: 99.2 %.
-    assert!(held * 1_000 >= places * 985, "{held} of {places}");
+    assert!(held * 100 >= places * 99, "{held} of {places}");
 }
 
 #[test]

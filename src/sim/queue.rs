@@ -29,8 +29,8 @@ pub(super) struct Moment {
     pub(super) at: Timestamp,
     /// The machine that caused it.
     pub(super) by: u32,
-    /// How many events that machine had caused before. After 2^32 of them they are counted anew,
-    /// which changes an order among equals, and the same one in each run.
+    /// Counts what that machine has caused. After 2^32 events it begins anew, which changes an order
+    /// among equals, and the same one in each run.
     pub(super) sequence: u32,
 }
 

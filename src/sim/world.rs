@@ -189,24 +189,22 @@ impl World {
     }
 
     pub(super) fn machine_mut(&mut self, index: usize) -> &mut Machine {
-        self.share_mut(index).0.machine_mut(index)
+        self.share_mut(index).machine_mut(index)
     }
 
     fn share_of(&self, index: usize) -> &Share {
         &self.shares[index % self.shares.len()]
     }
 
-    /// The share that a machine is in, and what its machines may look at.
-    fn share_mut(&mut self, index: usize) -> (&mut Share, &Network) {
+    fn share_mut(&mut self, index: usize) -> &mut Share {
         let which = index % self.shares.len();
-        (&mut self.shares[which], &self.network)
+        &mut self.shares[which]
     }
 
     /// Carries out what a machine wants done.
     fn settle(&mut self, index: usize) {
-        let now = self.now;
-        let (share, network) = self.share_mut(index);
-        share.settle(network, now, index as u32);
+        let which = index % self.shares.len();
+        self.shares[which].settle(&self.network, self.now, index as u32);
     }
 
     pub(super) const fn rng(&mut self) -> &mut ChaCha8Rng {
@@ -262,7 +260,7 @@ impl World {
         let answered_by = (is_node && index.is_multiple_of(WATCH_EVERY)).then(BTreeSet::new);
         let rng = Pcg64Mcg::from_rng(&mut self.rng);
         let machine = Machine::new(id, role, occupant, self.now, answered_by, rng);
-        self.share_mut(index).0.add(machine);
+        self.share_mut(index).add(machine);
         let roster = if role == self.askers { &mut self.nodes } else { &mut self.others };
         roster.add(index as u32);
         self.settle(index);
@@ -301,7 +299,7 @@ impl World {
 
     fn end(&mut self, index: usize) -> Occupant {
         let now = self.now;
-        let (share, _) = self.share_mut(index);
+        let share = self.share_mut(index);
         share.abandon(index as u32, now);
         let machine = share.machine_mut(index);
         let occupant = std::mem::replace(&mut machine.occupant, Occupant::Nobody);
@@ -335,11 +333,6 @@ impl World {
     /// Lets virtual time pass.
     pub fn run_for(&mut self, span: Duration) {
         self.run_until(self.now + span);
-    }
-
-    /// Lets virtual time pass until then.
-    pub(super) fn run_until(&mut self, until: Timestamp) {
-        self.pass(until);
     }
 
     /// The living nodes nearest to a key, whoever knows them.

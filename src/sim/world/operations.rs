@@ -50,7 +50,7 @@ impl World {
         }
         let inhabitant = self.machine_mut(index).occupant.as_inhabitant_mut()?;
         let op = start(inhabitant, now)?;
-        self.share_mut(index).0.watch(index as u32, op, now);
+        self.share_mut(index).watch(index as u32, op, now);
         self.settle(index);
         Some(op)
     }
@@ -98,7 +98,7 @@ impl World {
             return None;
         }
         let op = self.machine_mut(index).honest_mut()?.node.start_trace(now, key)?;
-        self.share_mut(index).0.watch(index as u32, op, now);
+        self.share_mut(index).watch(index as u32, op, now);
         self.settle(index);
         match self.wait_for(index, op)?.outcome? {
             Outcome::Traced { hops, took, .. } => Some((hops, took)),
@@ -115,7 +115,7 @@ impl World {
                 return self.ended.remove(place);
             }
             if is_over {
-                self.share_mut(index).0.watch_no_more(index as u32, op);
+                self.share_mut(index).watch_no_more(index as u32, op);
                 return None;
             }
             is_over = self.pass_to_end(until);

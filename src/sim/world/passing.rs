@@ -24,7 +24,7 @@ const NEVER: u64 = u64::MAX;
 
 impl World {
     /// Lets virtual time pass until then.
-    pub(super) fn pass(&mut self, until: Timestamp) {
+    pub(super) fn run_until(&mut self, until: Timestamp) {
         self.go(until, false);
     }
 
@@ -54,7 +54,6 @@ impl World {
         if let Some(panic) = crew.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
             resume_unwind(panic);
         }
-        self.collect_ended();
         let stopped = stops && crew.ended.into_inner();
         let reached = Timestamp::from_micros(crew.reached.into_inner());
         self.now = self.now.max(if stopped { reached } else { until });
