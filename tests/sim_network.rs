@@ -269,12 +269,14 @@ fn a_network_of_one_and_of_two_works() {
 
 #[test]
 fn a_network_cut_in_two_is_one_again_a_minute_after_it_healed() {
-    let mut world = World::with_nodes(11, Settings::default(), Link::LAN, 100);
+    // Enough to have each of them ask the lost but seldom.
+    const NODES: usize = 400;
+    let mut world = World::with_nodes(11, Settings::default(), Link::LAN, NODES);
     let mut data = publish(&mut world, 40);
-    world.set_cut(Some(50));
+    world.set_cut(Some(NODES / 2));
     // Ten minutes of work on both sides, and hours of silence: they forget each other.
     for n in 0..200 {
-        let (at, key) = (n * 37 % 100, Key::of_name(&format!("cut {}", n / 10)));
+        let (at, key) = (n * 37 % NODES, Key::of_name(&format!("cut {}", n / 10)));
         if n % 10 == 0 {
             world.put(at, key, text(&format!("cut {n}"))).expect("the put ends");
             data.push((key, text(&format!("cut {n}"))));
@@ -284,11 +286,11 @@ fn a_network_cut_in_two_is_one_again_a_minute_after_it_healed() {
         world.run_for(Duration::from_secs(3));
     }
     world.run_for(Duration::from_hours(3));
-    let bridges = (0..50)
+    let bridges = (0..NODES / 2)
         .flat_map(|n| {
             world.node(n).unwrap().table().contacts().map(|c| c.address).collect::<Vec<_>>()
         })
-        .filter(|address| world.index_of(*address).unwrap() >= 50)
+        .filter(|address| world.index_of(*address).unwrap() >= NODES / 2)
         .count();
     assert_eq!(bridges, 0, "no contact reaches over any more");
     world.set_cut(None);

@@ -92,19 +92,32 @@ pub struct Contact {
     since: Timestamp,
 }
 
-/// Sessions of peers are such that who has stayed long stays longer (Weibull, shape 0.5: Stutzbach
-/// and Rejaie 2006): a contact is asked for a sign of life after a part of the time it has been
-/// known, within these bounds.
+/// For how long, at least and at most, a contact that has answered is taken to be there still.
 pub(super) const SURE_FOR: (Duration, Duration) =
     (Duration::from_secs(30), Duration::from_mins(30));
+/// Whoever has been known for less time than this is watched as if it had been known for it.
+const YOUNG_FOR: Duration = Duration::from_mins(8);
 
 /// How closely a contact is watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attention {
-    /// It is asked after a quarter of the time it has been known.
-    Near,
-    /// After half of it.
-    Far,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Attention {
+    /// Whether it is one of those about the own id.
+    pub(super) near: bool,
+    /// How many times as often as usual contacts are asked for a sign of life.
+    pub(super) watchful: f64,
+}
+
+impl Attention {
+    /// For how long a peer that has just answered, and has been known for so long, is taken to be
+    /// there still. The longer a peer has stayed the longer it will (Stutzbach and Rejaie 2006), so
+    /// what a question is worth falls as the time it has been known grows, and the fewest dead
+    /// contacts for so many questions come of intervals that grow with its square root.
+    fn sure_for(self, known: Duration) -> Duration {
+        let known = known.max(YOUNG_FOR).as_secs_f64();
+        let part = if self.near { 0.25 } else { 0.5 };
+        let seconds = part * (known * YOUNG_FOR.as_secs_f64()).sqrt() / self.watchful;
+        Duration::from_secs_f64(seconds).clamp(SURE_FOR.0, SURE_FOR.1)
+    }
 }
 
 impl Contact {
@@ -132,14 +145,16 @@ impl Contact {
         self.judged_at
     }
 
+    /// Whether most of the time is over that it was taken to be there without a sign of life.
+    pub(super) fn is_in_doubt(&self, now: Timestamp) -> bool {
+        let (passed, sure) = (now.since(self.judged_at), self.check_at.since(self.judged_at));
+        self.failures > 0 || passed * 4 >= sure * 3
+    }
+
     /// It has answered, or was found silent.
     pub(super) fn judge(&mut self, now: Timestamp, attention: Attention) {
         self.judged_at = now;
         let known = now.since(self.since);
-        let part = match attention {
-            Attention::Near => known / 4,
-            Attention::Far => known / 2,
-        };
-        self.check_at = now + part.clamp(SURE_FOR.0, SURE_FOR.1);
+        self.check_at = now + attention.sure_for(known);
     }
 }

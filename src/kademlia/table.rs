@@ -59,6 +59,8 @@ pub struct RoutingTable {
     /// How deep the leaf of the own id lies.
     own_depth: usize,
     addresses: Addresses,
+    /// How many times as often as usual contacts are asked for a sign of life.
+    watchful: f64,
 }
 
 impl RoutingTable {
@@ -72,6 +74,7 @@ impl RoutingTable {
             leaves: vec![KBucket::whole(settings.k, now)],
             own_depth: 0,
             addresses: Addresses::default(),
+            watchful: 1.0,
         }
     }
 
@@ -179,11 +182,15 @@ impl RoutingTable {
         let Some(contact) = self.contact_mut(place) else {
             return;
         };
+        let was_in_doubt = contact.is_in_doubt(now);
         contact.last_seen = now;
         contact.failures = 0;
         contact.judge(now, attention);
         if let Some(sample) = sample {
             RoundTrip::take_in(&mut contact.round_trip, sample);
+        }
+        if was_in_doubt {
+            self.watch(true);
         }
     }
 
@@ -210,6 +217,7 @@ impl RoutingTable {
         if contact.failures < MAX_FAILURES {
             return Vec::new();
         }
+        self.watch(false);
         self.remove(address);
         self.promote(place.leaf())
     }

@@ -17,9 +17,11 @@ use crate::kademlia::operation::{Join, Operation};
 /// minutes, and half a network that is gone for longer than any of them is still remembered.
 const MAX_LOST: usize = 64;
 
-/// One is asked this often while the node knows enough others, and while it doesn't. Since every
-/// node asks, somebody finds a healed way within seconds even so.
+/// One is asked this often while the node knows enough others, and while it doesn't.
 const SEEK_EVERY: Duration = Duration::from_secs(15);
+/// The former grows with the number of its contacts up to this many times: every node asks, so that
+/// among many somebody finds a healed way within seconds even so.
+const MOST_PATIENT: usize = 4;
 const SEEK_EVERY_WHEN_LONELY: Duration = Duration::from_secs(5);
 /// And this soon after one was back: so may be the others.
 const SEEK_ON: Duration = Duration::from_secs(1);
@@ -94,8 +96,12 @@ impl Node {
     /// It was asked; whether it is back.
     pub(super) fn sought(&mut self, now: Timestamp, is_back: bool) {
         self.absent.seeking = false;
-        let lonely = self.table.len() < self.settings.k;
-        let wait = if lonely { SEEK_EVERY_WHEN_LONELY } else { SEEK_EVERY };
+        let (known, k) = (self.table.len(), self.settings.k);
+        let wait = if known < k {
+            SEEK_EVERY_WHEN_LONELY
+        } else {
+            SEEK_EVERY * (known / (2 * k)).clamp(1, MOST_PATIENT) as u32
+        };
         self.seek_after(now, if is_back { SEEK_ON } else { wait });
     }
 

@@ -332,19 +332,70 @@ fn those_about_the_own_id_are_asked_for_a_sign_of_life_twice_as_often() {
     let all = ids(9, 401);
     let own = all[400];
     let mut table = filled(own, 8, &all[..400]);
-    let later = NOW + Duration::from_hours(1);
+    let later = NOW + Duration::from_hours(2);
     let addresses: Vec<_> = table.contacts().map(|contact| contact.address).collect();
     for address in &addresses {
         table.answered(*address, later, None);
     }
-    let is_due = |minutes| table.checks(later + Duration::from_mins(minutes)).0;
-    assert!(is_due(14).is_empty());
-    let soon = is_due(15);
+    // A quarter, and half, of what lies between two hours and eight minutes: of their mean of 31
+    // minutes.
+    let is_due = |seconds| table.checks(later + Duration::from_secs(seconds)).0;
+    assert!(is_due(464).is_empty());
+    let soon = is_due(465);
     for contact in table.closest(&own.as_key(), 4, |_| true) {
         assert!(soon.contains(&contact.address));
     }
     let far = table.contacts().filter(|contact| own.distance(&contact.id).common_bits() == 0);
     assert!(far.map(|contact| contact.address).all(|address| !soon.contains(&address)));
-    assert_eq!(is_due(30).len(), addresses.len(), "and each has its turn");
-    assert_eq!(table.checks(later).1, Some(later + Duration::from_mins(15)));
+    assert_eq!(is_due(929).len(), soon.len());
+    assert_eq!(is_due(930).len(), addresses.len(), "and each has its turn");
+}
+
+#[test]
+fn the_young_are_asked_sooner_and_nobody_later_than_after_half_an_hour() {
+    let all = ids(10, 2);
+    let mut table = filled(all[0], 8, &all[1..]);
+    let address = table.contacts().next().unwrap().address;
+    let mut now = NOW;
+    let mut waits = Vec::new();
+    while now < NOW + Duration::from_hours(400) {
+        let next = table.checks(now).1.expect("it has its turn");
+        waits.push(next.since(now));
+        now = next;
+        table.answered(address, now, None);
+    }
+    assert!(waits.is_sorted(), "{waits:?}");
+    let [first, second] = [waits[0], waits[1]];
+    assert_eq!((first, second), (Duration::from_secs(30), Duration::from_mins(2)));
+    assert_eq!(waits.last(), Some(&Duration::from_mins(30)));
+}
+
+#[test]
+fn where_many_are_found_to_have_left_the_others_are_asked_more_often_until_they_stay() {
+    let all = ids(11, 401);
+    let mut table = filled(all[400], 20, &all[..400]);
+    let addresses: Vec<_> = table.contacts().map(|contact| contact.address).collect();
+    let (staying, leaving) = addresses.split_at(addresses.len() / 2);
+    // For how long the first is taken to be there, after all that stay have answered.
+    let sure = |table: &mut RoutingTable, hours| {
+        let now = NOW + Duration::from_hours(hours);
+        for address in staying.iter().rev() {
+            table.answered(*address, now, None);
+        }
+        table.at(staying[0]).unwrap().check_at().since(now)
+    };
+    let calm = sure(&mut table, 2);
+    for address in &leaving[..20] {
+        for failure in 1..=MAX_FAILURES {
+            let at = NOW + Duration::from_hours(2) + Duration::from_secs(6) * failure;
+            table.failed(*address, at, at);
+        }
+        assert!(table.at(*address).is_none());
+    }
+    let soon = NOW + Duration::from_hours(2) + Duration::from_mins(1);
+    table.answered(staying[0], soon, None);
+    let alarmed = table.at(staying[0]).unwrap().check_at().since(soon);
+    assert_eq!(alarmed.as_secs(), calm.as_secs() / 8);
+    sure(&mut table, 3);
+    assert!(sure(&mut table, 4) >= calm, "and calms down");
 }

@@ -12,6 +12,13 @@ use crate::kademlia::{NodeId, Timestamp};
 /// While the newest of a full set of replacements is no older, no others are looked for.
 const WAITING_IS_FRESH: Duration = Duration::from_mins(1);
 
+/// Where many contacts are found to have left, they are asked up to this many times as often.
+const MOST_WATCHFUL: f64 = 8.0;
+/// How the attention changes when a contact is found to have left, and when one is found to be
+/// there: it stays the same where one of ten has left.
+const AFTER_ONE_LEFT: f64 = 1.2;
+const AFTER_ONE_STAYED: f64 = 0.98;
+
 impl RoutingTable {
     /// Who should be asked for a sign of life by then, and when the next of the others.
     pub(in crate::kademlia) fn checks(
@@ -41,6 +48,13 @@ impl RoutingTable {
     /// How closely a contact is watched: those in the buckets about the own id are named to all who
     /// look for something near here, while a farther one is one of many on the way.
     pub(super) fn attention_in(&self, leaf: usize) -> Attention {
-        if self.leaves[leaf].depth() >= self.own_depth { Attention::Near } else { Attention::Far }
+        let near = self.leaves[leaf].depth() >= self.own_depth;
+        Attention { near, watchful: self.watchful }
+    }
+
+    /// A contact whose turn had come was found to be there, or one was found to have left.
+    pub(super) fn watch(&mut self, stayed: bool) {
+        let change = if stayed { AFTER_ONE_STAYED } else { AFTER_ONE_LEFT };
+        self.watchful = (self.watchful * change).clamp(1.0, MOST_WATCHFUL);
     }
 }
