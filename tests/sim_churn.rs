@@ -131,7 +131,8 @@ fn among_a_thousand_nodes_half_of_the_lookups_take_three_hops_at_most() {
 
 #[test]
 fn a_holder_that_others_are_nearer_than_brings_them_what_they_never_had() {
-    let mut world = World::with_nodes(17, Settings::default(), Link::LAN, 30);
+    // A draw in which it meets none of them as soon as it is back, as it does in every other.
+    let mut world = World::with_nodes(18, Settings::default(), Link::LAN, 30);
     // A key that node 0 holds as one of the farther ones.
     let key = (0..1_000)
         .map(|n| Key::of_name(&format!("left alone {n}")))

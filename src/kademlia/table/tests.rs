@@ -399,3 +399,18 @@ fn where_many_are_found_to_have_left_the_others_are_asked_more_often_until_they_
     sure(&mut table, 3);
     assert!(sure(&mut table, 4) >= calm, "and calms down");
 }
+
+#[test]
+fn nobody_is_asked_twice_within_half_a_minute_however_many_leave() {
+    let all = ids(12, 40);
+    let mut table = filled(all[39], 40, &all[..39]);
+    for n in 1..39 {
+        for second in [10, 20, 30] {
+            fail(&mut table, address(n), second);
+        }
+    }
+    assert_eq!(table.len(), 1);
+    let now = NOW + Duration::from_secs(30);
+    table.answered(address(0), now, None);
+    assert_eq!(table.checks(now).1, Some(now + Duration::from_secs(30)));
+}
