@@ -131,7 +131,7 @@ fn among_a_thousand_nodes_half_of_the_lookups_take_three_hops_at_most() {
 
 #[test]
 fn a_holder_that_others_are_nearer_than_brings_them_what_they_never_had() {
-    // A draw in which it meets none of them as soon as it is back, as it does in every other.
+    // A draw in which it meets none of them as soon as it is back: in about half of them it does.
     let mut world = World::with_nodes(18, Settings::default(), Link::LAN, 30);
     // A key that node 0 holds as one of the farther ones.
     let key = (0..1_000)

@@ -86,7 +86,8 @@ pub struct Contact {
     /// When it last answered, or was last found silent: a request from before says nothing new.
     judged_at: Timestamp,
     /// When it should be asked for a sign of life, unless it gives one before. Follows from the
-    /// others and from where it is, and is worked out once: the whole table is looked through for the next.
+    /// others, from where it is and from how many had left when it was judged, and is worked out
+    /// once: the whole table is looked through for the next.
     check_at: Timestamp,
     /// Since when it is known.
     since: Timestamp,
@@ -145,7 +146,8 @@ impl Contact {
         self.judged_at
     }
 
-    /// Whether most of the time is over that it was taken to be there without a sign of life.
+    /// Whether most of the time is over that it was taken to be there without a sign of life: those
+    /// that are due soon are asked together, somewhat early.
     pub(super) fn is_in_doubt(&self, now: Timestamp) -> bool {
         let (passed, sure) = (now.since(self.judged_at), self.check_at.since(self.judged_at));
         self.failures > 0 || passed * 4 >= sure * 3

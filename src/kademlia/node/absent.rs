@@ -19,10 +19,10 @@ const MAX_LOST: usize = 64;
 
 /// One is asked this often while the node knows enough others, and while it doesn't.
 const SEEK_EVERY: Duration = Duration::from_secs(15);
-/// The former grows with the number of its contacts up to this many times: every node asks, so that
+const SEEK_EVERY_WHEN_LONELY: Duration = Duration::from_secs(5);
+/// Whoever knows many others waits up to this many times [`SEEK_EVERY`]: every node asks, so that
 /// among many somebody finds a healed way within seconds even so.
 const MOST_PATIENT: usize = 4;
-const SEEK_EVERY_WHEN_LONELY: Duration = Duration::from_secs(5);
 /// And this soon after one was back: so may be the others.
 const SEEK_ON: Duration = Duration::from_secs(1);
 
