@@ -37,20 +37,22 @@ impl World {
     fn go(&mut self, until: Timestamp, stops: bool) -> bool {
         self.deliver();
         let (crew, network) = (Crew::new(self.shares.len(), until, stops), &self.network);
-        if let [share] = &mut self.shares[..] {
-            crew.attempt(|| crew.work(0, share, network));
-        } else {
-            thread::scope(|scope| {
-                for (which, share) in self.shares.iter_mut().enumerate() {
-                    let (crew, thread) = (&crew, thread::Builder::new());
-                    let work = move || crew.attempt(|| crew.work(which, share, network));
-                    let started = thread.spawn_scoped(scope, work);
-                    if let Err(error) = started {
-                        crew.attempt(|| panic_any(format!("no thread could be started: {error}")));
-                    }
+        // This thread takes the first share: one started beside it finds a core that is idle, where
+        // of two started while it waits the second may find that of the first.
+        let (first, others) = self.shares.split_at_mut(1);
+        thread::scope(|scope| {
+            for (which, share) in (1..).zip(others) {
+                let (crew, thread) = (&crew, thread::Builder::new());
+                let work = move || crew.attempt(|| crew.work(which, share, network));
+                let started = thread.spawn_scoped(scope, work);
+                if let Err(error) = started {
+                    crew.attempt(|| panic_any(format!("no thread could be started: {error}")));
                 }
-            });
-        }
+            }
+            for share in first {
+                crew.attempt(|| crew.work(0, share, network));
+            }
+        });
         if let Some(panic) = crew.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
             resume_unwind(panic);
         }
