@@ -61,30 +61,114 @@ impl Ord for Entry {
     }
 }
 
-/// A binary heap: with a slot of its own for each 131 ms, of which only one is sorted, 6,000 nodes took
-/// 206 s instead of 207.
-#[derive(Debug, Default)]
+/// What happens within so many microseconds, as a power of two, is sorted together: a few hundred
+/// events, which the nearest cache has room for.
+const SLOT_BITS: u32 = 11;
+/// Slots ahead of the present one that have a place of their own: half a second, within which most
+/// datagrams arrive.
+const NEAR: u64 = 256;
+
+/// A calendar queue (Brown 1988) of what is near, and a binary heap of what is far. With the heap
+/// alone, taking an event out took an eighth of the time of a run of 10,000 nodes.
+#[derive(Debug)]
 pub(super) struct Queue {
-    heap: BinaryHeap<Reverse<Entry>>,
+    /// The present slot.
+    slot: u64,
+    /// What happens in it, the next one last.
+    present: Vec<Entry>,
+    /// What happens in the slots after it, in no order; each has the place of its number modulo
+    /// [`NEAR`].
+    near: Vec<Vec<Entry>>,
+    near_count: usize,
+    /// What happens later.
+    far: BinaryHeap<Reverse<Entry>>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            slot: 0,
+            present: Vec::new(),
+            near: (0..NEAR).map(|_| Vec::new()).collect(),
+            near_count: 0,
+            far: BinaryHeap::new(),
+        }
+    }
 }
 
 impl Queue {
+    /// Takes in what happens no earlier than the latest end of [`Self::next_before`], or than the
+    /// latest event.
     pub(super) fn schedule(&mut self, entry: Entry) {
-        self.heap.push(Reverse(entry));
+        let slot = slot_of(entry.moment.at);
+        if slot <= self.slot {
+            let later = |it: &Entry| it.moment > entry.moment;
+            self.present.insert(self.present.partition_point(later), entry);
+        } else if slot < self.slot + NEAR {
+            self.near[place(slot)].push(entry);
+            self.near_count += 1;
+        } else {
+            self.far.push(Reverse(entry));
+        }
     }
 
     /// When the next event is.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
-        self.heap.peek().map(|Reverse(entry)| entry.moment.at)
+        let at = |entry: &Entry| entry.moment.at;
+        if let Some(next) = self.present.last() {
+            return Some(at(next));
+        }
+        if self.near_count == 0 {
+            return self.far.peek().map(|Reverse(entry)| at(entry));
+        }
+        let mut ahead = (1..NEAR).map(|ahead| &self.near[place(self.slot + ahead)]);
+        ahead.find_map(|slot| slot.iter().map(at).min())
     }
 
     /// The next event, if it is before then.
     pub(super) fn next_before(&mut self, end: Timestamp) -> Option<Entry> {
-        if self.next_at()? >= end {
-            return None;
+        while self.present.is_empty() {
+            if !self.turn_to_next(end) {
+                return None;
+            }
         }
-        self.heap.pop().map(|Reverse(entry)| entry)
+        self.present.pop_if(|entry| entry.moment.at < end)
     }
+
+    /// Makes the next slot in which something happens the present one, or one before it, unless it
+    /// begins at the end or later: what is scheduled next may come before it.
+    fn turn_to_next(&mut self, end: Timestamp) -> bool {
+        let far = |queue: &Self| queue.far.peek().map(|Reverse(entry)| slot_of(entry.moment.at));
+        let next = if self.near_count > 0 { Some(self.slot + 1) } else { far(self) };
+        let Some(next) = next.filter(|next| *next << SLOT_BITS < end.as_micros()) else {
+            return false;
+        };
+        self.slot = next;
+        // The place of the slot that was the present one has been empty since.
+        std::mem::swap(&mut self.present, &mut self.near[place(next)]);
+        self.near_count -= self.present.len();
+        while far(self).is_some_and(|slot| slot < next + NEAR)
+            && let Some(Reverse(entry)) = self.far.pop()
+        {
+            let slot = slot_of(entry.moment.at);
+            if slot == next {
+                self.present.push(entry);
+            } else {
+                self.near[place(slot)].push(entry);
+                self.near_count += 1;
+            }
+        }
+        self.present.sort_unstable_by_key(|entry| Reverse(entry.moment));
+        true
+    }
+}
+
+const fn slot_of(at: Timestamp) -> u64 {
+    at.as_micros() >> SLOT_BITS
+}
+
+const fn place(slot: u64) -> usize {
+    (slot % NEAR) as usize
 }
 
 #[cfg(test)]
@@ -96,7 +180,10 @@ mod tests {
     proptest! {
         #[test]
         fn events_come_in_the_order_of_time_cause_and_creation(
-            steps in prop::collection::vec((0u64..1_000_000, 0u32..4, 0u64..300_000), 1..300),
+            steps in prop::collection::vec(
+                (prop_oneof![0u64..5_000, 0u64..2_000_000], 0u32..4, 0u64..300_000),
+                1..300,
+            ),
         ) {
             let mut queue = Queue::default();
             let (mut now, mut expected) = (Timestamp::from_micros(1 << 40), Vec::new());
@@ -106,6 +193,7 @@ mod tests {
                 queue.schedule(Entry { moment, event: Event::Timer });
                 expected.push(moment);
                 expected.sort_unstable();
+                prop_assert_eq!(queue.next_at(), expected.first().map(|moment| moment.at));
                 let end = Timestamp::from_micros(now.as_micros() + span);
                 while let Some(Entry { moment, .. }) = queue.next_before(end) {
                     prop_assert_eq!(moment, expected.remove(0));
