@@ -316,7 +316,7 @@ fn every_verb_has_the_promised_keys() {
     has(&downloaded, "name path hash size seconds sources url stored of");
     has(&downloaded["sources"][0], "url bytes state");
     let peers = first.cli(&["peers"]).json();
-    has(&peers["peers"][0], "id address bucket last_seen_s rtt_ms failures");
+    has(&peers["peers"][0], "id address bucket last_seen_s known_s rtt_ms failures");
     assert_eq!(peers["peers"][0]["id"], second.ready.id.as_str());
     let buckets = first.cli(&["buckets"]).json();
     has(&buckets["buckets"][0], "prefix depth contacts replacements last_lookup_s");

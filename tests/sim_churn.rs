@@ -114,6 +114,33 @@ fn what_publishers_left_behind_is_found_a_day_later() {
 }
 
 #[test]
+fn what_is_taken_back_is_told_of_no_more_though_datagrams_get_lost() {
+    const VALUES: usize = 50;
+    let link = Link::WIDE_AREA.with_loss(0.05);
+    let mut world = World::with_nodes(3, Settings::default(), link, NODES);
+    let name = |n: usize| (Key::of_name(&format!("k{n}")), Value::Text(format!("v{n}")));
+    for (key, value) in (0..VALUES).map(name) {
+        world.put(7, key, value).unwrap();
+    }
+    for n in 0..VALUES {
+        let (key, value) = name(n);
+        world.take_back(7, key, &value);
+        world.run_for(Duration::from_secs(1));
+    }
+    for wait in [Duration::from_secs(10), Duration::from_hours(3)] {
+        world.run_for(wait);
+        let is_told = |n: &usize| {
+            let (key, value) = name(*n);
+            world.get(100, key).unwrap().values.contains(&value)
+        };
+        let told = (0..VALUES).filter(is_told).count();
+        println!("{wait:?} later {told} of {VALUES} values taken back are still told of");
+        // What remains are holders that no lookup meets, since others are nearer by now.
+        assert!(told <= VALUES / 8, "{told} of {VALUES}");
+    }
+}
+
+#[test]
 fn among_a_thousand_nodes_half_of_the_lookups_take_three_hops_at_most() {
     let scenario = Scenario {
         nodes: 1_000,

@@ -15,6 +15,7 @@ fn small(seed: u64) -> Scenario {
         warm_up: Duration::from_mins(5),
         session_median: Some(Duration::from_mins(20)),
         returning: 0.5,
+        clean: 0.5,
         link: Link { duplicate: 0.02, reorder: 0.05, ..Link::WIDE_AREA.with_loss(0.05) },
         values: 10,
         lookups: 200,
@@ -35,6 +36,7 @@ fn one_seed_is_one_run() {
     assert!(first.0.machines > 40, "some left, and others came");
     assert_eq!(first.0.living, 36, "and the population stayed");
     assert!(first.0.python.is_some());
+    assert!(first.0.taken_back > 0, "some left in order");
 }
 
 #[test]

@@ -88,6 +88,7 @@ fn peer_entry(
         address: contact.address.to_string(),
         bucket,
         last_seen_s: now.since(contact.last_seen).as_secs_f64(),
+        known_s: now.since(contact.known_since()).as_secs_f64(),
         rtt_ms: contact.round_trip.map(|rtt| millis(rtt.smoothed())),
         failures: contact.failures,
         kind: if features.is_some() { "kad" } else { "plain" }.to_owned(),

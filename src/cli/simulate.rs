@@ -133,6 +133,12 @@ fn told(document: &Document<'_>) -> String {
     }
     lines.push(format!("contacts     {} dead", percent(report.dead_contacts)));
     lines.push(format!("values       {} alive", percent(report.values_alive)));
+    if report.taken_back > 0 {
+        lines.push(format!(
+            "taken back   {} values, of which {} are still told of",
+            report.taken_back, report.taken_back_in_vain
+        ));
+    }
     let idle = report.background_bytes_per_s.map(|bytes| format!("{bytes:.0} bytes/s idle, "));
     lines.push(format!(
         "traffic      {}{:.0} bytes/s with lookups, sent by each node",

@@ -245,6 +245,9 @@ pub struct PeerEntry {
     pub bucket: usize,
     /// Seconds since it was last heard.
     pub last_seen_s: f64,
+    /// Seconds since it came into the table.
+    #[serde(default)]
+    pub known_s: f64,
     /// Smoothed round trip in milliseconds; null before the first one.
     pub rtt_ms: Option<f64>,
     /// Requests in a row that it left unanswered.

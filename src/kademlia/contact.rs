@@ -136,6 +136,11 @@ impl Contact {
         }
     }
 
+    /// Since when it is known.
+    pub const fn known_since(&self) -> Timestamp {
+        self.since
+    }
+
     /// When it should be asked for a sign of life, unless it gives one before.
     pub(super) const fn check_at(&self) -> Timestamp {
         self.check_at

@@ -281,6 +281,15 @@ impl Lookup {
         nearest.iter().map(|at| self.candidates[at].entry).collect()
     }
 
+    /// Whoever may hold what was stored under the key at any time: those that belong there now, other
+    /// contacts and whoever was asked, since who belongs there changes, and who was silent, since
+    /// answers get lost.
+    /// Nearest first, and not more than a key is ever stored on.
+    pub(super) fn may_hold(&self) -> Vec<NodeEntry> {
+        let known = self.candidates.values().filter(|c| c.state != State::New || c.hop == 1);
+        known.take(choice::MAX_CROWD * self.k).map(|candidate| candidate.entry).collect()
+    }
+
     /// The nearest peer that answered without values.
     pub(super) fn nearest_without_values(&self) -> Option<NodeEntry> {
         let mut lacking =

@@ -124,10 +124,11 @@ impl MultiStore {
                 claims.iter().map(|claim| self.is_told_in_vain(now, &key, claim)).collect(),
             ),
             StoreRequest::Withdraw { key, digests, publisher } => {
+                let mut remembered = true;
                 for digest in digests {
-                    self.withdraw(now, key, digest, publisher);
+                    remembered &= self.withdraw(now, key, digest, publisher);
                 }
-                StoreReply::Withdrawn
+                StoreReply::Withdrawn { remembered }
             }
             StoreRequest::Renew { key } => {
                 let of_key = self.keys.get_mut(&key).map(Vec::as_mut_slice).unwrap_or_default();
@@ -235,6 +236,10 @@ impl MultiStore {
             self.add(key, stored);
         }
         true
+    }
+
+    fn holds(&self, key: &Key, value: &Value) -> bool {
+        self.keys.get(key).is_some_and(|of_key| of_key.iter().any(|it| it.value == *value))
     }
 
     fn known(&mut self, key: &Key, value: &Value) -> Option<&mut Stored> {

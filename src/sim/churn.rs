@@ -5,7 +5,7 @@
 //! Never: calls the system's logarithm, which differs between machines.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
@@ -24,14 +24,16 @@ pub(super) struct Churn {
     returning: f64,
     /// When each machine's session ends, and when it began.
     ends: BinaryHeap<Reverse<(Timestamp, u32, Timestamp)>>,
+    /// Who is about to leave in order, and when its session began.
+    leaving: BTreeSet<(usize, Timestamp)>,
     asleep: VecDeque<Asleep>,
     most_asleep: usize,
 }
 
 impl Churn {
     pub(super) fn new(median: Duration, returning: f64, most_asleep: usize) -> Self {
-        let (ends, asleep) = (BinaryHeap::new(), VecDeque::new());
-        Self { median, returning, ends, asleep, most_asleep }
+        let (ends, leaving, asleep) = (BinaryHeap::new(), BTreeSet::new(), VecDeque::new());
+        Self { median, returning, ends, leaving, asleep, most_asleep }
     }
 
     /// A machine's session begins.
@@ -58,6 +60,17 @@ impl Churn {
         }
         let Reverse((_, machine, born)) = self.ends.pop()?;
         Some((machine as usize, born))
+    }
+
+    /// Whoever's session is over stays until then, to leave in order.
+    pub(super) fn stays(&mut self, machine: usize, born: Timestamp, until: Timestamp) {
+        self.leaving.insert((machine, born));
+        self.ends.push(Reverse((until, machine as u32, born)));
+    }
+
+    /// Whether it has stayed for that.
+    pub(super) fn has_stayed(&mut self, machine: usize, born: Timestamp) -> bool {
+        self.leaving.remove(&(machine, born))
     }
 
     /// Whether those who leave may come back.

@@ -9,7 +9,7 @@ use std::net::SocketAddrV4;
 use super::inhabitant::Inhabitant;
 use crate::kademlia::{
     DEFAULT_QUOTA_BYTES, HeldDetail, Key, MAX_VALUES_PER_KEY, MultiStore, Node, NodeId, OpId,
-    Outcome, Output, Settings, Timestamp, Value,
+    Outcome, Output, Settings, StoreRequest, Timestamp, Value,
 };
 
 /// The shipping node on a machine of its own.
@@ -89,6 +89,12 @@ impl Inhabitant for Honest {
     fn start_put(&mut self, now: Timestamp, key: Key, value: Value) -> Option<OpId> {
         self.now = now;
         self.node.start_put(now, key, value)
+    }
+
+    fn take_back(&mut self, now: Timestamp, key: Key, value: &Value) {
+        self.now = now;
+        self.store.handle(now, StoreRequest::Forget { key, value: value.clone() });
+        self.node.start_withdraw(now, key, std::slice::from_ref(value));
     }
 
     fn poll_outcome(&mut self) -> Option<(OpId, Outcome)> {

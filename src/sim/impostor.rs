@@ -1,8 +1,7 @@
 //! A node that takes part as all others do, and answers as somebody else pleases.
 //!
 //! Always holds: it joins, asks and answers pings as the shipping node, so that it stands in tables
-//! and nothing but its answers gives it away. Never: speaks an extension where it deceives: it is
-//! then asked in the plain words that it lies in.
+//! and nothing but its answers gives it away. Never: decides what it says: that is the deceit's.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;

@@ -40,6 +40,9 @@ pub(super) trait Inhabitant: Debug + Send {
         None
     }
 
+    /// Takes back what it published, and forgets it; nothing for those who never publish.
+    fn take_back(&mut self, _now: Timestamp, _key: Key, _value: &Value) {}
+
     /// The next operation that is over, and what came of it.
     fn poll_outcome(&mut self) -> Option<(OpId, Outcome)> {
         None

@@ -8,13 +8,11 @@ use std::time::Duration;
 use super::World;
 use super::library::{Library, holding};
 use super::machine::{Machine, Role};
-use crate::kademlia::{HeldDetail, Node};
+use crate::kademlia::Node;
 
 /// What has expired may lie on the disk until the node next looks at its store, which it does at
 /// least this often; whoever asks for it does not get it.
 const EXPIRED_WITHIN: Duration = Duration::from_hours(2);
-/// Values of a node that are looked at.
-const MAX_LOOKED_AT: usize = 10_000;
 
 /// Looks at a part of the nodes, and at every value's holders; what is wrong, a line each.
 pub(super) fn check(world: &World, library: &Library, turn: usize, turns: usize) -> Vec<String> {
@@ -69,10 +67,7 @@ fn expiries(world: &World, machine: usize, wrong: &mut Vec<String>) {
     let Some(store) = world.store(machine) else {
         return;
     };
-    let early = world.now() - EXPIRED_WITHIN;
-    let overdue = |held: &HeldDetail| held.expires_in.is_some_and(|left| left.is_zero());
-    for held in store.details(early, None, None, MAX_LOOKED_AT).iter().filter(|h| overdue(h)) {
-        let key = held.place.key;
+    if let Some(key) = store.expired_by(world.now() - EXPIRED_WITHIN) {
         wrong.push(format!("node {machine} holds a value of {key} long after its expiry"));
     }
 }
@@ -98,7 +93,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::kademlia::{MultiStore, NodeId, Settings};
+    use crate::kademlia::{
+        Key, MultiStore, NodeId, PLAIN_LIFETIME, Settings, Source, StoreRequest, Value,
+    };
     use crate::sim::library::Life;
     use crate::sim::{Link, Scenario};
 
@@ -114,6 +111,19 @@ mod tests {
         world.machine_mut(3).honest_mut().unwrap().store = MultiStore::new(1 << 20, false);
         let wrong = check(&world, &library, 0, 1);
         assert!(wrong.len() == 1 && wrong[0].contains("node 3 forgot"), "{wrong:?}");
+
+        let (values, key) = (vec![Value::Text("old".to_owned())], Key::of_name("old"));
+        let source = Source::Peer { address: world.node_address(3), holder: false };
+        let put = StoreRequest::Put { key, values, source, replaces: false };
+        let mut holds_since = |ago| {
+            let mut store = MultiStore::new(1 << 20, false);
+            store.handle(world.now() - ago, put.clone());
+            world.machine_mut(7).honest_mut().unwrap().store = store;
+            let wrong = check(&world, &Library::default(), 0, 1);
+            wrong.iter().any(|line| line.contains("node 7 holds a value of"))
+        };
+        assert!(!holds_since(PLAIN_LIFETIME + EXPIRED_WITHIN / 2));
+        assert!(holds_since(PLAIN_LIFETIME + EXPIRED_WITHIN * 2));
 
         world.machine_mut(5).id = NodeId::new([7; 20]);
         world.machine_mut(16).answered_by = Some(BTreeSet::new());

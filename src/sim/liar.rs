@@ -1,8 +1,10 @@
 //! Liars, each of which lies about one thing.
 //!
-//! Always holds: their lies depend on their seeds alone. Never: lie about who they are.
+//! Always holds: their lies depend on their seeds alone; every other one of them speaks the extensions,
+//! and lies in those. Never: lie about who they are.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +13,8 @@ use super::honest::Honest;
 use super::impostor::{Answer, Deceit};
 use super::python::random_below;
 use crate::kademlia::wire::{
-    MAX_NODES, NodeEntry, Request, RpcId, encode_nodes, encode_store_answer, encode_values,
+    Claim, Features, MAX_NODES, NodeEntry, Publisher, Request, RpcId, Withdrawn, encode_kept,
+    encode_nodes, encode_page, encode_store_answer, encode_values, encode_withdrawn,
 };
 use crate::kademlia::{Dialect, Key, NodeId, Value};
 
@@ -24,6 +27,8 @@ const NOWHERE_SIZE: u32 = 1 << 17;
 const NEAR_BITS: std::ops::Range<usize> = 14..40;
 /// Values that are made up for each question.
 const INVENTED: usize = 32;
+/// Of how many it says that there are: whoever believes it asks for page after page.
+const SAID_TO_BE_THERE: usize = 1 << 40;
 
 /// What a liar lies about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,12 +66,15 @@ impl Lie {
 pub(super) struct Liar {
     lie: Lie,
     dialect: Dialect,
+    /// Whether it speaks the extensions: else it is asked in the plain words that all understand.
+    fluent: bool,
     rng: ChaCha8Rng,
 }
 
 impl Liar {
     pub(super) fn new(lie: Lie, dialect: Dialect, seed: [u8; 32]) -> Self {
-        Self { lie, dialect, rng: ChaCha8Rng::from_seed(seed) }
+        let mut rng = ChaCha8Rng::from_seed(seed);
+        Self { lie, dialect, fluent: rng.random(), rng }
     }
 
     fn invent_node(&mut self, near: &Key) -> NodeEntry {
@@ -77,6 +85,56 @@ impl Liar {
             _ => nowhere(&mut self.rng),
         };
         NodeEntry { id, address }
+    }
+
+    fn answer_extension(
+        &mut self,
+        node: &Honest,
+        from: SocketAddrV4,
+        rpc: RpcId,
+        asked: &Request<'_>,
+    ) -> Answer {
+        let mut answer = Vec::new();
+        match (asked, self.lie) {
+            _ if !self.fluent => return Answer::Silence,
+            (Request::Hello { .. }, _) => return Answer::Honest,
+            (_, Lie::Silent) => {
+                return if self.rng.random() { Answer::Silence } else { Answer::Honest };
+            }
+            (Request::Find { key, .. }, Lie::Phantoms | Lie::Victim(_)) => {
+                let nodes: Vec<_> =
+                    (0..MAX_NODES).map(|_| (self.invent_node(key), Features::VALUES)).collect();
+                encode_page(&mut answer, rpc, 0, [], &nodes);
+            }
+            (Request::Find { key, .. }, Lie::Withholds | Lie::Drops) => {
+                let nodes: Vec<_> =
+                    nearest(node, key, from).into_iter().map(|n| (n, Features::VALUES)).collect();
+                encode_page(&mut answer, rpc, 0, [], &nodes);
+            }
+            (Request::Find { key, .. }, Lie::Invents) => {
+                let claims: Vec<Claim> = (0..INVENTED).map(|_| self.invent_claim(key)).collect();
+                encode_page(&mut answer, rpc, SAID_TO_BE_THERE, &claims, &[]);
+            }
+            (Request::Keep { claims, .. }, Lie::Drops) => {
+                encode_kept(&mut answer, rpc, &vec![true; claims.count()], None);
+            }
+            (Request::Withdraw { .. }, Lie::Drops) => {
+                encode_withdrawn(&mut answer, rpc, Withdrawn::Gone);
+            }
+            _ => return Answer::Honest,
+        }
+        Answer::Lie(answer)
+    }
+
+    /// A value that was published a moment ago, by somebody or by the liar itself.
+    fn invent_claim(&mut self, key: &Key) -> Claim {
+        let value = self.invent_value(key);
+        let publisher = match self.rng.random_range(0..3) {
+            0 => Publisher::Sender,
+            1 => Publisher::Other(nowhere(&mut self.rng)),
+            _ => Publisher::Unknown,
+        };
+        Claim { value, publisher, age: Duration::ZERO, born: Duration::ZERO }
     }
 
     fn invent_value(&mut self, key: &Key) -> Value {
@@ -105,7 +163,7 @@ impl Deceit for Liar {
         asked: &Request<'_>,
     ) -> Answer {
         if asked.shows().is_some() {
-            return Answer::Silence;
+            return self.answer_extension(node, from, rpc, asked);
         }
         let mut answer = Vec::new();
         match (asked, self.lie) {

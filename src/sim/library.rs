@@ -28,8 +28,9 @@ pub(super) struct Entry {
     pub(super) value: Value,
     pub(super) publisher: Life,
     pub(super) holders: Vec<Holder>,
-    /// No living node holds it any more.
+    /// No living node holds it any more, or its publisher has taken it back.
     pub(super) lost: bool,
+    pub(super) taken_back: bool,
     /// A node that lately held it.
     seen_at: usize,
 }
@@ -38,6 +39,8 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Library {
     entries: Vec<Entry>,
+    /// Taken back since it was last asked what is lost.
+    taken_lately: usize,
 }
 
 impl Library {
@@ -51,7 +54,8 @@ impl Library {
         let (key, value) = (Scenario::key(n), Scenario::value(n));
         let seen_at = publisher.machine;
         let holders = Vec::new();
-        self.entries.push(Entry { key, value, publisher, holders, lost: false, seen_at });
+        let (lost, taken_back) = (false, false);
+        self.entries.push(Entry { key, value, publisher, holders, lost, taken_back, seen_at });
         n
     }
 
@@ -69,9 +73,9 @@ impl Library {
             .collect();
     }
 
-    /// How many values were lost since this was last asked, and notes which.
+    /// How many values were lost or taken back since this was last asked, and notes which.
     pub(super) fn note_lost(&mut self, world: &World) -> usize {
-        let mut lost = 0;
+        let mut lost = std::mem::take(&mut self.taken_lately);
         for entry in self.entries.iter_mut().filter(|entry| !entry.lost) {
             if !world.has(entry.seen_at, &entry.key, &entry.value) {
                 let mut living = world.all_living();
@@ -84,10 +88,36 @@ impl Library {
         lost
     }
 
-    /// The share of all values that were ever published which a living node holds.
+    /// The share of all values that were ever published, and not taken back, which a living node
+    /// holds.
     pub(super) fn alive(&self) -> f64 {
-        let alive = self.entries.iter().filter(|entry| !entry.lost).count();
-        if self.entries.is_empty() { 1.0 } else { alive as f64 / self.entries.len() as f64 }
+        let published = self.entries.iter().filter(|entry| !entry.taken_back);
+        let alive = published.clone().filter(|entry| !entry.lost).count();
+        let all = published.count();
+        if all == 0 { 1.0 } else { alive as f64 / all as f64 }
+    }
+
+    /// Whoever leaves takes back what it published: what that is.
+    pub(super) fn take_back(&mut self, publisher: Life) -> Vec<(Key, Value)> {
+        let its = |entry: &&mut Entry| entry.publisher == publisher && !entry.lost;
+        let taken = self.entries.iter_mut().filter(its).map(|entry| {
+            (entry.lost, entry.taken_back) = (true, true);
+            (entry.key, entry.value.clone())
+        });
+        let taken: Vec<_> = taken.collect();
+        self.taken_lately += taken.len();
+        taken
+    }
+
+    /// How many values were taken back, and of how many of them one of so many nearest nodes, whom a
+    /// lookup asks, still tells.
+    pub(super) fn taken_back(&self, world: &World, k: usize) -> (u64, u64) {
+        let taken = || self.entries.iter().filter(|entry| entry.taken_back);
+        let told = |entry: &&Entry| {
+            let nearest = world.nearest(&entry.key, k);
+            nearest.into_iter().any(|n| world.has(n, &entry.key, &entry.value))
+        };
+        (taken().count() as u64, taken().filter(told).count() as u64)
     }
 
     /// Whether a living node has held a value all the time since then.

@@ -119,6 +119,10 @@ pub struct Report {
     pub dead_contacts: f64,
     /// Share of all values ever published that a living node holds, when it was over.
     pub values_alive: f64,
+    /// Values that their publishers took back when they left.
+    pub taken_back: u64,
+    /// Those of them of which one of the k nearest nodes still tells, when it was over.
+    pub taken_back_in_vain: u64,
     /// Bytes a node sent in a second before any lookup was made, with the headers of IP and UDP;
     /// none without a warm-up.
     pub background_bytes_per_s: Option<f64>,

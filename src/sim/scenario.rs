@@ -35,6 +35,9 @@ pub struct Scenario {
     /// Share of those who come that were there before, and come with their id, their values and
     /// the contacts they remember. From 0 to 1.
     pub returning: f64,
+    /// Share of the nodes' sessions that end in order: what the node published is taken back. From
+    /// 0 to 1.
+    pub clean: f64,
     /// The network between the machines.
     pub link: Link,
     /// Whether all publishers leave for good right after publishing.
@@ -69,6 +72,7 @@ impl Default for Scenario {
             lookups: 10_000,
             session_median: None,
             returning: 0.0,
+            clean: 0.0,
             link: Link::WIDE_AREA,
             publishers_leave: false,
             liars: 0.0,
@@ -128,6 +132,7 @@ impl Scenario {
             ("the share of duplicates", duplicate),
             ("the share of reordered datagrams", reorder),
             ("the share of returning nodes", self.returning),
+            ("the share of clean leaves", self.clean),
             ("the share of liars", self.liars),
             ("the share of Sybils", self.sybils),
             ("the share of Python peers", self.python),

@@ -203,6 +203,8 @@ impl Simulation {
     /// What it found so far.
     pub fn report(&self) -> Report {
         let last = self.samples.last();
+        let (taken_back, taken_back_in_vain) =
+            self.library.taken_back(&self.world, self.scenario.settings().k);
         let python = (self.by_python.lookups > 0).then(|| Lookups::of(&self.by_python));
         Report {
             all: Lookups::of(&self.all),
@@ -210,6 +212,8 @@ impl Simulation {
             abandoned: self.abandoned,
             dead_contacts: last.map_or(0.0, |sample| sample.dead_contacts),
             values_alive: self.library.alive(),
+            taken_back,
+            taken_back_in_vain,
             background_bytes_per_s: self.background,
             bytes_per_s: self.bytes_per_s_since(self.looking_since),
             python,
@@ -324,6 +328,7 @@ impl Simulation {
         while self.world.now() < until && self.is_looking() {
             self.advance((self.world.now() + Duration::from_secs(1)).min(until));
         }
+        self.give_up();
         if self.trace.is_none()
             && let Some(key) = self.scenario.trace
             && let Some(asker) = self.any_ready()

@@ -13,7 +13,8 @@ use super::honest::Honest;
 use super::impostor::{Answer, Deceit};
 use super::python::random_below;
 use crate::kademlia::wire::{
-    MAX_NODES, NodeEntry, Request, RpcId, encode_nodes, encode_store_answer,
+    Features, MAX_NODES, NodeEntry, Request, RpcId, Withdrawn, encode_kept, encode_nodes,
+    encode_page, encode_store_answer, encode_withdrawn,
 };
 use crate::kademlia::{Key, NodeId};
 
@@ -73,16 +74,21 @@ impl Deceit for Arc<Gang> {
         rpc: RpcId,
         asked: &Request<'_>,
     ) -> Answer {
-        // An extension: in plain words it can do all the harm there is.
-        if asked.shows().is_some() {
-            return Answer::Silence;
-        }
         let mut answer = Vec::new();
         match asked {
             Request::FindNode { target: key, .. } | Request::FindValue { key, .. } => {
                 encode_nodes(&mut answer, rpc, &self.nearest(key, from));
             }
             Request::Store { .. } => encode_store_answer(&mut answer, rpc, true),
+            Request::Find { key, .. } => {
+                let nearest = self.nearest(key, from).into_iter();
+                let nodes: Vec<_> = nearest.map(|node| (node, Features::VALUES)).collect();
+                encode_page(&mut answer, rpc, 0, [], &nodes);
+            }
+            Request::Keep { claims, .. } => {
+                encode_kept(&mut answer, rpc, &vec![true; claims.count()], None);
+            }
+            Request::Withdraw { .. } => encode_withdrawn(&mut answer, rpc, Withdrawn::Gone),
             _ => return Answer::Honest,
         }
         Answer::Lie(answer)

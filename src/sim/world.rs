@@ -283,7 +283,7 @@ impl World {
         self.machine_mut(index).nat = Some(Box::new(Nat::default()));
     }
 
-    /// A machine ends, by a crash or in order: the wire has no word for either.
+    /// A machine ends, by a crash or in order: to its contacts, who hear of neither, that is the same.
     pub fn kill(&mut self, index: usize) {
         self.end(index);
     }

@@ -94,6 +94,7 @@ fn peer(number: usize) -> PeerEntry {
         address: "127.0.0.1:1".to_owned(),
         bucket: 1,
         last_seen_s: 0.5,
+        known_s: 0.5,
         rtt_ms: None,
         failures: 0,
         kind: "kad".to_owned(),

@@ -137,6 +137,7 @@ fn peers() -> Reply {
         address: "10.0.0.1:8468".to_owned(),
         bucket: 0,
         last_seen_s: 1.0,
+        known_s: 1.0,
         rtt_ms: None,
         failures: 0,
         kind: "kad".to_owned(),

@@ -16,8 +16,9 @@ use crate::kademlia::{Key, Value};
 
 /// A person waits for it; peers that are there answer within a few round trips.
 const TAKE_BACK_WITHIN: Duration = Duration::from_secs(2);
-/// All of a stopping node's shares together get this long.
-const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+/// All of a stopping node's shares together get this long: among continents a search takes more than a
+/// second, and two round trips follow.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// Shares of which a stopping node tells: as many operations are under way at once. The rest grows
 /// old within a day and a half.
 const MAX_LEAVING: usize = 128;

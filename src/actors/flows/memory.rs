@@ -84,6 +84,7 @@ mod tests {
             address,
             bucket: 0,
             last_seen_s: 0.0,
+            known_s: 0.0,
             rtt_ms: None,
             failures,
             kind: String::new(),

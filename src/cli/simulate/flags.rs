@@ -45,6 +45,9 @@ pub struct SimulateFlags {
     /// Share of those who come that were there before
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub returning: f64,
+    /// Share of the sessions that end in order: the node takes back what it published
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub clean: f64,
     /// All publishers leave for good right after publishing
     #[arg(long)]
     pub publishers_leave: bool,
@@ -103,7 +106,8 @@ pub struct SimulateFlags {
     /// Fail unless so large a share of the lookups is proven to succeed
     #[arg(long, value_name = "SHARE")]
     pub require: Option<f64>,
-    /// Show the first failed lookup of this key ('key 0' is the first), or one at the end
+    /// Show a lookup of this key, right after the first one of it that failed or at the end ('key 0' is the
+    /// first)
     #[arg(long, value_name = "KEY")]
     pub trace: Option<String>,
     /// Write the figures over time into this file
@@ -154,6 +158,7 @@ impl SimulateFlags {
             lookups: self.lookups,
             session_median: self.session_median,
             returning: self.returning,
+            clean: self.clean,
             link: Link { loss: self.loss, duplicate: self.duplicate, reorder, ..link },
             publishers_leave: self.publishers_leave,
             liars: self.liars,
@@ -200,6 +205,7 @@ impl SimulateFlags {
         }
         for (flag, share) in [
             ("returning", self.returning),
+            ("clean", self.clean),
             ("loss", self.loss),
             ("duplicate", self.duplicate),
             ("nat", self.nat),

@@ -14,7 +14,7 @@ const MAX_QUESTIONS: usize = MAX_CANDIDATES;
 /// Nodes that a key is looked for and stored on at most, in units of k: those nearer than the k
 /// nearest should be, going by how near the own neighbours are. Who put many ids beside a key pushes
 /// no honest node out of it before that.
-const MAX_CROWD: usize = 2;
+pub(super) const MAX_CROWD: usize = 2;
 
 impl Lookup {
     /// What to do next; call until it says `Wait` or `Done`.

@@ -21,26 +21,32 @@ struct Credit {
 
 /// Everybody who named somebody that was asked.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Namers(BTreeMap<NodeId, Credit>);
+pub(super) struct Namers {
+    credit: BTreeMap<NodeId, Credit>,
+    /// The most false words of any of them: most lookups meet no liar, and need look nobody up.
+    worst: u32,
+}
 
 impl Namers {
     /// Whom these named answered.
     pub(super) fn praise(&mut self, namers: &[NodeId]) {
         for namer in namers {
-            self.0.entry(*namer).or_default().good += 1;
+            self.credit.entry(*namer).or_default().good += 1;
         }
     }
 
     /// Whom these named was silent, or somebody else.
     pub(super) fn blame(&mut self, namers: &[NodeId]) {
         for namer in namers {
-            self.0.entry(*namer).or_default().bad += 1;
+            let credit = self.credit.entry(*namer).or_default();
+            credit.bad += 1;
+            self.worst = self.worst.max(credit.bad);
         }
     }
 
     pub(super) fn is_discredited(&self, namer: &NodeId) -> bool {
-        self.0
-            .get(namer)
-            .is_some_and(|credit| credit.bad >= MIN_BAD && credit.bad > BAD_FOR_GOOD * credit.good)
+        let is_bad =
+            |credit: &Credit| credit.bad >= MIN_BAD && credit.bad > BAD_FOR_GOOD * credit.good;
+        self.worst >= MIN_BAD && self.credit.get(namer).is_some_and(is_bad)
     }
 }

@@ -36,6 +36,12 @@ pub(super) struct Absent {
     seek_at: Timestamp,
 }
 
+impl Absent {
+    pub(super) fn size(&self) -> (&'static str, usize, usize) {
+        ("contacts that left", self.lost.len(), MAX_LOST)
+    }
+}
+
 impl Node {
     pub(super) fn remember_bootstrap(&mut self, now: Timestamp, addresses: &[SocketAddrV4]) {
         if !addresses.is_empty() {

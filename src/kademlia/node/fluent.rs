@@ -60,6 +60,13 @@ impl Fluency {
         self.hints.remove(&peer);
     }
 
+    pub(super) fn sizes(&self) -> [(&'static str, usize, usize); 2] {
+        [
+            self.known.size("peers whose extensions are known"),
+            self.hints.size("peers whose extensions others name"),
+        ]
+    }
+
     /// What others say of nodes that they name.
     pub(super) fn hint(&mut self, nodes: &[HintedNode]) {
         for (node, features) in nodes {
@@ -102,6 +109,13 @@ impl Node {
         if known != Some(known.unwrap_or_default().with(features)) {
             self.fluency.known.insert(peer, Some(known.unwrap_or_default().with(features)));
         }
+    }
+
+    /// Whether it is worth a question to find out: its silence so far may be a datagram's that got
+    /// lost.
+    pub(super) fn may_understand(&self, peer: SocketAddrV4) -> bool {
+        let speaks = |features: Features| features.has(Features::VALUES);
+        speaks(self.own_features()) && self.features_of(peer).is_none_or(speaks)
     }
 
     pub(super) fn speech(&self, peer: SocketAddrV4) -> Speech {

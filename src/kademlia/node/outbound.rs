@@ -4,7 +4,6 @@
 
 use std::net::SocketAddrV4;
 
-use super::fluent::Speech;
 use super::{Node, Output, Waiting};
 use crate::kademlia::lookup::{Goal, Lookup, MAX_STARTS};
 use crate::kademlia::operation::{Act, OpEvent, OpId};
@@ -137,7 +136,7 @@ impl Node {
     ) {
         let owner = Owner::Operation { op, peer: to.id };
         match self.target_of(op) {
-            Some(key) if self.speech(to.address) != Speech::Plain => {
+            Some(key) if self.may_understand(to.address) => {
                 let digests = Digests::new(digests);
                 let request = Request::Withdraw { sender: self.id, key, token, digests };
                 self.request(now, to.address, &request, (Asked::Withdraw, owner));

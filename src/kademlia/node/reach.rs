@@ -47,6 +47,12 @@ impl Default for Probes {
     }
 }
 
+impl Probes {
+    pub(super) fn size(&self) -> (&'static str, usize, usize) {
+        ("probes for others", self.running.len(), MAX_PROBES)
+    }
+}
+
 impl Node {
     /// Asks a few contacts whether they can connect to this TCP address of the node.
     pub fn start_reach(&mut self, now: Timestamp, address: SocketAddrV4) -> Option<OpId> {

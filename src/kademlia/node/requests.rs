@@ -329,7 +329,7 @@ impl Node {
                 self.answer_page(now, to, key, (*seed, *skip), held);
             }
             (Wants::Withdrawn, reply) => {
-                let gone = reply == StoreReply::Withdrawn;
+                let gone = reply == StoreReply::Withdrawn { remembered: true };
                 let answer = if gone { Withdrawn::Gone } else { Withdrawn::Refused };
                 self.answer_withdrawn(asker.address, asker.rpc, answer);
             }

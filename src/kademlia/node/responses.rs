@@ -196,7 +196,13 @@ impl Node {
     /// asked before is answered.
     fn admit(&mut self, now: Timestamp, peer: NodeEntry, sample: Sample) {
         // Proving itself once more after a while makes nobody a newcomer.
-        let newcomer = self.verified.get(&peer.address).is_none_or(|known| known.id != peer.id);
+        let verified = self.verified.get(&peer.address).map(|known| known.id);
+        let newcomer = verified != Some(peer.id);
+        // Another node lives there now: what its predecessor understood says nothing of it.
+        let before = self.table.at(peer.address).map(|contact| contact.id).or(verified);
+        if before.is_some_and(|id| id != peer.id) {
+            self.fluency.forget(peer.address);
+        }
         self.verified.insert(peer.address, Verified { id: peer.id, at: now });
         let inserted = self.table.insert(Contact::new(peer.id, peer.address, now));
         match inserted {

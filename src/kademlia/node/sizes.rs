@@ -25,6 +25,10 @@ impl Node {
             ("events that nobody handled", self.events.len(), 0),
         ];
         sizes.push(self.verified.size("verified addresses"));
+        sizes.push(self.challenges.size());
+        sizes.push(self.absent.size());
+        sizes.push(self.probes.size());
+        sizes.extend(self.fluency.sizes());
         sizes.extend(self.requests.sizes());
         sizes.extend(self.limits.sizes());
         sizes

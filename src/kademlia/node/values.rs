@@ -44,6 +44,10 @@ impl Challenges {
         is_met
     }
 
+    pub(super) fn size(&self) -> (&'static str, usize, usize) {
+        self.0.size("tokens handed out")
+    }
+
     /// The token that goes there, the same until it is brought back.
     fn pose(&mut self, to: SocketAddrV4, key: Key, fresh: Token) -> Token {
         if let Some(known) = self.0.get(&(to, key)) {

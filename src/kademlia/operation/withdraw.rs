@@ -1,19 +1,31 @@
 //! Withdraw: tell the nearest nodes that this one no longer publishes some values.
 //!
-//! Always holds: each node that a put would store on, if it understands the question, is asked, and
-//! asked again with the token that it hands out. Never: waits for peers that don't understand it: to
-//! them a value has to grow old.
+//! Always holds: each node that a put would store on is asked, and others as near as such may have
+//! been, unless it said that it doesn't understand; and asked again with the token that it hands
+//! out. Never: waits for a silent one for longer than a few answers take: to Python peers a value
+//! has to grow old.
 
 use std::collections::BTreeMap;
 
 use super::{Act, OpEvent, Outcome, drive, feed};
 use crate::kademlia::NodeId;
 use crate::kademlia::lookup::Lookup;
-use crate::kademlia::wire::{NodeEntry, Withdrawn};
+use crate::kademlia::wire::{NodeEntry, Token, Withdrawn};
 
-/// How often a node is asked: without a token, with it, and once more where another request has
-/// used it up.
-const MAX_ROUNDS: u8 = 4;
+/// How often a node is asked that has answered: without a token, with it, and once more where another
+/// request has used it up, or where a question and its repeat got lost.
+const MAX_ROUNDS: u8 = 5;
+/// And one that has not: it may not understand, or both copies of the question got lost.
+const MAX_SILENT_ROUNDS: u8 = 2;
+
+/// Somebody who is asked.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    to: NodeEntry,
+    rounds: u8,
+    /// What it last answered with.
+    token: Option<Token>,
+}
 
 /// A withdrawal under way.
 #[derive(Debug)]
@@ -21,8 +33,8 @@ pub(in crate::kademlia) struct Withdraw {
     pub(super) lookup: Lookup,
     digests: Vec<[u8; 20]>,
     searching: bool,
-    /// Who has not answered for good, and how often each was asked.
-    waiting: BTreeMap<NodeId, (NodeEntry, u8)>,
+    /// Who has not answered for good.
+    waiting: BTreeMap<NodeId, Asked>,
     gone: usize,
     of: usize,
 }
@@ -45,9 +57,7 @@ impl Withdraw {
                 feed(&mut self.lookup, event);
             }
             OpEvent::Withdrawn { from, answer } => self.answered(from, answer, acts),
-            OpEvent::Gone { from } => {
-                self.waiting.remove(&from);
-            }
+            OpEvent::Gone { from } => self.was_silent(from, acts),
             _ => {}
         }
         self.go_on(acts);
@@ -59,9 +69,8 @@ impl Withdraw {
                 return;
             }
             self.searching = false;
-            for to in self.lookup.holders() {
-                self.waiting.insert(to.id, (to, 1));
-                acts.push(Act::Withdraw { to, digests: self.digests.clone(), token: None });
+            for to in self.lookup.may_hold() {
+                self.ask(Asked { to, rounds: 0, token: None }, acts);
             }
             self.of = self.waiting.len();
         }
@@ -70,16 +79,31 @@ impl Withdraw {
         }
     }
 
+    fn ask(&mut self, asked: Asked, acts: &mut Vec<Act>) {
+        let Asked { to, rounds, token } = asked;
+        self.waiting.insert(to.id, Asked { to, rounds: rounds + 1, token });
+        acts.push(Act::Withdraw { to, digests: self.digests.clone(), token });
+    }
+
+    /// Its token may have been used up by the question whose answer got lost: then it hands out
+    /// another.
+    fn was_silent(&mut self, from: NodeId, acts: &mut Vec<Act>) {
+        if let Some(asked) = self.waiting.remove(&from) {
+            let most = if asked.token.is_some() { MAX_ROUNDS } else { MAX_SILENT_ROUNDS };
+            if asked.rounds < most {
+                self.ask(asked, acts);
+            }
+        }
+    }
+
     fn answered(&mut self, from: NodeId, answer: Withdrawn, acts: &mut Vec<Act>) {
-        let Some((to, rounds)) = self.waiting.remove(&from) else {
+        let Some(asked) = self.waiting.remove(&from) else {
             return;
         };
         match answer {
             Withdrawn::Gone => self.gone += 1,
-            Withdrawn::AskWith(token) if rounds < MAX_ROUNDS => {
-                self.waiting.insert(from, (to, rounds + 1));
-                let (digests, token) = (self.digests.clone(), Some(token));
-                acts.push(Act::Withdraw { to, digests, token });
+            Withdrawn::AskWith(token) if asked.rounds < MAX_ROUNDS => {
+                self.ask(Asked { token: Some(token), ..asked }, acts);
             }
             Withdrawn::AskWith(_) | Withdrawn::Refused => {}
         }

@@ -86,8 +86,11 @@ impl MultiStore {
         let Claim { value, age, born, .. } = claim;
         let lifetime = if publisher.is_some() { LIFETIME } else { PLAIN_LIFETIME };
         let mut taken_back = self.graves.of(now, &key, &value.digest());
+        // Hearsay of nobody in particular is most likely of whoever took it back: whoever else
+        // publishes it says so itself, or is among those who told what is held here.
+        let is_hearsay = publisher.is_none() && !self.holds(&key, &value);
         if age >= lifetime
-            || taken_back.any(|who| Some(who) == publisher || who == OWN)
+            || taken_back.any(|who| Some(who) == publisher || who == OWN || is_hearsay)
             || publisher.is_none() && self.is_taken_back(now, &key, &value, from)
         {
             return false;
@@ -185,17 +188,18 @@ impl MultiStore {
         })
     }
 
-    /// A publisher takes back a value; what others published or nobody knows stays.
+    /// A publisher takes back a value; what others published or nobody knows stays. Whether it is
+    /// remembered, too.
     pub(super) fn withdraw(
         &mut self,
         now: Timestamp,
         key: Key,
         digest: [u8; 20],
         publisher: SocketAddrV4,
-    ) {
-        if self.is_exempt(*publisher.ip())
-            || self.graves.has_room_for(now, &key, &digest, publisher)
-        {
+    ) -> bool {
+        let remembered = self.is_exempt(*publisher.ip())
+            || self.graves.has_room_for(now, &key, &digest, publisher);
+        if remembered {
             self.dig_grave(now, key, digest, publisher);
         }
         let gone = self.remove(&key, |stored| stored.value.digest() == digest);
@@ -204,5 +208,6 @@ impl MultiStore {
                 self.add(key, stored);
             }
         }
+        remembered
     }
 }

@@ -191,8 +191,12 @@ pub enum StoreReply {
     },
     /// To `TakenBack`: for each.
     TakenBack(Vec<bool>),
-    /// To `Withdraw`: from now on what others tell of them is not believed.
-    Withdrawn,
+    /// To `Withdraw`: they are gone.
+    Withdrawn {
+        /// Whether from now on what others tell of them is not believed: not of each, where the
+        /// publisher's machine has taken back more than is remembered of one.
+        remembered: bool,
+    },
     /// To `Forget`.
     Forgotten {
         /// Whether there was such an own publication.

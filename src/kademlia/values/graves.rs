@@ -71,10 +71,14 @@ impl Graves {
     fn dig(&mut self, now: Timestamp, name: Name, publisher: SocketAddrV4) -> Option<Name> {
         let mut grave = self.0.remove(&name).unwrap_or_default();
         grave.retain(|(known, at)| *known != publisher && !is_over(now, *at, LIFETIME));
-        if grave.len() >= MAX_PUBLISHERS {
-            grave.remove(0);
-        }
         grave.push((publisher, now));
+        if grave.len() > MAX_PUBLISHERS {
+            // The oldest of the machine that has most: nobody has that of others forgotten by
+            // speaking from many ports.
+            let of_ip = |ip| grave.iter().filter(|(who, _)| who.ip() == ip).count();
+            let most = (0..grave.len()).rev().max_by_key(|at| of_ip(grave[*at].0.ip()));
+            grave.remove(most.unwrap_or_default());
+        }
         self.0.insert(name, grave)
     }
 

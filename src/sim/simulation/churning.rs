@@ -2,7 +2,14 @@
 //!
 //! Always holds: the population stays what it is. Never: lets an adversary leave.
 
+use std::time::Duration;
+
+use rand::RngExt;
+
 use super::{Churn, Life, Role, Simulation};
+
+/// A node that stops tells of it for so long at most.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
 impl Simulation {
     /// From now on nodes and Python-like peers have sessions that end.
@@ -47,12 +54,30 @@ impl Simulation {
                 self.churn = Some(churn);
                 return;
             };
-            if self.lives(Life { machine, born }) {
+            let life = Life { machine, born };
+            if self.lives(life) && !self.takes_its_leave(&mut churn, life) {
                 let next = self.replace(&mut churn, machine);
                 churn.begins(next.machine, next.born, now, &mut self.rng);
             }
             self.churn = Some(churn);
         }
+    }
+
+    /// Whether it leaves in order, and stays for that a moment longer.
+    fn takes_its_leave(&mut self, churn: &mut Churn, life: Life) -> bool {
+        let (clean, Life { machine, born }) = (self.scenario.clean, life);
+        let is_node = self.world.machine(machine).role == Role::Node;
+        if !is_node || churn.has_stayed(machine, born) {
+            return false;
+        }
+        if clean == 0.0 || !self.rng.random_bool(clean) {
+            return false;
+        }
+        churn.stays(machine, born, self.world.now() + LEAVE_WITHIN);
+        for (key, value) in self.library.take_back(life) {
+            self.world.take_back(life.machine, key, &value);
+        }
+        true
     }
 
     fn lives(&self, life: Life) -> bool {
@@ -63,14 +88,15 @@ impl Simulation {
     fn replace(&mut self, churn: &mut Churn, machine: usize) -> Life {
         let role = self.world.machine(machine).role;
         if churn.remembers() && role == Role::Node {
+            // Whoever comes back left earlier: nobody is back the moment it leaves.
+            let back = churn.returns(&mut self.rng);
             if let Some(asleep) = self.world.put_to_sleep(machine) {
                 churn.sleeps(asleep);
             }
-            if let Some(asleep) = churn.returns(&mut self.rng) {
-                let machine = self.world.wake(asleep);
-                return Life { machine, born: self.world.now() };
-            }
-            return self.enter(role);
+            let Some(asleep) = back else {
+                return self.enter(role);
+            };
+            return Life { machine: self.world.wake(asleep), born: self.world.now() };
         }
         self.world.kill(machine);
         self.python.retain(|peer| *peer != machine);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::{Asked, Life, Phase, Simulation};
+use super::{Asked, END_WITHIN, Life, Phase, Simulation};
 use crate::kademlia::{HopAnswer, Key, Outcome, Timestamp};
 use crate::sim::Scenario;
 use crate::sim::machine::Role;
@@ -80,6 +80,25 @@ impl Simulation {
     fn ask(&mut self, machine: usize, value: usize, python: bool) {
         if let Some(op) = self.world.start_get(machine, Scenario::key(value)) {
             self.under_way.insert((machine as u32, op), Asked::Get { value, python });
+        } else if !python {
+            // It lives, and does not even begin.
+            self.lately.failed(0, Duration::ZERO);
+            self.note_failure(machine, value);
+        }
+    }
+
+    /// Lookups that are still under way when all should have ended have failed.
+    pub(super) fn give_up(&mut self) {
+        for ((machine, _), asked) in std::mem::take(&mut self.under_way) {
+            let Asked::Get { value, python } = asked else {
+                continue;
+            };
+            let tally = if python { &mut self.by_python } else { &mut self.lately };
+            tally.failed(0, END_WITHIN);
+            if !python {
+                self.failed_key.get_or_insert_with(|| Scenario::key_name(value));
+                self.note_violation(format!("a lookup of node {machine} has no end"));
+            }
         }
     }
 
@@ -113,7 +132,13 @@ impl Simulation {
 
     fn judge(&mut self, value: usize, python: bool, ended: Ended) {
         let Some(Outcome::Got { held, found, questions, hops, .. }) = ended.outcome else {
-            self.abandoned += u64::from(!python);
+            if !python {
+                self.abandoned += 1;
+                let (machine, took) = (ended.machine, ended.at.since(ended.begun));
+                if took > END_WITHIN {
+                    self.note_violation(format!("a lookup of node {machine} had no end"));
+                }
+            }
             return;
         };
         let wanted = &self.library.entries()[value].value;
@@ -122,7 +147,9 @@ impl Simulation {
         let tally = if python { &mut self.by_python } else { &mut self.lately };
         if own || found.iter().any(|sighting| sighting.value == *wanted) {
             tally.found(if own { 0 } else { hops.unwrap_or_default() }, questions, took);
-        } else if self.library.was_held_since(value, ended.begun, &self.world) {
+        } else if !self.library.entries()[value].taken_back
+            && self.library.was_held_since(value, ended.begun, &self.world)
+        {
             tally.failed(questions, took);
             if !python {
                 self.note_failure(ended.machine as usize, value);
@@ -179,5 +206,33 @@ impl Simulation {
     /// Seconds since the values were published.
     pub(super) fn seconds_at(&self, at: Timestamp) -> f64 {
         at.since(self.began).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kademlia::OpId;
+
+    #[test]
+    fn a_lookup_without_an_end_has_failed() {
+        let (nodes, span) = (10, Duration::from_mins(1));
+        let scenario = Scenario {
+            nodes,
+            span,
+            warm_up: Duration::ZERO,
+            lookups: 10,
+            values: 1,
+            ..Scenario::default()
+        };
+        let mut simulation = Simulation::new(scenario).unwrap();
+        while simulation.phase != Phase::Looking {
+            assert!(simulation.step());
+        }
+        let get = Asked::Get { value: 0, python: false };
+        simulation.under_way.insert((3, OpId(u64::MAX)), get);
+        let (report, _) = simulation.run();
+        assert_eq!((report.all.lookups, report.all.failures), (11, 1));
+        assert_eq!(report.violations, ["a lookup of node 3 has no end"]);
     }
 }

@@ -16,10 +16,7 @@ impl Simulation {
         let turns = if last { 1 } else { CHECK_TURNS };
         let turn = self.samples.len();
         for violation in invariants::check(&self.world, &self.library, turn, turns) {
-            self.violation_count += 1;
-            if self.violations.len() < MAX_VIOLATIONS && !self.violations.contains(&violation) {
-                self.violations.push(violation);
-            }
+            self.note_violation(violation);
         }
         let lately = std::mem::take(&mut self.lately);
         self.samples.push(Sample {
@@ -35,6 +32,14 @@ impl Simulation {
         self.lately = Tally::default();
         if self.phase == Phase::Looking && !self.scenario.publishers_leave && !last {
             (0..gone).for_each(|_| self.publish());
+        }
+    }
+
+    /// Something is not as it must be.
+    pub(super) fn note_violation(&mut self, violation: String) {
+        self.violation_count += 1;
+        if self.violations.len() < MAX_VIOLATIONS && !self.violations.contains(&violation) {
+            self.violations.push(violation);
         }
     }
 

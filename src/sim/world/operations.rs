@@ -39,6 +39,15 @@ impl World {
         self.watch(index, |inhabitant, now| inhabitant.start_put(now, key, value))
     }
 
+    /// Has somebody take back what it published; it is not waited for.
+    pub fn take_back(&mut self, index: usize, key: Key, value: &Value) {
+        let now = self.now;
+        if let Some(inhabitant) = self.machine_mut(index).occupant.as_inhabitant_mut() {
+            inhabitant.take_back(now, key, value);
+            self.settle(index);
+        }
+    }
+
     fn watch(
         &mut self,
         index: usize,

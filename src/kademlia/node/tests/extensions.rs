@@ -160,18 +160,25 @@ fn only_who_reads_what_goes_to_its_address_takes_back_what_was_published_from_th
 fn what_is_taken_back_is_taken_back_from_those_who_understand() {
     let mut subject = Subject::new();
     subject.introduce(address(1), id(1), KAD);
+    // Of one that was silent when it was asked nobody knows; of one that says what it understands
+    // all do.
     subject.introduce(address(2), id(2), None);
+    subject.introduce(address(3), id(3), Some(Features::REACH));
     subject.node.start_withdraw(subject.now, KEY, &[text("v")]);
     subject.settle();
     let mut sent = std::mem::take(&mut subject.sent);
-    let mut tokens = Vec::new();
+    let (mut tokens, mut asked) = (Vec::new(), BTreeSet::new());
     while let Some((to, bytes)) = sent.pop() {
         let Ok(Datagram::Request { id, request }) = decode(&bytes) else { continue };
         let mut answer = Vec::new();
         match request {
             Request::FindNode { .. } => encode_nodes(&mut answer, id, &[]),
             Request::Withdraw { token, digests, .. } => {
-                assert_eq!((to, digests.all()), (address(1), &[text("v").digest()][..]));
+                assert_eq!(digests.all(), [text("v").digest()]);
+                asked.insert(to);
+                if to == address(2) {
+                    continue;
+                }
                 let with = Withdrawn::AskWith([5; 8]);
                 let reply = if token.is_some() { Withdrawn::Gone } else { with };
                 tokens.push(token);
@@ -182,7 +189,9 @@ fn what_is_taken_back_is_taken_back_from_those_who_understand() {
         sent.extend(subject.receive(to, &answer));
     }
     assert_eq!(tokens, [None, Some([5; 8])]);
-    assert_eq!(subject.done.pop(), Some(Outcome::Withdrawn { gone: 1, of: 2 }));
+    assert_eq!(asked, BTreeSet::from([address(1), address(2)]));
+    subject.pass(Duration::from_secs(3));
+    assert_eq!(subject.done.pop(), Some(Outcome::Withdrawn { gone: 1, of: 3 }));
 }
 
 #[test]

@@ -68,3 +68,12 @@ fn a_contact_of_which_nothing_is_known_any_more_is_asked_with_its_next_check() {
     }
     assert_eq!(asked, 1);
 }
+
+#[test]
+fn who_lives_at_an_address_after_another_is_asked_what_it_understands() {
+    let mut subject = Subject::new();
+    subject.introduce(address(1), id(1), KAD);
+    let sent = subject.introduce(address(1), id(2), None);
+    assert_eq!(hellos(&sent), 1);
+    assert_eq!(subject.node.features_of(address(1)), None, "nothing is left of the first");
+}

@@ -177,3 +177,30 @@ fn graves_are_forgotten_on_the_disk_as_they_are_in_memory() {
     write_down(&mut store, &mut rows);
     assert_eq!((rows.len(), store.graves.len()), (1, 1), "the others are of no use any more");
 }
+
+#[test]
+fn one_machine_has_nobody_elses_grave_forgotten_by_speaking_from_many_ports() {
+    let (mut store, key) = (store(), Key::of_name("k"));
+    let url = "http://10.0.0.1:8468/files/f";
+    assert!(publishes(&mut store, START, 1, url));
+    withdraws(&mut store, START, 1, url);
+    for port in 1..=20 {
+        let publisher = SocketAddrV4::new([10, 0, 0, 9].into(), port);
+        let request = StoreRequest::Withdraw { key, digests: vec![text(url).digest()], publisher };
+        store.handle(START, request);
+    }
+    let told = claim(url, Publisher::Other(address(1)), hours(1));
+    assert!(!super::claims::says(&mut store, START, 9, told));
+}
+
+#[test]
+fn who_takes_back_more_than_is_remembered_is_told() {
+    let (mut store, mut remembered) = (store(), 0);
+    for n in 0..3_000_u32 {
+        let (digests, publisher) = (vec![text(&n.to_string()).digest()], address(1));
+        let request = StoreRequest::Withdraw { key: Key::of_name("k"), digests, publisher };
+        let reply = store.handle(START, request);
+        remembered += usize::from(reply == StoreReply::Withdrawn { remembered: true });
+    }
+    assert_eq!(remembered, 2_048);
+}
