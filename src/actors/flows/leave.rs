@@ -23,10 +23,11 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// old within a day and a half.
 const MAX_LEAVING: usize = 128;
 
-/// Peers need not keep this value of the node any more.
-pub(super) async fn take_back(links: &Links, key: &str, value: String) {
+/// Peers need not keep this value of the node any more; whether one of them says that it doesn't.
+pub(super) async fn take_back(links: &Links, key: &str, value: String) -> bool {
     let take_back = TakeBack { key: Key::of_name(key), values: vec![Value::Text(value)] };
-    let _ = timeout(TAKE_BACK_WITHIN, ask(&links.take_back, take_back)).await;
+    let told = timeout(TAKE_BACK_WITHIN, ask(&links.take_back, take_back)).await;
+    matches!(told, Ok(Ok(1..)))
 }
 
 /// The node stops: whoever looks for its files need not try here.

@@ -11,15 +11,17 @@ use super::gather::key_of;
 use super::leave::take_back;
 use super::shares::forget;
 use crate::actors::links::Links;
-use crate::actors::messages::{ViewRouting, ViewStorage};
+use crate::actors::messages::{StorageView, ViewRouting, ViewStorage};
 use crate::command::HeldEntry;
 use crate::kademlia::Key;
 use crate::transfer::ProviderUrl;
 
 /// Values that are looked at in one message.
 const PAGE: usize = 1000;
-/// How often it is looked whether there are peers to be told.
+/// How often it is looked whether there are peers to be told, and whether one of them has heard it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often they are told while none says that it has heard: they may be busy, or not understand.
+const MAX_TELLS: usize = 5;
 
 /// Keeps none of it fresh any more, and tells peers once there are any.
 pub(super) async fn give_up(links: &Links) {
@@ -72,10 +74,18 @@ async fn tell(links: Links, left: Vec<(String, String)>) {
         }
     }
     for (key, url) in left {
-        let of_key = ViewStorage { key: Some(Key::of_name(&key)), after: None, limit: PAGE };
-        let held = ask(&links.view_storage, of_key).await;
-        if held.is_ok_and(|view| !view.entries.iter().filter_map(offer).any(|(_, it)| it == url)) {
-            take_back(&links, &key, url).await;
+        for _ in 0..MAX_TELLS {
+            let of_key = ViewStorage { key: Some(Key::of_name(&key)), after: None, limit: PAGE };
+            let held = ask(&links.view_storage, of_key).await;
+            let is_back =
+                |view: StorageView| view.entries.iter().filter_map(offer).any(|(_, it)| it == url);
+            if held.map_or(true, is_back) || take_back(&links, &key, url.clone()).await {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = links.shutdown.cancelled() => return,
+            }
         }
     }
 }

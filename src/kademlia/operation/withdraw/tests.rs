@@ -10,15 +10,20 @@ fn entry(n: u8) -> NodeEntry {
     NodeEntry { id: NodeId::new([n; 20]), address: SocketAddrV4::new([10, 0, 0, n].into(), 1) }
 }
 
-#[test]
-fn all_are_asked_on_whom_a_put_stores() {
+/// A withdrawal that knows three nodes, two of which are those that a key belongs on.
+fn start(acts: &mut Vec<Act>) -> Withdraw {
     let settings = Settings { k: 2, ..Settings::default() };
     let seeds = [entry(1), entry(2), entry(3)];
     let (key, own) = (Key::new([0; 20]), NodeId::new([9; 20]));
     let reach = Some(Distance::MAX);
     let lookup = Lookup::new(key, Goal::Holders, own, &settings, reach, seeds);
+    Withdraw::start(lookup, vec![[7; 20]], acts)
+}
+
+#[test]
+fn all_are_asked_on_whom_a_put_stores() {
     let mut acts = Vec::new();
-    let mut withdraw = Withdraw::start(lookup, vec![[7; 20]], &mut acts);
+    let mut withdraw = start(&mut acts);
     for n in 1..=3 {
         withdraw.handle(OpEvent::Nodes { from: entry(n).id, nodes: Vec::new() }, &mut acts);
     }
@@ -29,4 +34,53 @@ fn all_are_asked_on_whom_a_put_stores() {
         withdraw.handle(OpEvent::Withdrawn { from, answer }, &mut acts);
     }
     assert_eq!(acts.pop(), Some(Act::Finish(Outcome::Withdrawn { gone: 3, of: 3 })));
+}
+
+#[test]
+fn whoever_was_silent_while_it_was_looked_for_is_asked_too() {
+    let mut acts = Vec::new();
+    let mut withdraw = start(&mut acts);
+    for n in 1..=2 {
+        withdraw.handle(OpEvent::Nodes { from: entry(n).id, nodes: Vec::new() }, &mut acts);
+    }
+    withdraw.handle(OpEvent::Gone { from: entry(3).id }, &mut acts);
+    let told = |act: &Act| match act {
+        Act::Withdraw { to, .. } => Some(*to),
+        _ => None,
+    };
+    let told: Vec<_> = acts.iter().filter_map(told).collect();
+    assert_eq!(told, [entry(1), entry(2), entry(3)]);
+}
+
+#[test]
+fn the_silent_are_asked_twice_and_those_who_answer_five_times() {
+    let mut acts = Vec::new();
+    let mut withdraw = start(&mut acts);
+    for n in 1..=3 {
+        withdraw.handle(OpEvent::Nodes { from: entry(n).id, nodes: Vec::new() }, &mut acts);
+    }
+    let mut asked = [0; 4];
+    loop {
+        let Some(act) = acts.pop() else { panic!("it has no end") };
+        match act {
+            Act::Withdraw { to, .. } => {
+                let n = usize::from(to.id.as_bytes()[0]);
+                asked[n] += 1;
+                let from = to.id;
+                // The first is silent, the second hands out tokens, and the third does both in turn.
+                let event = if n == 1 || n == 3 && asked[3] % 2 == 0 {
+                    OpEvent::Gone { from }
+                } else {
+                    OpEvent::Withdrawn { from, answer: Withdrawn::AskWith([1; 8]) }
+                };
+                withdraw.handle(event, &mut acts);
+            }
+            Act::Finish(outcome) => {
+                assert_eq!(outcome, Outcome::Withdrawn { gone: 0, of: 3 });
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(asked, [0, 2, 5, 5]);
 }
