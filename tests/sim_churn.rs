@@ -135,7 +135,7 @@ fn what_is_taken_back_is_told_of_no_more_though_datagrams_get_lost() {
         };
         let told = (0..VALUES).filter(is_told).count();
         println!("{wait:?} later {told} of {VALUES} values taken back are still told of");
-        // What remains are holders that no lookup meets, since others are nearer by now.
+        // What remains are holders at the fringe, whom few lookups meet.
         assert!(told <= VALUES / 8, "{told} of {VALUES}");
     }
 }

@@ -281,13 +281,21 @@ impl Lookup {
         nearest.iter().map(|at| self.candidates[at].entry).collect()
     }
 
-    /// Whoever may hold what was stored under the key at any time: those that belong there now, other
-    /// contacts and whoever was asked, since who belongs there changes, and who was silent, since
-    /// answers get lost.
-    /// Nearest first, and not more than a key is ever stored on.
+    /// Whoever may hold what was stored under the key at any time, not more than it is ever stored on:
+    /// those that it belongs on now, and the nearest of the other contacts and of whoever was asked,
+    /// since who belongs there changes and answers get lost.
     pub(super) fn may_hold(&self) -> Vec<NodeEntry> {
+        let mut all = self.holders();
         let known = self.candidates.values().filter(|c| c.state != State::New || c.hop == 1);
-        known.take(choice::MAX_CROWD * self.k).map(|candidate| candidate.entry).collect()
+        for Candidate { entry, .. } in known {
+            if all.len() >= choice::MAX_CROWD * self.k {
+                break;
+            }
+            if !all.contains(entry) {
+                all.push(*entry);
+            }
+        }
+        all
     }
 
     /// The nearest peer that answered without values.

@@ -1,7 +1,7 @@
 //! Liars, each of which lies about one thing.
 //!
-//! Always holds: their lies depend on their seeds alone; every other one of them speaks the extensions,
-//! and lies in those. Never: lie about who they are.
+//! Always holds: their lies depend on their seeds alone; about half of them speak the extensions, and
+//! lie in those. Never: lie about who they are.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;

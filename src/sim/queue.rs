@@ -61,8 +61,8 @@ impl Ord for Entry {
     }
 }
 
-/// What happens within so many microseconds, as a power of two, is sorted together: a few hundred
-/// events, which the nearest cache has room for.
+/// What happens within so many microseconds, as a power of two, is sorted together: some dozens of
+/// events in a large network.
 const SLOT_BITS: u32 = 11;
 /// Slots ahead of the present one that have a place of their own: half a second, within which most
 /// datagrams arrive.
@@ -97,8 +97,7 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Takes in what happens no earlier than the latest end of [`Self::next_before`], or than the
-    /// latest event.
+    /// Takes in what is going to happen.
     pub(super) fn schedule(&mut self, entry: Entry) {
         let slot = slot_of(entry.moment.at);
         if slot <= self.slot {

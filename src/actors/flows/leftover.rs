@@ -67,10 +67,11 @@ async fn tell(links: Links, left: Vec<(String, String)>) {
         let view = ask(&links.view_routing, ViewRouting).await;
         view.is_ok_and(|view| view.ready && !view.peers.is_empty())
     };
+    // None once the node stops.
+    let pause = || links.shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY));
     while !joined().await {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = links.shutdown.cancelled() => return,
+        if pause().await.is_none() {
+            return;
         }
     }
     for (key, url) in left {
@@ -82,9 +83,8 @@ async fn tell(links: Links, left: Vec<(String, String)>) {
             if held.map_or(true, is_back) || take_back(&links, &key, url.clone()).await {
                 break;
             }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = links.shutdown.cancelled() => return,
+            if pause().await.is_none() {
+                return;
             }
         }
     }

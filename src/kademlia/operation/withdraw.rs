@@ -12,8 +12,8 @@ use crate::kademlia::NodeId;
 use crate::kademlia::lookup::Lookup;
 use crate::kademlia::wire::{NodeEntry, Token, Withdrawn};
 
-/// How often a node is asked that has answered: without a token, with it, and once more where another
-/// request has used it up, or where a question and its repeat got lost.
+/// How often a node is asked that has answered: without a token, with it, and up to three times more
+/// where another request has used it up, or where a question and its repeat got lost.
 const MAX_ROUNDS: u8 = 5;
 /// And one that has not: it may not understand, or both copies of the question got lost.
 const MAX_SILENT_ROUNDS: u8 = 2;

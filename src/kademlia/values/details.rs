@@ -8,13 +8,6 @@ use crate::kademlia::wire::Publisher;
 use crate::kademlia::{Key, Timestamp};
 
 impl MultiStore {
-    /// A key of which a value is still in memory that had expired by then.
-    pub fn expired_by(&self, then: Timestamp) -> Option<Key> {
-        let mut keys = self.keys.iter();
-        let overdue = |values: &[Stored]| values.iter().any(|stored| stored.has_expired(then));
-        keys.find(|(_, values)| overdue(values)).map(|(key, _)| *key)
-    }
-
     /// What is held under one key or under all, behind a place, in the order of places, up to a
     /// limit.
     pub fn details(

@@ -46,7 +46,7 @@ impl MultiStore {
             .range((from, Unbounded))
             .take(KEYS_AT_ONCE)
             .inspect(|(key, _)| last = Some(**key))
-            .filter(|(_, values)| values.iter().any(|stored| stored.has_expired(now)))
+            .filter(|(_, values)| any_expired(values, now))
             .map(|(key, _)| *key)
             .collect();
         self.sweep.at = last;
@@ -55,14 +55,23 @@ impl MultiStore {
         }
     }
 
+    /// A key of which a value is still in memory that had expired by then.
+    pub fn expired_by(&self, then: Timestamp) -> Option<Key> {
+        let mut keys = self.keys.iter();
+        keys.find(|(_, values)| any_expired(values, then)).map(|(key, _)| *key)
+    }
+
     /// Drops what has expired under a key.
     pub(super) fn prune(&mut self, now: Timestamp, key: &Key) {
-        let of_key = self.keys.get(key).map(Vec::as_slice).unwrap_or_default();
-        if !of_key.iter().any(|stored| stored.has_expired(now)) {
+        if !self.keys.get(key).is_some_and(|values| any_expired(values, now)) {
             return;
         }
         for Stored { value, .. } in self.remove(key, |stored| stored.has_expired(now)) {
             self.expired.insert((*key, value.digest()), now);
         }
     }
+}
+
+fn any_expired(values: &[Stored], now: Timestamp) -> bool {
+    values.iter().any(|stored| stored.has_expired(now))
 }

@@ -67,10 +67,10 @@ impl Simulation {
     fn takes_its_leave(&mut self, churn: &mut Churn, life: Life) -> bool {
         let (clean, Life { machine, born }) = (self.scenario.clean, life);
         let is_node = self.world.machine(machine).role == Role::Node;
-        if !is_node || churn.has_stayed(machine, born) {
+        if !is_node || clean == 0.0 || churn.has_stayed(machine, born) {
             return false;
         }
-        if clean == 0.0 || !self.rng.random_bool(clean) {
+        if !self.rng.random_bool(clean) {
             return false;
         }
         churn.stays(machine, born, self.world.now() + LEAVE_WITHIN);

@@ -78,8 +78,8 @@ def section(found, simulated, command, why_not):
         "simulator with as many nodes, the same distances, loss, duplicates and reordering, and sessions of the",
         "same median. Beside Python peers simulated nodes speak the dialect of PyPI's package, in which a key",
         "has one value; the real ones speak that of the course. The partitions, frozen nodes, files and other",
-        "users of the machine are in the reality only. Written by `scripts/chaos --compare`; of the simulator the same command prints the same again,",
-        "of reality it repeats the plan.",
+        "users of the machine are in the reality only. Written by `scripts/chaos --compare`; of the simulator",
+        "the same command prints the same again, of reality it repeats the plan.",
         "",
         f"- reality: `{found['command']}`: {found['nodes']} kad-actor and {found['pythons']} Python nodes, "
         f"{found['events']['kill']} kills and {found['events']['restart']} restarts, "

@@ -1,5 +1,6 @@
 //! Whom a withdrawal reaches.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 
 use super::*;
@@ -83,4 +84,30 @@ fn the_silent_are_asked_twice_and_those_who_answer_five_times() {
         }
     }
     assert_eq!(asked, [0, 2, 5, 5]);
+}
+
+#[test]
+fn however_many_are_silent_those_are_asked_on_whom_a_put_stores() {
+    let settings = Settings { k: 2, ..Settings::default() };
+    let (key, own) = (Key::new([0; 20]), NodeId::new([99; 20]));
+    let lookup = Lookup::new(key, Goal::Holders, own, &settings, None, (1..=8).map(entry));
+    let mut acts = Vec::new();
+    let mut withdraw = Withdraw::start(lookup, vec![[7; 20]], &mut acts);
+    let mut told = BTreeSet::new();
+    while let Some(act) = acts.pop() {
+        match act {
+            Act::FindNode(NodeEntry { id: from, .. }) if from < entry(7).id => {
+                withdraw.handle(OpEvent::Gone { from }, &mut acts);
+            }
+            Act::FindNode(NodeEntry { id: from, .. }) => {
+                withdraw.handle(OpEvent::Nodes { from, nodes: Vec::new() }, &mut acts);
+            }
+            Act::Withdraw { to, .. } => {
+                told.insert(to.id);
+            }
+            _ => {}
+        }
+    }
+    assert!(told.contains(&entry(7).id) && told.contains(&entry(8).id), "{told:?}");
+    assert_eq!(told.len(), 4, "and not more than it is ever stored on");
 }
