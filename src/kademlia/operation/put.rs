@@ -1,8 +1,9 @@
 //! Put: store values on the k nearest nodes, and count who acknowledged.
 //!
 //! Always holds: only an explicit `true` counts; a target that refuses or is silent is replaced by
-//! the next nearest. A lonely node is the nearest one there is. Never: reports more holders than
-//! the key should have.
+//! the next nearest. A lonely node is the nearest one there is. Nobody else holds what the own store
+//! has not taken: after a crash the node knows of all that it published. Never: reports more holders
+//! than the key should have.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -40,6 +41,8 @@ pub(in crate::kademlia) struct Put {
     /// The own store has taken the value, or need not.
     kept: bool,
     searching: bool,
+    /// Whether targets were chosen: once they were found, and the own store has it.
+    storing: bool,
     /// Targets under way.
     targets: BTreeMap<NodeId, Target>,
     spares: VecDeque<NodeEntry>,
@@ -106,6 +109,7 @@ impl Put {
             purpose,
             kept: purpose == Purpose::Replicate,
             searching: true,
+            storing: false,
             targets: BTreeMap::new(),
             spares: VecDeque::new(),
             stored: 0,
@@ -158,6 +162,12 @@ impl Put {
                 return;
             }
             self.searching = false;
+        }
+        if !self.kept {
+            return;
+        }
+        if !self.storing {
+            self.storing = true;
             self.choose_targets(acts);
         }
         // Who lies beside the k and took it stands in for one of them that is late.
@@ -167,7 +177,7 @@ impl Put {
             Patience::Long => is_short,
             Patience::Over => false,
         };
-        if self.kept && !self.targets.values().any(is_waited_for) {
+        if !self.targets.values().any(is_waited_for) {
             let stored = self.stored.min(self.of);
             acts.push(Act::Finish(Outcome::Put { stored, of: self.of }));
         }

@@ -190,6 +190,10 @@ impl Peer {
     pub(super) fn deserves(&mut self, bytes: u64) {
         self.worth += bytes;
         (self.unheard, self.vain) = (0, 0);
+        // The body may have ended before the last of it was looked at.
+        if self.open == 0 && self.worth > 0 && self.source.state == SourceState::Waiting {
+            self.source.state = SourceState::Done;
+        }
         if self.worth - self.worth_at_strike >= WORTH_BYTES {
             self.strikes = 0;
         }
@@ -275,5 +279,23 @@ mod tests {
         let mut liar = Peer::new(ProviderUrl::parse("http://h/x").unwrap());
         liar.strike(ms(0), Failure::WrongContent);
         assert!(liar.out, "at once");
+    }
+
+    #[test]
+    fn whoever_brought_something_is_done_though_its_end_came_before_the_last_of_it_was_looked_at() {
+        let mut peer = Peer::new(ProviderUrl::parse("http://h/x").unwrap());
+        let ended = |peer: &mut Peer| {
+            peer.begins(ms(0));
+            peer.ends();
+            peer.source.state
+        };
+        assert_eq!(ended(&mut peer), SourceState::Waiting);
+        peer.deserves(0);
+        assert_eq!(peer.source.state, SourceState::Waiting, "others had brought it");
+        peer.deserves(1);
+        assert_eq!(peer.source.state, SourceState::Done);
+        peer.strike(ms(0), Failure::Stalled);
+        peer.deserves(1);
+        assert_eq!(peer.source.state, SourceState::Failed(Failure::Stalled), "it says why");
     }
 }

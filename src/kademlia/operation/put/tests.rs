@@ -19,6 +19,13 @@ fn claim(n: usize) -> Claim {
 
 /// A put of so many values on two of three nodes that have answered the search; this node is far.
 fn begun(values: usize, purpose: Purpose) -> (Put, Vec<Act>) {
+    let (mut put, mut acts) = found(values, purpose);
+    put.handle(OpEvent::Disk(StoreReply::Put { accepted: true }), &mut acts);
+    (put, acts)
+}
+
+/// The same before the own store has said anything.
+fn found(values: usize, purpose: Purpose) -> (Put, Vec<Act>) {
     let settings = Settings { k: 2, ..Settings::default() };
     let (key, own) = (Key::new([0; 20]), NodeId::new([9; 20]));
     let seeds = [entry(1), entry(2), entry(3)];
@@ -26,7 +33,6 @@ fn begun(values: usize, purpose: Purpose) -> (Put, Vec<Act>) {
     let claims = (0..values).map(claim).collect();
     let mut acts = Vec::new();
     let mut put = Put::start(lookup, own, 2, claims, purpose, false, &mut acts);
-    put.handle(OpEvent::Disk(StoreReply::Put { accepted: true }), &mut acts);
     for n in 1..=3 {
         put.handle(OpEvent::Nodes { from: entry(n).id, nodes: Vec::new() }, &mut acts);
     }
@@ -43,6 +49,25 @@ fn sent(acts: &mut Vec<Act>) -> Vec<(NodeEntry, String, usize)> {
         _ => None,
     });
     stores.collect()
+}
+
+#[test]
+fn nobody_else_gets_what_the_own_store_has_not_taken() {
+    let (mut put, mut acts) = found(1, Purpose::Publish);
+    assert_eq!(sent(&mut acts), [], "a crash now would leave what this node knows nothing of");
+    put.handle(OpEvent::Disk(StoreReply::Put { accepted: true }), &mut acts);
+    let first = || "0".to_owned();
+    assert_eq!(sent(&mut acts), [(entry(1), first(), 1), (entry(2), first(), 1)]);
+    for (refusal, outcome) in [
+        (StoreReply::Put { accepted: false }, Outcome::PutRefused),
+        (StoreReply::NoSpace, Outcome::PutNoSpace),
+        (StoreReply::Unavailable, Outcome::PutUnkept),
+    ] {
+        let (mut put, mut acts) = found(1, Purpose::Publish);
+        put.handle(OpEvent::Disk(refusal), &mut acts);
+        acts.retain(|act| matches!(act, Act::Store { .. } | Act::Finish(_)));
+        assert_eq!(acts, [Act::Finish(outcome)]);
+    }
 }
 
 #[test]
