@@ -11,9 +11,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use kad_actor::kademlia::wire::{
-    Claim, Datagram, Features, HEADER_BYTES, PackedClaims, Publisher, Request, RpcId, STORE_ROOM,
-    decode, decode_kept, encode_hello_answer, encode_nodes, encode_page, encode_pong,
-    encode_request,
+    Claim, Datagram, Features, HEADER_BYTES, PackedClaims, Pass, Publisher, Request, RpcId,
+    STORE_ROOM, Trailer, decode, decode_kept, encode_nodes, encode_page, encode_pong,
+    encode_request, encode_trailer,
 };
 use kad_actor::kademlia::{
     DEFAULT_QUOTA_BYTES, Key, MAX_VALUES_PER_KEY, MultiStore, Node, NodeId, Outcome, Output,
@@ -124,8 +124,11 @@ impl Net {
         let mut answer = Vec::new();
         match decode(bytes) {
             Ok(Datagram::Request { id: rpc, request }) => match request {
-                Request::Ping { .. } => encode_pong(&mut answer, rpc, id),
-                Request::Hello { .. } => encode_hello_answer(&mut answer, rpc, Features::VALUES),
+                Request::Ping { .. } => {
+                    encode_pong(&mut answer, rpc, id);
+                    let (features, pass) = (Features::VALUES, Pass::default());
+                    encode_trailer(&mut answer, &Trailer { features, pass, id: None });
+                }
                 Request::FindNode { .. } => encode_nodes(&mut answer, rpc, &[]),
                 Request::Find { .. } => drop(encode_page(&mut answer, rpc, 0, &[], &[])),
                 _ => return,

@@ -4,8 +4,8 @@
 
 use kad_actor::kademlia::wire::{
     Datagram, FindValueAnswer, HEADER_BYTES, MAX_CLAIMS, MAX_DATAGRAM, MAX_VALUES, Request,
-    StoredValue, ValueRef, decode, decode_find_value, decode_hello_answer, decode_kept,
-    decode_nodes, decode_page, decode_pong, decode_store_answer, decode_stun, decode_withdrawn,
+    StoredValue, ValueRef, decode, decode_find_value, decode_kept, decode_nodes, decode_page,
+    decode_pong, decode_store_answer, decode_stun, decode_trailer, decode_withdrawn,
 };
 use kad_actor::kademlia::{Dialect, Value};
 
@@ -21,7 +21,7 @@ fn read(datagram: &[u8], mut found: impl FnMut(StoredValue<'_>)) {
         Ok(Datagram::Response { body, .. }) => {
             let _ = (decode_pong(body), decode_stun(body), decode_store_answer(body));
             let _ = decode_nodes(body);
-            let _ = (decode_hello_answer(body), decode_withdrawn(body), decode_kept(body));
+            let _ = (decode_trailer(body), decode_withdrawn(body), decode_kept(body));
             if let Ok(page) = decode_page(body) {
                 assert!(page.claims.each().count() <= MAX_CLAIMS);
             }

@@ -1,7 +1,7 @@
 //! A peer as the routing table knows it.
 //!
-//! Always holds: a contact's address answered our own ping with its id. Never: is built from what
-//! a third node merely said.
+//! Always holds: a contact has shown, under its id, to receive what is sent to its address. Never: is
+//! built from what a third node merely said.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! The node: one state machine that ties table, requests, lookups and upkeep together.
 //!
 //! Always holds: nothing happens but by a call from outside, and each call's effects are read off
-//! with [`Node::poll_output`]; a contact enters the table only after our own ping came back with
-//! its id. Never: holds a value: it asks for them by [`Output::Store`], and the reply comes later.
+//! with [`Node::poll_output`]; a contact enters the table only once it has shown, under its id, to receive
+//! what is sent to its address. Never: holds a value: it asks for them by [`Output::Store`], and the reply
+//! comes later.
 
 mod absent;
 mod fluent;
@@ -10,6 +11,7 @@ mod handover;
 mod limits;
 mod outbound;
 mod pace;
+mod passes;
 mod reach;
 mod requests;
 mod responses;
@@ -39,6 +41,7 @@ use absent::Absent;
 use fluent::{Fluency, Speech};
 use handover::{HandoverStep, Handovers};
 use limits::Limits;
+use passes::Passes;
 use reach::Probes;
 use requests::Requests;
 use responses::Verified;
@@ -112,6 +115,7 @@ pub struct Node {
     limits: Limits,
     probes: Probes,
     fluency: Fluency,
+    passes: Passes,
     challenges: Challenges,
     operations: BTreeMap<OpId, (Operation, Client)>,
     events: VecDeque<(OpId, OpEvent)>,
@@ -137,6 +141,7 @@ impl Node {
             limits: Limits::default(),
             probes: Probes::default(),
             fluency: Fluency::default(),
+            passes: Passes::new(&mut rng),
             challenges: Challenges::default(),
             operations: BTreeMap::new(),
             events: VecDeque::new(),
@@ -278,8 +283,8 @@ impl Node {
                     }
                 }
                 // A busy peer may be waited for longer, one that was silent before need not.
-                Due::Stalled { to, owner } if self.is_doubtful(to) => self.fail(now, (to, owner)),
-                Due::Stalled { owner, .. } => self.give_up(now, owner),
+                Due::Stalled { to, owner } if self.is_doubtful(to) => self.fail((to, owner)),
+                Due::Stalled { owner, .. } => self.give_up(owner),
                 Due::Expired(pending) => self.expired(now, &pending),
             }
         }

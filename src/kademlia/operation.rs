@@ -176,15 +176,6 @@ pub(super) struct PageOf {
     pub(super) nodes: Vec<NodeEntry>,
 }
 
-/// What may yet have a peer take what it refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
-    /// This token shows who speaks: it is a value that this node had taken back.
-    With(Token),
-    /// It was sent in the plain way, and has shown since that it understands more.
-    Better,
-}
-
 /// What happened to something an operation wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum OpEvent {
@@ -210,8 +201,9 @@ pub(super) enum OpEvent {
         accepted: bool,
         /// Values that were sent.
         count: usize,
-        /// How to try once more what was refused.
-        again: Option<Again>,
+        /// May have the peer take what it refused: it shows who speaks, of a value that this node had
+        /// taken back.
+        token: Option<Token>,
     },
     Withdrawn {
         from: NodeId,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::contact::{RoundTrip, Sample};
 use super::operation::OpId;
-use super::wire::{NodeEntry, RpcId};
+use super::wire::{Pass, RpcId};
 use super::{NodeId, Timestamp};
 
 /// Requests under way at once: a few hundred lookups' worth.
@@ -41,7 +41,6 @@ pub(super) enum Asked {
     FindNode,
     FindValue,
     Reach,
-    Hello,
     /// That many values, by `kad.store`.
     Keep {
         count: u16,
@@ -68,10 +67,6 @@ pub(super) enum Owner {
     Bootstrap { op: OpId },
     /// Values pushed to a peer; nobody waits for it.
     Push,
-    /// What does this newcomer understand?
-    Greeting { newcomer: NodeEntry },
-    /// Values that were sent in a plain store, too: the peer may not understand this.
-    Learn,
     /// A further page for an operation, from the holder with this id.
     Page { op: OpId, peer: NodeId },
 }
@@ -151,9 +146,6 @@ impl Inflight {
         // would ask for a second connection.
         let (stage, timeout) = if asked == Asked::Reach {
             (Stage::Resent, REACH_WITHIN)
-        } else if asked == Asked::Hello || owner == Owner::Learn {
-            // A peer that doesn't understand is asked once.
-            (Stage::Resent, (expected * 3).clamp(MIN_TIMEOUT * 3, MAX_TIMEOUT))
         } else {
             (Stage::Sent, expected.clamp(MIN_TIMEOUT, MAX_TIMEOUT))
         };
@@ -168,6 +160,12 @@ impl Inflight {
         let pending = self.pending.remove(&id)?;
         self.verifying -= usize::from(pending.is_verification());
         Some(pending)
+    }
+
+    /// Whether a request is under way to this address whose id has this receipt.
+    pub(super) fn is_receipt(&self, receipt: Pass, from: SocketAddrV4) -> bool {
+        let next = self.pending.range(RpcId::first_with(receipt)..).next();
+        next.is_some_and(|(id, pending)| id.receipt() == receipt && pending.to == from)
     }
 
     /// Whether a response with this id from this address answers a request.
@@ -240,17 +238,12 @@ impl Pending {
 
     /// Whether somebody goes on once it is answered, or late.
     const fn is_awaited(&self) -> bool {
-        !matches!(self.owner, Owner::Verify { .. } | Owner::Check | Owner::Push | Owner::Learn)
+        !matches!(self.owner, Owner::Verify { .. } | Owner::Check | Owner::Push)
     }
 
     /// When the peer is called silent.
     fn deadline(&self) -> Timestamp {
         self.sent + (self.timeout * 8).clamp(MIN_DEADLINE, MAX_DEADLINE)
-    }
-
-    /// Whether nobody waits for it any more.
-    pub(super) fn is_stalled(&self) -> bool {
-        self.stage == Stage::Stalled
     }
 
     fn stall(&self) -> Duration {

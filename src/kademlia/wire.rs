@@ -10,6 +10,7 @@ mod decode;
 mod encode;
 mod extensions;
 mod msgpack;
+mod trailer;
 mod value;
 
 #[cfg(test)]
@@ -36,9 +37,10 @@ pub use encode::{
 };
 pub use extensions::{
     Digests, Kept, LONGEST_CLAIMED, MAX_WITHDRAWN, PAGE_BYTES, Page, STORE_ROOM, TOKEN_BYTES,
-    Token, Withdrawn, decode_hello_answer, decode_kept, decode_page, decode_withdrawn,
-    encode_hello_answer, encode_kept, encode_page, encode_withdrawn,
+    Token, Withdrawn, decode_kept, decode_page, decode_withdrawn, encode_kept, encode_page,
+    encode_withdrawn,
 };
+pub use trailer::{PASS_BYTES, Pass, Trailer, decode_trailer, encode_trailer, strip_trailer};
 pub use value::{StoredValue, ValueRef, Values};
 
 /// Bytes before the MessagePack object: the direction and the message id.
@@ -77,7 +79,8 @@ impl RpcId {
         Self(bytes)
     }
 
-    /// Uniformly random, so that whoever has not seen the request cannot answer it.
+    /// Uniformly random, so that whoever has not seen the request cannot answer it. That stays so with
+    /// [`Self::marked`], which leaves 80 bits as they are drawn.
     pub fn random(rng: &mut impl Rng) -> Self {
         let mut bytes = [0; ID_BYTES];
         rng.fill_bytes(&mut bytes);
@@ -132,14 +135,7 @@ pub enum Request<'a> {
         /// Not 0.
         port: u16,
     },
-    /// What do you understand? An extension, as those below. Answered by [`encode_hello_answer`].
-    Hello {
-        /// Who asks.
-        sender: NodeId,
-        /// What the sender understands.
-        features: Features,
-    },
-    /// Keep these. Answered by [`encode_kept`].
+    /// Keep these. An extension, as those below. Answered by [`encode_kept`].
     Keep {
         /// Who asks.
         sender: NodeId,
@@ -183,7 +179,6 @@ impl Request<'_> {
             | Self::FindNode { sender, .. }
             | Self::FindValue { sender, .. }
             | Self::Reach { sender, .. }
-            | Self::Hello { sender, .. }
             | Self::Keep { sender, .. }
             | Self::Find { sender, .. }
             | Self::Withdraw { sender, .. } => Some(*sender),
@@ -194,7 +189,6 @@ impl Request<'_> {
     /// What a peer understands that asks this.
     pub const fn shows(&self) -> Option<Features> {
         match self {
-            Self::Hello { features, .. } => Some(*features),
             Self::Keep { .. } | Self::Find { .. } | Self::Withdraw { .. } => Some(Features::VALUES),
             Self::Reach { .. } => Some(Features::REACH),
             _ => None,

@@ -32,6 +32,9 @@ pub(super) trait Deceit: Debug + Send {
         rpc: RpcId,
         asked: &Request<'_>,
     ) -> Answer;
+
+    /// Whether it says behind its answers that it understands the extensions.
+    fn is_fluent(&self) -> bool;
 }
 
 /// A node and its deceit.
@@ -45,6 +48,17 @@ pub(super) struct Impostor<D> {
 impl<D: Deceit> Impostor<D> {
     pub(super) const fn new(node: Honest, deceit: D) -> Self {
         Self { node, deceit, sends: VecDeque::new() }
+    }
+
+    /// A lie says who tells it where an honest answer would.
+    fn introduce(&self, now: Timestamp, to: SocketAddrV4, answer: &mut Vec<u8>, question: &[u8]) {
+        if let Ok(Datagram::Request {
+            id,
+            request: Request::FindNode { .. } | Request::FindValue { .. } | Request::Find { .. },
+        }) = wire::decode(question)
+        {
+            self.node.node.introduce(now, (to, id), answer, Some(self.node.id()));
+        }
     }
 }
 
@@ -63,7 +77,10 @@ impl<D: Deceit> Inhabitant for Impostor<D> {
         match answer {
             Answer::Honest => self.node.handle_datagram(now, from, bytes),
             Answer::Silence => {}
-            Answer::Lie(datagram) => self.sends.push_back((from, datagram)),
+            Answer::Lie(mut datagram) => {
+                self.introduce(now, from, &mut datagram, bytes);
+                self.sends.push_back((from, datagram));
+            }
         }
     }
 
@@ -76,7 +93,11 @@ impl<D: Deceit> Inhabitant for Impostor<D> {
     }
 
     fn poll_send(&mut self) -> Option<(SocketAddrV4, Vec<u8>)> {
-        self.sends.pop_front().or_else(|| self.node.poll_send())
+        let (to, mut datagram) = self.sends.pop_front().or_else(|| self.node.poll_send())?;
+        if !self.deceit.is_fluent() {
+            wire::strip_trailer(&mut datagram);
+        }
+        Some((to, datagram))
     }
 
     fn start_join(&mut self, now: Timestamp, through: &[SocketAddrV4]) {

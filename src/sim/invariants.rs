@@ -28,7 +28,7 @@ pub(super) fn check(world: &World, library: &Library, turn: usize, turns: usize)
     wrong
 }
 
-/// No bucket over k, and no contact that never answered.
+/// No bucket over k, and no contact that never showed that it lives there.
 fn buckets(world: &World, machine: usize, node: &Node, wrong: &mut Vec<String>) {
     let k = node.settings().k;
     for bucket in node.table().buckets() {
@@ -39,7 +39,7 @@ fn buckets(world: &World, machine: usize, node: &Node, wrong: &mut Vec<String>) 
             ));
         }
     }
-    let answered_by = world.machine(machine).answered_by.as_ref();
+    let met = world.machine(machine).met.as_ref();
     for contact in node.table().contacts() {
         let address = contact.address;
         let there = world.index_of(address).map(|n| world.machine(n));
@@ -48,8 +48,8 @@ fn buckets(world: &World, machine: usize, node: &Node, wrong: &mut Vec<String>) 
         if !there.is_some_and(is_there) {
             let id = contact.id;
             wrong.push(format!("node {machine} knows {id} at {address}, which never lived there"));
-        } else if answered_by.is_some_and(|answered_by| !answered_by.contains(&address)) {
-            wrong.push(format!("node {machine} knows {address}, which never answered it"));
+        } else if met.is_some_and(|met| !met.has_seen(address)) {
+            wrong.push(format!("node {machine} knows {address}, which never showed that it lives"));
         }
     }
 }
@@ -90,13 +90,13 @@ fn acknowledged(world: &World, library: &Library, wrong: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use super::*;
     use crate::kademlia::{
         Key, MultiStore, NodeId, PLAIN_LIFETIME, Settings, Source, StoreRequest, Value,
     };
     use crate::sim::library::Life;
+    use crate::sim::machine::Met;
     use crate::sim::{Link, Scenario};
 
     #[test]
@@ -126,9 +126,11 @@ mod tests {
         assert!(holds_since(PLAIN_LIFETIME + EXPIRED_WITHIN * 2));
 
         world.machine_mut(5).id = NodeId::new([7; 20]);
-        world.machine_mut(16).answered_by = Some(BTreeSet::new());
+        world.machine_mut(16).met = Some(Met::default());
         let wrong = check(&world, &library, 0, 1);
-        for said in ["which never lived there", "node 16 knows 10.", "which never answered it"] {
+        for said in
+            ["which never lived there", "node 16 knows 10.", "which never showed that it lives"]
+        {
             assert!(wrong.iter().any(|line| line.contains(said)), "{said}: {wrong:?}");
         }
     }

@@ -97,7 +97,6 @@ impl Liar {
         let mut answer = Vec::new();
         match (asked, self.lie) {
             _ if !self.fluent => return Answer::Silence,
-            (Request::Hello { .. }, _) => return Answer::Honest,
             (_, Lie::Silent) => {
                 return if self.rng.random() { Answer::Silence } else { Answer::Honest };
             }
@@ -191,5 +190,8 @@ impl Deceit for Liar {
             _ => return Answer::Honest,
         }
         Answer::Lie(answer)
+    }
+    fn is_fluent(&self) -> bool {
+        self.fluent
     }
 }

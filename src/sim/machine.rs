@@ -11,6 +11,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::honest::Honest;
 use super::inhabitant::Inhabitant;
+use crate::kademlia::wire::{self, Datagram};
 use crate::kademlia::{NodeId, Timestamp};
 
 /// A router lets answers in from whom something was sent to within this time, as most do.
@@ -57,6 +58,36 @@ impl Occupant {
     }
 }
 
+/// What went to and fro between a machine and others, as seen from outside.
+#[derive(Debug, Default)]
+pub(super) struct Met {
+    /// To whom it has sent anything.
+    told: BTreeSet<SocketAddrV4>,
+    /// Whose answer, or request that may bring back what it sent, has reached it after that.
+    shown: BTreeSet<SocketAddrV4>,
+}
+
+impl Met {
+    pub(super) fn sends(&mut self, to: SocketAddrV4) {
+        self.told.insert(to);
+    }
+
+    pub(super) fn receives(&mut self, from: SocketAddrV4, datagram: &[u8]) {
+        let may_show = match wire::decode(datagram) {
+            Ok(Datagram::Request { id, .. }) => id.is_marked(),
+            Ok(Datagram::Response { .. }) => true,
+            Err(_) => false,
+        };
+        if may_show && self.told.contains(&from) {
+            self.shown.insert(from);
+        }
+    }
+
+    pub(super) fn has_seen(&self, address: SocketAddrV4) -> bool {
+        self.shown.contains(&address)
+    }
+}
+
 /// A machine, and who lives there.
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -68,8 +99,8 @@ pub(super) struct Machine {
     /// The earliest of its timers that are in the queue.
     pub(super) armed: Option<Timestamp>,
     pub(super) nat: Option<Box<Nat>>,
-    /// Addresses whose answers reached it, where somebody watches that.
-    pub(super) answered_by: Option<BTreeSet<SocketAddrV4>>,
+    /// Who has shown to it that it lives where it says, where somebody watches that.
+    pub(super) met: Option<Met>,
     /// What its datagrams meet with on their way is drawn from this: of one source for all it would
     /// depend on the order in which they send.
     pub(super) rng: Pcg64Mcg,
@@ -83,10 +114,10 @@ impl Machine {
         role: Role,
         occupant: Occupant,
         born: Timestamp,
-        answered_by: Option<BTreeSet<SocketAddrV4>>,
+        met: Option<Met>,
         rng: Pcg64Mcg,
     ) -> Self {
-        Self { id, role, occupant, born, armed: None, nat: None, answered_by, rng, sequence: 0 }
+        Self { id, role, occupant, born, armed: None, nat: None, met, rng, sequence: 0 }
     }
 
     pub(super) const fn next_sequence(&mut self) -> u32 {

@@ -21,7 +21,7 @@ use rand_pcg::Pcg64Mcg;
 use super::Link;
 use super::honest::Honest;
 use super::inhabitant::Inhabitant;
-use super::machine::{MAX_MACHINES, Machine, Nat, Occupant, Role, address_of};
+use super::machine::{MAX_MACHINES, Machine, Met, Nat, Occupant, Role, address_of};
 use super::roster::Roster;
 use crate::kademlia::{Key, MultiStore, Node, NodeId, OpId, Outcome, Settings, Timestamp, Value};
 use network::Network;
@@ -257,9 +257,9 @@ impl World {
         debug_assert!(index < MAX_MACHINES, "addresses would repeat");
         self.network.add(address);
         let is_node = role == Role::Node;
-        let answered_by = (is_node && index.is_multiple_of(WATCH_EVERY)).then(BTreeSet::new);
+        let met = (is_node && index.is_multiple_of(WATCH_EVERY)).then(Met::default);
         let rng = Pcg64Mcg::from_rng(&mut self.rng);
-        let machine = Machine::new(id, role, occupant, self.now, answered_by, rng);
+        let machine = Machine::new(id, role, occupant, self.now, met, rng);
         self.share_mut(index).add(machine);
         let roster = if role == self.askers { &mut self.nodes } else { &mut self.others };
         roster.add(index as u32);
@@ -303,7 +303,7 @@ impl World {
         share.abandon(index as u32, now);
         let machine = share.machine_mut(index);
         let occupant = std::mem::replace(&mut machine.occupant, Occupant::Nobody);
-        (machine.armed, machine.answered_by) = (None, None);
+        (machine.armed, machine.met) = (None, None);
         if let Some(nat) = &mut machine.nat {
             **nat = Nat::default();
         }
@@ -323,7 +323,7 @@ impl World {
         let machine = self.machine_mut(index as usize);
         (machine.occupant, machine.born) = (Occupant::Node(Box::new(honest)), now);
         if (index as usize).is_multiple_of(WATCH_EVERY) {
-            machine.answered_by = Some(BTreeSet::new());
+            machine.met = Some(Met::default());
         }
         self.nodes.add(index);
         self.join(index as usize, &contacts);

@@ -67,6 +67,11 @@ impl Node {
         self.table.at(address).is_none() && self.verified.get(&address).is_none()
     }
 
+    /// Whether it was a contact, left questions unanswered, and has answered none since.
+    pub(super) fn is_lost(&self, address: SocketAddrV4) -> bool {
+        self.absent.lost.contains(&address)
+    }
+
     pub(super) fn remember_lost(&mut self, address: SocketAddrV4) {
         if self.absent.lost.len() >= MAX_LOST {
             self.absent.lost.pop_front();

@@ -1,17 +1,16 @@
-//! Who understands the extensions, and asking new contacts whether they do.
+//! Who understands the extensions.
 //!
-//! Always holds: a peer counts as one that does once it has asked or answered an extension itself;
-//! it is asked once for each time that it turns up. Never: holds silence against a peer: it is how
-//! the Python nodes answer; believes what others say of a peer so far as to ask it nothing else.
+//! Always holds: a peer counts as one that does once it has said so behind an answer, or has asked or
+//! answered an extension itself. Never: holds silence against a peer: it is how the Python nodes
+//! answer; believes what others say of a peer so far as to ask it nothing else.
 
 use std::net::SocketAddrV4;
 
 use super::Node;
+use crate::kademlia::Dialect;
 use crate::kademlia::bounded::BoundedMap;
 use crate::kademlia::operation::Outcome;
-use crate::kademlia::rpc::{Asked, Owner};
-use crate::kademlia::wire::{Features, HintedNode, NodeEntry, Request, RpcId, encode_hello_answer};
-use crate::kademlia::{Dialect, Timestamp};
+use crate::kademlia::wire::{Features, HintedNode, Pass, Trailer};
 
 /// Peers of which it is remembered whether they understand: several tables' worth.
 const MAX_KNOWN: usize = 4_096;
@@ -21,10 +20,18 @@ const MAX_HINTS: usize = 2_048;
 /// What is known of peers.
 #[derive(Debug)]
 pub(super) struct Fluency {
-    /// First hand; none of a peer that was asked and has not answered.
-    known: BoundedMap<SocketAddrV4, Option<Features>>,
+    /// First hand; nothing at all of a peer that answers as Python nodes do.
+    known: BoundedMap<SocketAddrV4, Known>,
     /// What others say.
     hints: BoundedMap<SocketAddrV4, ()>,
+}
+
+/// First hand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Known {
+    features: Features,
+    /// What it wants to be brought; none from a peer that answers as Python nodes do.
+    pass: Option<Pass>,
 }
 
 /// Whether a peer understands `kad.store`, `kad.find` and `kad.withdraw`.
@@ -36,7 +43,7 @@ pub(super) enum Speech {
     Hinted,
     /// Nobody knows.
     Unknown,
-    /// It was asked something, and has not answered, or it said that it doesn't.
+    /// It does not.
     Plain,
 }
 
@@ -47,11 +54,9 @@ impl Default for Fluency {
 }
 
 impl Fluency {
-    /// It is being asked: until it answers it counts as one that doesn't understand.
-    pub(super) fn being_asked(&mut self, peer: SocketAddrV4) {
-        if self.known.get(&peer).is_none() {
-            self.known.insert(peer, None);
-        }
+    /// What to bring to a peer.
+    pub(super) fn pass_for(&self, peer: SocketAddrV4) -> Option<Pass> {
+        self.known.get(&peer)?.pass
     }
 
     /// It left: another may live there next.
@@ -80,7 +85,7 @@ impl Fluency {
 impl Node {
     /// What a peer has shown to understand; none while nothing is known of it.
     pub fn features_of(&self, peer: SocketAddrV4) -> Option<Features> {
-        self.fluency.known.get(&peer).copied().flatten()
+        self.fluency.known.get(&peer).map(|known| known.features)
     }
 
     /// An audit also says what each node understands.
@@ -103,11 +108,23 @@ impl Node {
         }
     }
 
+    /// Whoever lives at an address now has answered, and said that it understands these: none, if it
+    /// answers as Python nodes do.
+    pub(super) fn says(&mut self, peer: SocketAddrV4, trailer: Option<Trailer>) {
+        let pass = trailer.map(|trailer| trailer.pass);
+        let known = Known { features: trailer.map(|it| it.features).unwrap_or_default(), pass };
+        if self.fluency.known.get(&peer) != Some(&known) {
+            self.fluency.known.insert(peer, known);
+        }
+    }
+
     /// A peer has asked or answered something that takes these.
     pub(super) fn shows(&mut self, peer: SocketAddrV4, features: Features) {
-        let known = self.features_of(peer);
-        if known != Some(known.unwrap_or_default().with(features)) {
-            self.fluency.known.insert(peer, Some(known.unwrap_or_default().with(features)));
+        let known = self.fluency.known.get(&peer).copied();
+        let before = known.unwrap_or_default();
+        let shown = Known { features: before.features.with(features), ..before };
+        if known != Some(shown) {
+            self.fluency.known.insert(peer, shown);
         }
     }
 
@@ -123,39 +140,10 @@ impl Node {
             return Speech::Plain;
         }
         match self.fluency.known.get(&peer) {
-            Some(Some(features)) if features.has(Features::VALUES) => Speech::Fluent,
+            Some(known) if known.features.has(Features::VALUES) => Speech::Fluent,
             Some(_) => Speech::Plain,
             None if self.fluency.hints.get(&peer).is_some() => Speech::Hinted,
             None => Speech::Unknown,
         }
-    }
-
-    /// A node came that was not known before: what it understands decides how it is told what is
-    /// its, so that is asked first.
-    pub(super) fn greet(&mut self, now: Timestamp, newcomer: NodeEntry) {
-        if self.features_of(newcomer.address).is_some() {
-            self.welcome(now, newcomer);
-            return;
-        }
-        self.fluency.being_asked(newcomer.address);
-        let request = Request::Hello { sender: self.id, features: self.own_features() };
-        let owner = Owner::Greeting { newcomer };
-        self.request(now, newcomer.address, &request, (Asked::Hello, owner));
-    }
-
-    /// Asks a contact that came in when a place was free for it, and was told what is its before:
-    /// once.
-    pub(super) fn greet_promoted(&mut self, now: Timestamp, address: SocketAddrV4) {
-        if self.fluency.known.get(&address).is_none() && self.table.at(address).is_some() {
-            self.fluency.being_asked(address);
-            let request = Request::Hello { sender: self.id, features: self.own_features() };
-            self.request(now, address, &request, (Asked::Hello, Owner::Learn));
-        }
-    }
-
-    pub(super) fn serve_hello(&mut self, to: SocketAddrV4, rpc: RpcId) {
-        let mut answer = Vec::with_capacity(24);
-        encode_hello_answer(&mut answer, rpc, self.own_features());
-        self.send(to, answer);
     }
 }

@@ -9,7 +9,7 @@ use crate::kademlia::lookup::{Goal, Lookup, MAX_STARTS};
 use crate::kademlia::operation::{Act, OpEvent, OpId};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::StoreReply;
-use crate::kademlia::wire::{Digests, NodeEntry, Request, RpcId, Token, encode_request};
+use crate::kademlia::wire::{Digests, NodeEntry, Pass, Request, RpcId, Token, encode_request};
 use crate::kademlia::{Key, Timestamp};
 
 /// The longest request but `store` takes 77 bytes.
@@ -141,7 +141,7 @@ impl Node {
                 let request = Request::Withdraw { sender: self.id, key, token, digests };
                 self.request(now, to.address, &request, (Asked::Withdraw, owner));
             }
-            _ => self.give_up(now, owner),
+            _ => self.give_up(owner),
         }
     }
 
@@ -153,10 +153,22 @@ impl Node {
         request: &Request<'_>,
         (asked, owner): (Asked, Owner),
     ) {
-        let id = RpcId::random(&mut self.rng);
+        let pass = self.fluency.pass_for(to);
+        self.ask(now, to, request, (asked, owner, pass));
+    }
+
+    /// The same, with a pass.
+    pub(super) fn ask(
+        &mut self,
+        now: Timestamp,
+        to: SocketAddrV4,
+        request: &Request<'_>,
+        (asked, owner, pass): (Asked, Owner, Option<Pass>),
+    ) {
+        let id = RpcId::random(&mut self.rng).marked(self.own_features(), pass);
         let mut datagram = Vec::with_capacity(USUAL_REQUEST_BYTES);
         if self.inflight.is_full() || encode_request(&mut datagram, id, request).is_err() {
-            self.fail(now, (to, owner));
+            self.fail((to, owner));
             return;
         }
         if owner == Owner::Push {
@@ -168,15 +180,15 @@ impl Node {
     }
 
     /// No answer to a request will come, or none that means anything.
-    pub(super) fn fail(&mut self, now: Timestamp, (to, owner): (SocketAddrV4, Owner)) {
-        self.give_up(now, owner);
+    pub(super) fn fail(&mut self, (to, owner): (SocketAddrV4, Owner)) {
+        self.give_up(owner);
         if let Owner::Operation { op, peer } = owner {
             self.events.push_back((op, OpEvent::Expired { from: peer, at: to }));
         }
     }
 
     /// Tells whoever waits for a request not to.
-    pub(super) fn give_up(&mut self, now: Timestamp, owner: Owner) {
+    pub(super) fn give_up(&mut self, owner: Owner) {
         match owner {
             Owner::Operation { op, peer } => {
                 self.events.push_back((op, OpEvent::Gone { from: peer }));
@@ -188,8 +200,7 @@ impl Node {
             Owner::Page { op, peer } => {
                 self.events.push_back((op, OpEvent::PageGone { from: peer }));
             }
-            Owner::Greeting { newcomer } => self.welcome(now, newcomer),
-            Owner::Verify { .. } | Owner::Check | Owner::Push | Owner::Learn => {}
+            Owner::Verify { .. } | Owner::Check | Owner::Push => {}
         }
     }
 

@@ -1,9 +1,9 @@
 //! What peers ask, and how they are answered.
 //!
-//! Always holds: `ping` and `stun` are answered at once; everything else only to an address that
-//! answered our own ping with the id it claims, and until then it is held, so that a forged
-//! address costs nobody anything and a newcomer's first question gets a whole answer. Never:
-//! feeds a storm: the fourth identical repeat of a store within 2 s meets silence.
+//! Always holds: `ping` and `stun` are answered at once; everything else only to an address that has
+//! shown to be its sender's, by a pong or by what the question brings back, and until then it is held,
+//! so that a forged address costs nobody anything and a newcomer's first question gets a whole answer.
+//! Never: feeds a storm: the fourth identical repeat of a store within 2 s meets silence.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -129,9 +129,9 @@ impl Node {
         request: &Request<'_>,
         bytes: &[u8],
     ) {
-        let mut answer = Vec::new();
         let sender = match request {
             Request::Stun => {
+                let mut answer = Vec::new();
                 encode_stun(&mut answer, rpc, from);
                 self.send(from, answer);
                 return;
@@ -141,7 +141,13 @@ impl Node {
         let Some(sender) = sender.filter(|sender| *sender != self.id) else {
             return;
         };
-        if self.is_verified(now, from, &sender) {
+        let is_shown = self.is_shown(now, from, rpc);
+        if is_shown {
+            self.shows(from, rpc.features());
+            let peer = NodeEntry { id: sender, address: from };
+            self.lives(now, peer, |table| table.wants(&sender, now));
+        }
+        if is_shown || self.is_verified(now, from, &sender) {
             self.table.heard(from, now);
             if let Some(features) = request.shows() {
                 self.shows(from, features);
@@ -153,17 +159,16 @@ impl Node {
         // address verified. Whoever only asks for a sign of life needs no proof, unless it is of use.
         let pings = matches!(request, Request::Ping { .. });
         if !pings || self.table.wants(&sender, now) {
-            self.reverse_ping(now, from, sender);
+            self.reverse_ping(now, from, sender, rpc);
         }
         if pings {
-            encode_pong(&mut answer, rpc, self.id);
-            self.send(from, answer);
+            self.answer_ping(now, from, rpc);
         } else {
             self.hold(now, (from, sender), rpc, request, bytes);
         }
     }
 
-    fn reverse_ping(&mut self, now: Timestamp, to: SocketAddrV4, claimed: NodeId) {
+    fn reverse_ping(&mut self, now: Timestamp, to: SocketAddrV4, claimed: NodeId, question: RpcId) {
         let last = self.requests.pinged.get(&to);
         if last.is_some_and(|last| now.since(*last) < REVERSE_PING_EVERY)
             || self.inflight.is_full_of_strangers()
@@ -172,7 +177,7 @@ impl Node {
         }
         self.requests.pinged.forget_while(|last| now.since(*last) >= REVERSE_PING_EVERY);
         self.requests.pinged.insert(to, now);
-        self.verify(now, to, claimed);
+        self.verify(now, to, claimed, Some(question));
     }
 
     fn hold(
@@ -219,11 +224,7 @@ impl Node {
 
     fn serve(&mut self, now: Timestamp, from: SocketAddrV4, rpc: RpcId, request: &Request<'_>) {
         match *request {
-            Request::Ping { .. } => {
-                let mut answer = Vec::with_capacity(48);
-                encode_pong(&mut answer, rpc, self.id);
-                self.send(from, answer);
-            }
+            Request::Ping { .. } => self.answer_ping(now, from, rpc),
             Request::FindNode { target, .. } => self.answer_nodes(now, from, rpc, &target),
             Request::FindValue { key, .. } => {
                 let asker = Asker { address: from, rpc, wants: Wants::Values(key) };
@@ -233,7 +234,6 @@ impl Node {
                 self.serve_store(now, (from, sender), rpc, key, value);
             }
             Request::Reach { port, .. } => self.serve_reach(now, from, rpc, port),
-            Request::Hello { .. } => self.serve_hello(from, rpc),
             // What this node doesn't understand it doesn't answer.
             _ if request.shows().is_some_and(|it| !self.own_features().has(it)) => {}
             Request::Keep { sender, key, claims, token } => {
@@ -315,6 +315,8 @@ impl Node {
                 if encode_values(&mut answer, asker.rpc, values, self.settings.dialect) == 0 {
                     self.answer_nodes(now, asker.address, asker.rpc, key);
                 } else {
+                    let to = (asker.address, asker.rpc);
+                    self.introduce(now, to, &mut answer, Some(self.id));
                     self.send_long(now, asker.address, answer);
                 }
             }
@@ -342,7 +344,15 @@ impl Node {
         let nodes = self.nodes_to_name(asker, target, self.settings.k);
         let mut answer = Vec::with_capacity(USUAL_ANSWER_BYTES);
         encode_nodes(&mut answer, rpc, &nodes);
+        self.introduce(now, (asker, rpc), &mut answer, Some(self.id));
         self.send_long(now, asker, answer);
+    }
+
+    fn answer_ping(&mut self, now: Timestamp, to: SocketAddrV4, rpc: RpcId) {
+        let mut answer = Vec::with_capacity(48);
+        encode_pong(&mut answer, rpc, self.id);
+        self.introduce(now, (to, rpc), &mut answer, None);
+        self.send(to, answer);
     }
 
     /// The contacts nearest to a point, as an asker may be told.
@@ -373,9 +383,18 @@ impl Node {
         self.outputs.push_back(Output::Send { to, datagram });
     }
 
-    /// Asks the address whether its id is what somebody claims.
-    pub(super) fn verify(&mut self, now: Timestamp, to: SocketAddrV4, claimed: NodeId) {
+    /// Asks the address whether its id is what somebody claims. If that was with a question, this
+    /// shows there who received it.
+    pub(super) fn verify(
+        &mut self,
+        now: Timestamp,
+        to: SocketAddrV4,
+        claimed: NodeId,
+        question: Option<RpcId>,
+    ) {
         let request = Request::Ping { sender: self.id };
-        self.request(now, to, &request, (Asked::Ping, Owner::Verify { claimed }));
+        let receipt = question.filter(RpcId::is_marked).map(|question| question.receipt());
+        let pass = self.fluency.pass_for(to).or(receipt);
+        self.ask(now, to, &request, (Asked::Ping, Owner::Verify { claimed }, pass));
     }
 }

@@ -1,7 +1,7 @@
 //! What peers answer, and what it proves.
 //!
-//! Always holds: an answer counts only from the address that was asked; only the answer to a ping
-//! proves an id. Never: lets an answer name loopback or martian addresses from afar.
+//! Always holds: an answer counts only from the address that was asked; only an answer that says an
+//! id proves it. Never: lets an answer name loopback or martian addresses from afar.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -9,24 +9,29 @@ use std::time::Duration;
 use super::Node;
 use super::fluent::Speech;
 use crate::kademlia::contact::Sample;
-use crate::kademlia::operation::{Again, OpEvent};
+use crate::kademlia::operation::OpEvent;
 use crate::kademlia::rpc::{Asked, Owner, Pending};
-use crate::kademlia::table::Inserted;
+use crate::kademlia::table::{Inserted, RoutingTable};
 use crate::kademlia::wire::{
-    Features, FindValueAnswer, NodeEntry, RpcId, decode_find_value, decode_hello_answer,
-    decode_kept, decode_nodes, decode_page, decode_pong, decode_reach_answer, decode_store_answer,
-    decode_stun, decode_withdrawn,
+    Features, FindValueAnswer, NodeEntry, RpcId, decode_find_value, decode_kept, decode_nodes,
+    decode_page, decode_pong, decode_reach_answer, decode_store_answer, decode_stun,
+    decode_trailer, decode_withdrawn,
 };
 use crate::kademlia::{Contact, NodeId, Timestamp};
 
 /// A peer outside the table stays verified this long after its last pong.
 const VERIFIED_FOR: Duration = Duration::from_mins(10);
 
+/// That it still lives is noted anew after this.
+const NOTED_ANEW_AFTER: Duration = Duration::from_mins(1);
+
 /// The id an address answered with, and when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Verified {
     id: NodeId,
     at: Timestamp,
+    /// Whether it was offered a place and, where that fits, the keys that are its.
+    admitted: bool,
 }
 
 impl Node {
@@ -42,6 +47,33 @@ impl Node {
         self.table.at(address).is_some_and(|contact| contact.id == *id)
     }
 
+    /// Somebody has shown to live at an address under this id, as a pong would: with a request, or
+    /// with an answer that says so.
+    pub(super) fn lives(
+        &mut self,
+        now: Timestamp,
+        peer: NodeEntry,
+        is_of_use: impl Fn(&RoutingTable) -> bool,
+    ) {
+        if self.is_contact(peer.address, &peer.id) {
+            self.table.spoke(peer.address, now);
+            return;
+        }
+        let known = self.verified.get(&peer.address).filter(|known| known.id == peer.id);
+        let passed = known.map(|known| now.since(known.at));
+        let admitted = known.is_some_and(|known| known.admitted) && passed < Some(VERIFIED_FOR);
+        let is_of_use = !admitted && is_of_use(&self.table);
+        if peer.id != self.id && (is_of_use || self.is_held_for(peer.address, &peer.id)) {
+            self.admit(now, peer, None);
+        } else if passed.is_none_or(|passed| passed >= NOTED_ANEW_AFTER) {
+            self.note_verified(now, peer, admitted);
+        }
+    }
+
+    fn note_verified(&mut self, now: Timestamp, peer: NodeEntry, admitted: bool) {
+        self.verified.insert(peer.address, Verified { id: peer.id, at: now, admitted });
+    }
+
     pub(super) fn responded(
         &mut self,
         now: Timestamp,
@@ -54,7 +86,7 @@ impl Node {
         };
         // How long connecting took says nothing of the way to the peer.
         let connected = pending.asked == Asked::Reach;
-        self.learn_from(from, pending.asked, body);
+        let says = self.learn_from(from, pending.asked, body);
         self.table.answered(from, now, (!connected).then_some(sample));
         if pending.owner == Owner::Push {
             self.push_ended(now);
@@ -62,46 +94,57 @@ impl Node {
         if pending.asked == Asked::Ping {
             match decode_pong(body) {
                 Ok(id) => self.ponged(now, &pending, id, sample),
-                Err(_) => self.give_up(now, pending.owner),
+                Err(_) => self.give_up(pending.owner),
             }
             return;
-        }
-        // Whoever took long has been welcomed without.
-        if let Owner::Greeting { newcomer } = pending.owner
-            && !pending.is_stalled()
-        {
-            self.welcome(now, newcomer);
         }
         let (Owner::Operation { op, peer } | Owner::Page { op, peer }) = pending.owner else {
             return;
         };
         let Some(event) = self.understand(pending.asked, from, peer, body) else {
-            self.fail(now, (pending.to, pending.owner));
+            self.fail((pending.to, pending.owner));
             return;
         };
         self.events.push_back((op, event));
-        // Whoever was useful may become a contact, once its id is proven.
-        if !self.is_verified(now, from, &peer)
-            && self.table.would_accept(&peer)
-            && !self.inflight.is_full_of_strangers()
-        {
-            self.verify(now, from, peer);
+        match says {
+            // What a pong would say.
+            Some(id) => {
+                let says = NodeEntry { id, address: from };
+                if id != peer {
+                    self.events.push_back((op, OpEvent::Proof { claimed: peer, says: Some(says) }));
+                }
+                self.lives(now, says, |table| table.would_accept(&id));
+            }
+            // Whoever was useful may become a contact, once its id is proven.
+            None if !self.is_verified(now, from, &peer)
+                && self.table.would_accept(&peer)
+                && !self.inflight.is_full_of_strangers() =>
+            {
+                self.verify(now, from, peer, None);
+            }
+            None => {}
         }
     }
 
-    /// Who answers an extension understands it.
-    fn learn_from(&mut self, from: SocketAddrV4, asked: Asked, body: &[u8]) {
+    /// Who answers an extension understands it, and who adds a trailer says what it understands; an
+    /// id that stands there comes back.
+    fn learn_from(&mut self, from: SocketAddrV4, asked: Asked, body: &[u8]) -> Option<NodeId> {
+        let may_say_more =
+            matches!(asked, Asked::Ping | Asked::FindNode | Asked::FindValue | Asked::Find { .. });
+        let trailer = may_say_more.then(|| decode_trailer(body));
         let shown = match asked {
-            Asked::Hello => decode_hello_answer(body).ok(),
             Asked::Keep { .. } => decode_kept(body).ok().map(|_| Features::VALUES),
             Asked::Find { .. } => decode_page(body).ok().map(|_| Features::VALUES),
             Asked::Withdraw => decode_withdrawn(body).ok().map(|_| Features::VALUES),
             Asked::Reach => decode_reach_answer(body).ok().map(|_| Features::REACH),
             _ => None,
         };
-        if let Some(features) = shown {
-            self.shows(from, features);
+        match (trailer, shown) {
+            (Some(None) | None, Some(features)) => self.shows(from, features),
+            (Some(trailer), _) => self.says(from, trailer),
+            (None, None) => {}
         }
+        trailer.flatten()?.id
     }
 
     fn understand(
@@ -116,13 +159,12 @@ impl Node {
             named.filter(|node| may_be_named_by(answerer, node.address)).collect()
         };
         match asked {
-            Asked::Ping | Asked::Hello => None,
+            Asked::Ping => None,
             Asked::Keep { count } => {
                 let kept = decode_kept(body).ok()?;
                 let (each, count) = (kept.each, usize::from(count));
                 let accepted = each.len() >= count && each.iter().take(count).all(|kept| *kept);
-                let again = kept.token.map(Again::With);
-                Some(OpEvent::Stored { from, accepted, count, again })
+                Some(OpEvent::Stored { from, accepted, count, token: kept.token })
             }
             Asked::Find { skip } => self.understand_page((skip, from), answerer, body, credible),
             Asked::Withdraw => {
@@ -139,8 +181,7 @@ impl Node {
             }
             Asked::Store => {
                 let accepted = decode_store_answer(body).ok()?;
-                let again = (self.speech(answerer) == Speech::Fluent).then_some(Again::Better);
-                Some(OpEvent::Stored { from, accepted, count: 1, again })
+                Some(OpEvent::Stored { from, accepted, count: 1, token: None })
             }
             Asked::FindNode => {
                 let nodes = credible(&decode_nodes(body).ok()?);
@@ -173,7 +214,7 @@ impl Node {
             }
             Owner::Bootstrap { .. } if id == self.id => {
                 self.is_own(address);
-                self.give_up(now, pending.owner);
+                self.give_up(pending.owner);
             }
             Owner::Proof { op, claimed } => {
                 let says = Some(NodeEntry { id, address });
@@ -188,26 +229,21 @@ impl Node {
             _ => {}
         }
         if id != self.id {
-            self.admit(now, NodeEntry { id, address }, sample);
+            self.admit(now, NodeEntry { id, address }, Some(sample));
         }
     }
 
     /// A peer has proven its id: it may enter the table, gets the keys that are its, and what it
     /// asked before is answered.
-    fn admit(&mut self, now: Timestamp, peer: NodeEntry, sample: Sample) {
+    fn admit(&mut self, now: Timestamp, peer: NodeEntry, sample: Option<Sample>) {
         // Proving itself once more after a while makes nobody a newcomer.
-        let verified = self.verified.get(&peer.address).map(|known| known.id);
-        let newcomer = verified != Some(peer.id);
-        // Another node lives there now: what its predecessor understood says nothing of it.
-        let before = self.table.at(peer.address).map(|contact| contact.id).or(verified);
-        if before.is_some_and(|id| id != peer.id) {
-            self.fluency.forget(peer.address);
-        }
-        self.verified.insert(peer.address, Verified { id: peer.id, at: now });
+        let known = self.verified.get(&peer.address).filter(|known| known.id == peer.id);
+        let newcomer = !known.is_some_and(|known| known.admitted);
+        self.note_verified(now, peer, true);
         let inserted = self.table.insert(Contact::new(peer.id, peer.address, now));
         match inserted {
             Inserted::Added => {
-                self.table.answered(peer.address, now, Some(sample));
+                self.table.answered(peer.address, now, sample);
                 self.note_contact(peer.address);
             }
             Inserted::Waiting { ping: Some(quiet) } | Inserted::Challenges { ping: quiet } => {
@@ -216,13 +252,8 @@ impl Node {
             Inserted::Known | Inserted::Waiting { ping: None } | Inserted::Refused => {}
         }
         self.is_back(now, peer.address);
-        if newcomer {
-            match inserted {
-                Inserted::Known | Inserted::Refused => {}
-                // It is greeted once it has a place; the few keys that may be its don't wait.
-                Inserted::Waiting { .. } => self.welcome(now, peer),
-                _ => self.greet(now, peer),
-            }
+        if newcomer && !matches!(inserted, Inserted::Known | Inserted::Refused) {
+            self.welcome(now, peer);
         }
         self.release_held(now, peer.address, &peer.id);
     }
@@ -237,9 +268,7 @@ impl Node {
         // Silence is how peers answer a question that they don't know.
         let extension =
             matches!(pending.asked, Asked::Keep { .. } | Asked::Find { .. } | Asked::Withdraw);
-        if matches!(pending.asked, Asked::Reach | Asked::Hello)
-            || extension && self.speech(pending.to) != Speech::Fluent
-        {
+        if pending.asked == Asked::Reach || extension && self.speech(pending.to) != Speech::Fluent {
             return;
         }
         let was_contact = self.table.at(pending.to).is_some();

@@ -1,7 +1,7 @@
 //! A node against hand-made datagrams: who is believed, who is answered, who is kept waiting.
 
 mod extensions;
-mod greetings;
+mod introductions;
 mod limits;
 mod operations;
 mod reach;
@@ -19,9 +19,9 @@ use super::*;
 use crate::kademlia::operation::Sighting;
 use crate::kademlia::values::MultiStore;
 use crate::kademlia::wire::{
-    Datagram, Features, FindValueAnswer, Request, RpcId, StoredValue, decode, decode_find_value,
-    decode_nodes, decode_pong, decode_store_answer, decode_stun, encode_hello_answer, encode_nodes,
-    encode_pong, encode_request,
+    Datagram, Features, FindValueAnswer, Request, RpcId, StoredValue, Trailer, decode,
+    decode_find_value, decode_nodes, decode_pong, decode_store_answer, decode_stun, decode_trailer,
+    encode_nodes, encode_pong, encode_request, encode_trailer,
 };
 
 const NOW: Timestamp = Timestamp::from_micros(1_000_000_000);
@@ -96,7 +96,8 @@ impl Subject {
         std::mem::take(&mut self.sent)
     }
 
-    /// The peer introduces itself, and answers the reverse ping, and `kad.hello` with this.
+    /// The peer asks for a sign of life, and answers the reverse ping: as a Python node does, or with a
+    /// trailer that says what it understands.
     fn introduce(
         &mut self,
         address: SocketAddrV4,
@@ -107,17 +108,11 @@ impl Subject {
         let Some(ping) = sent.iter().find_map(|(_, bytes)| ping_in(bytes)) else {
             return Vec::new();
         };
-        let mut sent = self.receive(address, &pong(ping, id));
-        let asked = sent.iter().find_map(|(_, bytes)| match decode(bytes) {
-            Ok(Datagram::Request { id, request: Request::Hello { .. } }) => Some(id),
-            _ => None,
-        });
-        if let (Some(hello), Some(features)) = (asked, features) {
-            let mut answer = Vec::new();
-            encode_hello_answer(&mut answer, hello, features);
-            sent.extend(self.receive(address, &answer));
+        let mut answer = pong(ping, id);
+        if features.is_some() {
+            encode_trailer(&mut answer, &trailer(features));
         }
-        sent
+        self.receive(address, &answer)
     }
 
     /// A Python node introduces itself.
@@ -133,6 +128,11 @@ fn address(n: u8) -> SocketAddrV4 {
 
 fn id(n: u8) -> NodeId {
     NodeId::new([n; 20])
+}
+
+/// What a peer says behind an answer.
+fn trailer(features: Option<Features>) -> Trailer {
+    Trailer { features: features.unwrap_or_default(), pass: [5; 6], id: None }
 }
 
 fn pong(rpc: RpcId, id: NodeId) -> Vec<u8> {

@@ -195,7 +195,6 @@ impl Node {
     pub(super) fn check(&mut self, now: Timestamp, address: SocketAddrV4) {
         let request = Request::Ping { sender: self.id };
         self.request(now, address, &request, (Asked::Ping, Owner::Check));
-        self.greet_promoted(now, address);
     }
 
     /// What the end of an operation means for the upkeep.

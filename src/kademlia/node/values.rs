@@ -1,8 +1,7 @@
 //! Values between nodes that understand the extensions: telling them, handing them out in pages,
 //! and taking them back.
 //!
-//! Always holds: a value goes to a peer in the one way that the peer is known to understand, or in
-//! both; what takes a value back has brought a token that went to the address of its publisher, and
+//! Always holds: a value goes to a peer in the one way that the peer is known to understand; what takes a value back has brought a token that went to the address of its publisher, and
 //! brings it once. Never: puts more into a datagram than gets through whole, unless one value alone
 //! is longer.
 
@@ -75,18 +74,13 @@ impl Node {
         (owner, token): (Owner, Option<Token>),
     ) -> usize {
         let Some(first) = claims.first() else {
-            self.give_up(now, owner);
+            self.give_up(owner);
             return 0;
         };
-        let speech = self.speech(to);
         // The longest value of all leaves no room to say who published it.
         let fits = first.value.packed_len() <= LONGEST_CLAIMED;
-        if speech == Speech::Fluent && fits {
+        if self.speech(to) == Speech::Fluent && fits {
             return self.keep_there(now, to, key, claims, (owner, token));
-        }
-        if matches!(speech, Speech::Hinted | Speech::Unknown) && fits {
-            self.fluency.being_asked(to);
-            self.keep_there(now, to, key, claims, (Owner::Learn, None));
         }
         let value = StoredValue::one(&first.value, self.settings.dialect);
         let request = Request::Store { sender: self.id, key, value };
@@ -128,7 +122,7 @@ impl Node {
             self.request(now, to, &request, (Asked::Find { skip }, owner));
         } else if matches!(owner, Owner::Page { .. }) {
             // In the plain way there are no pages.
-            self.give_up(now, owner);
+            self.give_up(owner);
         } else {
             let request = Request::FindValue { sender, key };
             self.request(now, to, &request, (Asked::FindValue, owner));
@@ -225,6 +219,7 @@ impl Node {
         };
         let mut answer = Vec::with_capacity(wire::PAGE_BYTES);
         encode_page(&mut answer, rpc, total, &claims, &nodes);
+        self.introduce(now, (to, rpc), &mut answer, Some(self.id));
         self.send_long(now, to, answer);
     }
 

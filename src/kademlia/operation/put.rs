@@ -7,17 +7,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Act, Again, OpEvent, Outcome, drive, feed};
+use super::{Act, OpEvent, Outcome, drive, feed};
 use crate::kademlia::NodeId;
 use crate::kademlia::lookup::Lookup;
 use crate::kademlia::values::{Source, StoreReply, StoreRequest};
-use crate::kademlia::wire::{Claim, LONGEST_CLAIMED, NodeEntry, Token};
+use crate::kademlia::wire::{Claim, NodeEntry, Token};
 
 /// Values that may go into one request: as many short ones as fit a datagram.
 const MAX_AT_ONCE: usize = 24;
-/// How often a node is asked anew to take the same values: in the better way, with the token that it
-/// hands out, and once more where another request has used that up.
-const MAX_RETRIES: u8 = 3;
+/// How often a node is asked anew to take the same values: with the token that it hands out, and once
+/// more where another request has used that up.
+const MAX_RETRIES: u8 = 2;
 
 /// Why a put is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,9 +137,9 @@ impl Put {
             event if self.searching => {
                 feed(&mut self.lookup, event);
             }
-            OpEvent::Stored { from, accepted, count, again } => {
-                let again = again.filter(|_| !accepted);
-                self.answered(from, (accepted, count), again, acts);
+            OpEvent::Stored { from, accepted, count, token } => {
+                let token = token.filter(|_| !accepted);
+                self.answered(from, (accepted, count), token, acts);
             }
             OpEvent::Gone { from } => self.late(from, acts),
             // Otherwise it is about an earlier question, to another address of the id.
@@ -222,19 +222,13 @@ impl Put {
         &mut self,
         from: NodeId,
         (accepted, count): (bool, usize),
-        again: Option<Again>,
+        token: Option<Token>,
         acts: &mut Vec<Act>,
     ) {
         let Some(mut target) = self.targets.remove(&from) else {
             return;
         };
-        let token = match again {
-            Some(Again::With(token)) => Some(Some(token)),
-            // What is too long for the better way goes in the plain one again.
-            Some(Again::Better) if self.fits(&target) => Some(None),
-            Some(Again::Better) | None => None,
-        };
-        if let Some(token) = token.filter(|_| target.retries < MAX_RETRIES) {
+        if token.is_some() && target.retries < MAX_RETRIES {
             target.retries += 1;
             self.send(target, token, acts);
             return;
@@ -252,11 +246,6 @@ impl Put {
             // For one that was late a spare may have come already.
             self.replace(acts);
         }
-    }
-
-    fn fits(&self, target: &Target) -> bool {
-        let next = self.claims.get(target.next);
-        next.is_some_and(|claim| claim.value.packed_len() <= LONGEST_CLAIMED)
     }
 
     /// Its acknowledgement is late: the next nearest gets the value, too. If there is none, a busy

@@ -36,6 +36,16 @@ impl RoutingTable {
         (due, next)
     }
 
+    /// The contact asked something with proof of where it lives: it does, and need not be asked for a
+    /// while. One that left a question unanswered has to answer one.
+    pub(in crate::kademlia) fn spoke(&mut self, address: SocketAddrV4, now: Timestamp) {
+        let place = self.addresses.place(address);
+        let contact = place.and_then(|place| self.contact_mut(place));
+        if contact.is_some_and(|contact| contact.failures == 0) {
+            self.answered(address, now, None);
+        }
+    }
+
     /// Whether a peer with this id that has not proven itself is worth asking: there is a place, or
     /// one to wait in, or those who wait have done so for long.
     pub(in crate::kademlia) fn wants(&self, id: &NodeId, now: Timestamp) -> bool {

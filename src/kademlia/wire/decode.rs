@@ -9,8 +9,8 @@ use super::claims::Claims;
 use super::extensions::{Digests, read_token};
 use super::msgpack::{Cursor, Head};
 use super::{
-    Datagram, DecodeError, Features, FindValueAnswer, HEADER_BYTES, MAX_NODES, MAX_REQUEST_BODY,
-    NodeEntry, Nodes, Request, RpcId, StoredValue, ValueRef,
+    Datagram, DecodeError, FindValueAnswer, HEADER_BYTES, MAX_NODES, MAX_REQUEST_BODY, NodeEntry,
+    Nodes, Request, RpcId, StoredValue, ValueRef,
 };
 use crate::kademlia::{Key, NodeId};
 
@@ -86,38 +86,33 @@ fn read_extension<'a>(method: &str, args: usize, cursor: &mut Cursor<'a>) -> Res
         "kad.find" | "kad.withdraw" => 4,
         // A token may follow.
         "kad.store" => args.clamp(3, 4),
-        "kad.hello" | "kad.reach" => 2,
+        "kad.reach" => 2,
         _ => return Err(DecodeError::UnknownMethod),
     };
     if args != wanted {
         return Err(DecodeError::Expected("the arguments of an extension"));
     }
     let sender = NodeId::new(cursor.expect_id()?);
-    match method {
-        "kad.hello" => Ok(Request::Hello { sender, features: Features(cursor.expect_uint()?) }),
-        "kad.reach" => {
-            let port = usable_port(cursor.expect_uint()?).ok_or(DecodeError::Expected("a port"))?;
-            Ok(Request::Reach { sender, port })
+    if method == "kad.reach" {
+        let port = usable_port(cursor.expect_uint()?).ok_or(DecodeError::Expected("a port"))?;
+        return Ok(Request::Reach { sender, port });
+    }
+    let key = Key::new(cursor.expect_id()?);
+    Ok(match method {
+        "kad.store" => {
+            let claims = Claims::read(cursor)?;
+            let token = if args > 3 { read_token(cursor)? } else { None };
+            Request::Keep { sender, key, claims, token }
+        }
+        "kad.find" => {
+            let (seed, skip) = (cursor.expect_uint()?, cursor.expect_uint()?);
+            Request::Find { sender, key, seed, skip }
         }
         _ => {
-            let key = Key::new(cursor.expect_id()?);
-            Ok(match method {
-                "kad.store" => {
-                    let claims = Claims::read(cursor)?;
-                    let token = if args > 3 { read_token(cursor)? } else { None };
-                    Request::Keep { sender, key, claims, token }
-                }
-                "kad.find" => {
-                    let (seed, skip) = (cursor.expect_uint()?, cursor.expect_uint()?);
-                    Request::Find { sender, key, seed, skip }
-                }
-                _ => {
-                    let (token, digests) = (read_token(cursor)?, Digests::read(cursor)?);
-                    Request::Withdraw { sender, key, token, digests }
-                }
-            })
+            let (token, digests) = (read_token(cursor)?, Digests::read(cursor)?);
+            Request::Withdraw { sender, key, token, digests }
         }
-    }
+    })
 }
 
 /// The answer to `ping`: the id of who answers.

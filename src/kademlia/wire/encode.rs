@@ -65,10 +65,6 @@ fn write_request(out: &mut Vec<u8>, request: &Request<'_>) {
             call("kad.reach", &[sender.as_bytes()], 1);
             write_u16(out, *port);
         }
-        Request::Hello { sender, features } => {
-            call("kad.hello", &[sender.as_bytes()], 1);
-            write_uint(out, features.0);
-        }
         Request::Keep { sender, key, claims, token } => {
             let further = 1 + usize::from(token.is_some());
             call("kad.store", &[sender.as_bytes(), key.as_bytes()], further);

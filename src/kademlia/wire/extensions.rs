@@ -6,9 +6,10 @@
 use rmp::Marker;
 use smallvec::SmallVec;
 
-use super::claims::{self, Claims, Features, HintedNode, HintedNodes, MAX_CLAIMS, PackedClaims};
+use super::claims::{self, Claims, HintedNode, HintedNodes, MAX_CLAIMS, PackedClaims};
 use super::encode::header;
 use super::msgpack::{Cursor, Head, write_array, write_bin8, write_text, write_uint};
+use super::trailer::LONGEST_TRAILER;
 use super::{DecodeError, HEADER_BYTES, MAX_REQUEST_BODY, RpcId};
 use crate::kademlia::ID_BYTES;
 
@@ -30,22 +31,6 @@ pub const TOKEN_BYTES: usize = 8;
 /// What a `kad.withdraw`, or a `kad.store` of what was withdrawn, has to bring back: it went to the
 /// address that it speaks for.
 pub type Token = [u8; TOKEN_BYTES];
-
-/// Appends the answer to `kad.hello`: what this node understands.
-pub fn encode_hello_answer(out: &mut Vec<u8>, id: RpcId, features: Features) {
-    header(out, 1, id);
-    write_array(out, 1);
-    write_uint(out, features.0);
-}
-
-/// The answer to `kad.hello`. Further elements mean nothing yet.
-pub fn decode_hello_answer(body: &[u8]) -> Result<Features> {
-    let mut cursor = Cursor::new(body);
-    if cursor.expect_array()? == 0 {
-        return Err(DecodeError::Expected("features"));
-    }
-    cursor.expect_uint().map(Features)
-}
 
 /// What became of the values of a `kad.store`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,8 +97,8 @@ pub fn encode_page<'c>(
     claims: impl IntoIterator<Item = &'c super::Claim> + Clone,
     nodes: &[HintedNode],
 ) -> usize {
-    // Header, map, the three names, the total and the claims' header.
-    let fixed = HEADER_BYTES + 1 + 6 + 5 + 7 + 3 + 6;
+    // Header, map, the three names, the total and the claims' header; and what may stand behind.
+    let fixed = HEADER_BYTES + 1 + 6 + 5 + 7 + 3 + 6 + LONGEST_TRAILER;
     let room = |nodes: &[HintedNode]| PAGE_BYTES - fixed - claims::nodes_len(nodes.len());
     let mut nodes = nodes.get(..super::MAX_NODES).unwrap_or(nodes);
     let mut packed = PackedClaims::of(claims.clone(), room(nodes));

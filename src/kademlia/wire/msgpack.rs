@@ -226,10 +226,17 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads past one object of any shape and size. Without recursion, since its depth is anything.
+    /// Reads past one object of any shape and size; its strings may be anything. Without recursion,
+    /// since its depth is anything.
     pub(super) fn skip(&mut self) -> Result<()> {
         let mut due: usize = 1;
         while let Some(others) = due.checked_sub(1) {
+            // The commonest strings, which need not be looked at.
+            if let Some((first @ 0xa0..=0xbf, rest)) = self.rest.split_first() {
+                self.rest = rest.get(usize::from(first & 0x1f)..).ok_or(DecodeError::Truncated)?;
+                due = others;
+                continue;
+            }
             due = others.saturating_add(match self.head()? {
                 Head::Array(len) => len,
                 Head::Map(pairs) => pairs * 2,

@@ -15,9 +15,6 @@ use crate::sim::inhabitant::Inhabitant;
 use crate::sim::machine::Machine;
 use crate::sim::queue::{Entry, Event, Moment, Queue};
 
-/// The first byte of an answer, on the wire.
-const ANSWER: u8 = 1;
-
 /// Every so-manieth machine.
 #[derive(Debug)]
 pub(super) struct Share {
@@ -117,10 +114,8 @@ impl Share {
             return;
         };
         inhabitant.handle_datagram(now, address, bytes);
-        if let Some(answered_by) = &mut machine.answered_by
-            && bytes.first() == Some(&ANSWER)
-        {
-            answered_by.insert(address);
+        if let Some(met) = &mut machine.met {
+            met.receives(address, bytes);
         }
         self.totals.events += 1;
         self.digest = self.digest.wrapping_add(digest(now, (from, to), bytes));
@@ -191,6 +186,9 @@ impl Share {
         let machine = self.local(from);
         if let Some(nat) = &mut machine.nat {
             nat.sends(now, to);
+        }
+        if let Some(met) = &mut machine.met {
+            met.sends(to);
         }
         let Some(to) = network.machine_at(to) else {
             return;

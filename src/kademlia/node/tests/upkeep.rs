@@ -70,27 +70,6 @@ fn every_newcomer_gets_every_value_once() {
 }
 
 #[test]
-fn who_says_late_what_it_understands_is_handed_its_keys_once() {
-    let mut subject = Subject::new();
-    hold(&mut subject, NEAREST, "v", Source::Own);
-    let sent = subject.introduce(address(1), id(1), None);
-    let hello = sent.iter().find_map(|(_, bytes)| match decode(bytes) {
-        Ok(Datagram::Request { id, request: Request::Hello { .. } }) => Some(id),
-        _ => None,
-    });
-    let pushed = stores_in(&subject.pass(Duration::from_millis(1_500)));
-    let [(_, rpc, _), ..] = pushed[..] else { panic!("{pushed:?}") };
-    let mut answer = Vec::new();
-    encode_store_answer(&mut answer, rpc, true);
-    subject.receive(address(1), &answer);
-    let mut answer = Vec::new();
-    encode_hello_answer(&mut answer, hello.unwrap(), Features::VALUES);
-    let sent = subject.receive(address(1), &answer);
-    assert_eq!(subject.node.features_of(address(1)), Some(Features::VALUES), "it counts");
-    assert_eq!(sent, [], "and nothing goes there again");
-}
-
-#[test]
 fn few_searches_wait_however_often_the_node_joins() {
     let mut subject = Subject::new();
     for n in 1..=100 {

@@ -74,7 +74,7 @@ impl Subject {
     }
 
     fn is_stored(&mut self, n: u8, accepted: bool) {
-        self.hears(OpEvent::Stored { from: id(n), accepted, count: 1, again: None });
+        self.hears(OpEvent::Stored { from: id(n), accepted, count: 1, token: None });
     }
 
     /// The own store says which of the values that were found were taken back.

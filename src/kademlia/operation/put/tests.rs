@@ -79,7 +79,7 @@ fn one_refusal_keeps_no_other_value_from_a_holder() {
         from: entry(n).id,
         accepted,
         count,
-        again: None,
+        token: None,
     };
     put.handle(answers(1, false, 24), &mut acts);
     assert_eq!(sent(&mut acts), [(entry(1), "24".to_owned(), 6)], "it gets the rest");
@@ -99,7 +99,7 @@ fn who_refuses_the_only_value_is_replaced_at_once() {
     let (mut put, mut acts) = begun(1, Purpose::Publish);
     acts.clear();
     put.handle(
-        OpEvent::Stored { from: entry(2).id, accepted: false, count: 1, again: None },
+        OpEvent::Stored { from: entry(2).id, accepted: false, count: 1, token: None },
         &mut acts,
     );
     assert_eq!(sent(&mut acts), [(entry(3), "0".to_owned(), 1)]);
@@ -118,26 +118,13 @@ fn asked_again(acts: &mut Vec<Act>) -> Vec<Option<Token>> {
 fn who_wants_proof_gets_it_and_who_never_has_enough_is_replaced() {
     let (mut put, mut acts) = begun(1, Purpose::Publish);
     acts.clear();
-    let refuses = |again| OpEvent::Stored { from: entry(1).id, accepted: false, count: 1, again };
-    // It has shown meanwhile that it understands more, and then hands out a token.
-    put.handle(refuses(Some(Again::Better)), &mut acts);
-    assert_eq!(asked_again(&mut acts), [None]);
+    let refuses = |token| OpEvent::Stored { from: entry(1).id, accepted: false, count: 1, token };
     for token in [[1; 8], [2; 8]] {
-        put.handle(refuses(Some(Again::With(token))), &mut acts);
+        put.handle(refuses(Some(token)), &mut acts);
         assert_eq!(asked_again(&mut acts), [Some(token)]);
     }
-    put.handle(refuses(Some(Again::With([3; 8]))), &mut acts);
+    put.handle(refuses(Some([3; 8])), &mut acts);
     assert_eq!(sent(&mut acts), [(entry(3), "0".to_owned(), 1)], "another in its place");
-}
-
-#[test]
-fn what_is_too_long_for_the_better_way_is_not_sent_again() {
-    let (mut put, mut acts) = begun(1, Purpose::Publish);
-    put.claims[0].value = Value::Text("v".repeat(LONGEST_CLAIMED));
-    acts.clear();
-    let (from, again) = (entry(1).id, Some(Again::Better));
-    put.handle(OpEvent::Stored { from, accepted: false, count: 1, again }, &mut acts);
-    assert_eq!(asked_again(&mut acts), []);
 }
 
 #[test]
@@ -148,7 +135,7 @@ fn silence_at_another_address_of_an_id_is_not_held_against_it() {
     put.handle(OpEvent::Gone { from: entry(2).id }, &mut acts);
     acts.clear();
     let accepted =
-        |n: u8| OpEvent::Stored { from: entry(n).id, accepted: true, count: 1, again: None };
+        |n: u8| OpEvent::Stored { from: entry(n).id, accepted: true, count: 1, token: None };
     put.handle(accepted(3), &mut acts);
     put.handle(OpEvent::Expired { from: entry(2).id, at: entry(7).address }, &mut acts);
     assert_eq!(acts, [], "a question to where it lived before");
