@@ -24,10 +24,10 @@ fn what_few_python_nodes_hold_is_found() {
 }
 
 #[test]
-fn python_nodes_are_asked_what_they_understand_and_come_to_no_harm() {
+fn python_nodes_are_known_for_what_they_are_and_come_to_no_harm() {
     let Some(python) = python() else { return };
     let mut network = Mixed::start(&python, Kind::List, 20);
-    // All have been asked by all of ours; what is theirs to hold reaches both kinds.
+    // All have answered some of ours; what is theirs to hold reaches both kinds.
     let keys = keys("unaware", 40);
     network.set_from_ours(&keys);
     network.set_from_python(&keys);

@@ -91,7 +91,8 @@ fn peer_entry(
         known_s: now.since(contact.known_since()).as_secs_f64(),
         rtt_ms: contact.round_trip.map(|rtt| millis(rtt.smoothed())),
         failures: contact.failures,
-        kind: if features.is_some() { "kad" } else { "plain" }.to_owned(),
+        kind: if features.unwrap_or_default() == Features::default() { "plain" } else { "kad" }
+            .to_owned(),
     }
 }
 

@@ -383,8 +383,8 @@ impl Node {
         self.outputs.push_back(Output::Send { to, datagram });
     }
 
-    /// Asks the address whether its id is what somebody claims. If that was with a question, this
-    /// shows there who received it.
+    /// Asks the address whether its id is what somebody claims: with the receipt of the question, if
+    /// there was one, since a pass may be of a life before.
     pub(super) fn verify(
         &mut self,
         now: Timestamp,
@@ -394,7 +394,7 @@ impl Node {
     ) {
         let request = Request::Ping { sender: self.id };
         let receipt = question.filter(RpcId::is_marked).map(|question| question.receipt());
-        let pass = self.fluency.pass_for(to).or(receipt);
+        let pass = receipt.or_else(|| self.fluency.pass_for(to));
         self.ask(now, to, &request, (Asked::Ping, Owner::Verify { claimed }, pass));
     }
 }
