@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use kad_actor::kademlia::wire::{
-    Datagram, Request, RpcId, StoredValue, decode, encode_pong, encode_request,
+    Datagram, Features, Request, RpcId, StoredValue, decode, encode_pong, encode_request,
 };
 use kad_actor::kademlia::{Dialect, Key, Node, NodeId, Output, Settings, Timestamp, Value};
 use kad_actor::sim::{Lie, Link, World};
@@ -241,7 +241,9 @@ impl Alone {
     /// How many bytes the request had.
     fn tell(&mut self, from: SocketAddrV4, request: &Request<'_>) -> usize {
         let (mut datagram, id) = (Vec::new(), [self.now.as_micros() as u8; 20]);
-        encode_request(&mut datagram, RpcId::new(id), request).unwrap();
+        // What a node of this kind is answered is longer.
+        let rpc = RpcId::new(id).marked(Features::VALUES, None);
+        encode_request(&mut datagram, rpc, request).unwrap();
         self.now = self.now + Duration::from_micros(600);
         if self.node.poll_timeout() <= self.now {
             self.node.handle_timeout(self.now);
@@ -288,7 +290,12 @@ fn forged_datagrams_are_worth_nothing() {
             _ => Request::FindNode { sender, target: key },
         };
         let mut datagram = Vec::new();
-        encode_request(&mut datagram, RpcId::random(&mut rng), &request).unwrap();
+        let mut rpc = RpcId::random(&mut rng);
+        if n % 2 == 0 {
+            // As if it came from a node of this kind, with a pass or a receipt that is made up.
+            rpc = rpc.marked(Features::VALUES, None);
+        }
+        encode_request(&mut datagram, rpc, &request).unwrap();
         if n % 10 == 0 {
             datagram[0] = 1; // An answer that nobody waits for.
         }

@@ -122,7 +122,7 @@ impl Attention {
 }
 
 impl Contact {
-    /// A peer that has just answered our ping.
+    /// A peer that has just shown to live there.
     pub fn new(id: NodeId, address: SocketAddrV4, now: Timestamp) -> Self {
         Self {
             id,
@@ -156,6 +156,13 @@ impl Contact {
     pub(super) fn is_in_doubt(&self, now: Timestamp) -> bool {
         let (passed, sure) = (now.since(self.judged_at), self.check_at.since(self.judged_at));
         self.failures > 0 || passed * 4 >= sure * 3
+    }
+
+    /// It has shown itself to be there without being asked: it need not be for a while. That says
+    /// nothing of whether it answers, for which it is asked in the end.
+    pub(super) fn spoke(&mut self, now: Timestamp, attention: Attention) {
+        self.last_seen = now;
+        self.check_at = now + attention.sure_for(now.since(self.since));
     }
 
     /// It has answered, or was found silent.

@@ -259,8 +259,15 @@ impl Lookup {
         if entry.id == self.own {
             return;
         }
-        self.aliases.insert(*claimed, entry.id);
         let at = self.target.distance(&entry.id);
+        let elsewhere = |c: &Candidate| c.entry.address != entry.address;
+        if let Some(known) = self.candidates.get_mut(&at).filter(|c| elsewhere(c)) {
+            // Whoever says so may be anybody: the place stays with the address that is known for it.
+            known.note(entry.address, None, &self.namers);
+            self.aliases.insert(*claimed, *claimed);
+            return;
+        }
+        self.aliases.insert(*claimed, entry.id);
         let known = self.candidates.get(&at).is_some_and(|c| c.state == State::Answered);
         if !known {
             let true_one = Candidate { entry, named_by: Vec::new(), ..false_one };

@@ -117,7 +117,7 @@ impl RoutingTable {
         waiting.iter().find(|kept| kept.id == *id).map(|kept| kept.address)
     }
 
-    /// Takes in a peer that has just answered our ping with this id.
+    /// Takes in a peer that has just shown to live there under this id.
     pub fn insert(&mut self, newcomer: Contact) -> Inserted {
         if newcomer.id == self.own {
             return Inserted::Refused;

@@ -37,6 +37,18 @@ pub(super) trait Deceit: Debug + Send {
     fn is_fluent(&self) -> bool;
 }
 
+/// Whether a datagram asks.
+fn is_request(datagram: &[u8]) -> bool {
+    matches!(wire::decode(datagram), Ok(Datagram::Request { .. }))
+}
+
+/// Takes the mark of an id away, or gives it back.
+fn flip_mark(datagram: &mut [u8]) {
+    if let Some(last) = datagram.get_mut(wire::HEADER_BYTES - 1) {
+        *last ^= 1;
+    }
+}
+
 /// A node and its deceit.
 #[derive(Debug)]
 pub(super) struct Impostor<D> {
@@ -72,6 +84,12 @@ impl<D: Deceit> Inhabitant for Impostor<D> {
             Ok(Datagram::Request { id, request }) => {
                 self.deceit.answer(&self.node, from, id, &request)
             }
+            _ if !self.deceit.is_fluent() => {
+                // To a question whose mark was taken away.
+                let mut bytes = bytes.to_vec();
+                flip_mark(&mut bytes);
+                return self.node.handle_datagram(now, from, &bytes);
+            }
             _ => Answer::Honest,
         };
         match answer {
@@ -96,6 +114,9 @@ impl<D: Deceit> Inhabitant for Impostor<D> {
         let (to, mut datagram) = self.sends.pop_front().or_else(|| self.node.poll_send())?;
         if !self.deceit.is_fluent() {
             wire::strip_trailer(&mut datagram);
+            if is_request(&datagram) {
+                flip_mark(&mut datagram);
+            }
         }
         Some((to, datagram))
     }

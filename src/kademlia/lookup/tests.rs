@@ -372,6 +372,21 @@ fn a_false_id_is_found_out_before_its_question_is_answered_and_hangs_nothing() {
 }
 
 #[test]
+fn whoever_says_to_be_another_does_not_take_its_place() {
+    let mut lookup = lookup(Goal::Holders, [3, 100]);
+    assert_eq!(asked(lookup.next()), Some(peer(3)));
+    assert_eq!(asked(lookup.next()), Some(peer(100)));
+    // It lies about itself: it is the nearest, whose answer is still to come.
+    let lie = NodeEntry { address: peer(100).address, ..peer(3) };
+    lookup.on_proof(&peer(100).id, Some(lie));
+    lookup.on_nodes(&peer(100).id, []);
+    assert_eq!(lookup.next(), Step::Wait);
+    lookup.on_nodes(&peer(3).id, []);
+    assert_eq!(lookup.next(), Step::Done);
+    assert_eq!(lookup.holders(), [peer(3)], "at its own address, and nobody else");
+}
+
+#[test]
 fn whoever_names_nonsense_is_not_believed_in_the_end() {
     let mut lookup = lookup(Goal::Nodes, [4_000, 5_000]);
     while asked(lookup.next()).is_some() {}

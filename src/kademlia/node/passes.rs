@@ -69,12 +69,21 @@ impl Node {
     }
 
     /// Whether a request shows that its sender receives what is sent to the address it came from: it
-    /// brings back what went there, with an answer or as the id of a question that waits for one. Who
-    /// left so many questions unanswered that it lost its place has to answer one.
-    pub(super) fn is_shown(&self, now: Timestamp, from: SocketAddrV4, rpc: RpcId) -> bool {
+    /// brings back what went there, as the id of a question that waits for an answer, or with one. The
+    /// latter may have been a while ago, so that it is worth less: who left so many questions
+    /// unanswered that it lost its place has to answer one, and so has who takes the place of another
+    /// contact.
+    pub(super) fn is_shown(
+        &self,
+        now: Timestamp,
+        (from, sender): (SocketAddrV4, &NodeId),
+        rpc: RpcId,
+    ) -> bool {
+        let may_pass = || {
+            self.table.at(from).is_none_or(|contact| contact.id == *sender) && !self.is_lost(from)
+        };
         rpc.is_marked()
             && (self.inflight.is_receipt(rpc.pass(), from)
-                || self.passes.is_good(now, from, rpc.pass()))
-            && !self.is_lost(from)
+                || self.passes.is_good(now, from, rpc.pass()) && may_pass())
     }
 }

@@ -141,17 +141,14 @@ impl Node {
         let Some(sender) = sender.filter(|sender| *sender != self.id) else {
             return;
         };
-        let is_shown = self.is_shown(now, from, rpc);
+        let is_shown = self.is_shown(now, (from, &sender), rpc);
         if is_shown {
             self.shows(from, rpc.features());
             let peer = NodeEntry { id: sender, address: from };
-            self.lives(now, peer, |table| table.wants(&sender, now));
+            self.lives(now, peer, None);
         }
         if is_shown || self.is_verified(now, from, &sender) {
             self.table.heard(from, now);
-            if let Some(features) = request.shows() {
-                self.shows(from, features);
-            }
             self.serve(now, from, rpc, request);
             return;
         }

@@ -1,7 +1,7 @@
 //! What peers answer, and what it proves.
 //!
-//! Always holds: an answer counts only from the address that was asked; only an answer that says an
-//! id proves it. Never: lets an answer name loopback or martian addresses from afar.
+//! Always holds: an answer counts only from the address that was asked; an id is proven by an answer
+//! that says it, or by a request that brings back what went to its address. Never: lets an answer name loopback or martian addresses from afar.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::kademlia::wire::{
 };
 use crate::kademlia::{Contact, NodeId, Timestamp};
 
-/// A peer outside the table stays verified this long after its last pong.
+/// A peer outside the table stays verified this long after it last proved itself.
 const VERIFIED_FOR: Duration = Duration::from_mins(10);
 
 /// That it still lives is noted anew after this.
@@ -48,24 +48,32 @@ impl Node {
     }
 
     /// Somebody has shown to live at an address under this id, as a pong would: with a request, or
-    /// with an answer that says so.
-    pub(super) fn lives(
-        &mut self,
-        now: Timestamp,
-        peer: NodeEntry,
-        is_of_use: impl Fn(&RoutingTable) -> bool,
-    ) {
+    /// with an answer that says so, of which the round trip is known.
+    pub(super) fn lives(&mut self, now: Timestamp, peer: NodeEntry, sample: Option<Sample>) {
         if self.is_contact(peer.address, &peer.id) {
             self.table.spoke(peer.address, now);
             return;
         }
+        if peer.id == self.id {
+            return;
+        }
+        if sample.is_some() {
+            self.is_back(now, peer.address);
+        }
         let known = self.verified.get(&peer.address).filter(|known| known.id == peer.id);
-        let passed = known.map(|known| now.since(known.at));
-        let admitted = known.is_some_and(|known| known.admitted) && passed < Some(VERIFIED_FOR);
-        let is_of_use = !admitted && is_of_use(&self.table);
-        if peer.id != self.id && (is_of_use || self.is_held_for(peer.address, &peer.id)) {
-            self.admit(now, peer, None);
-        } else if passed.is_none_or(|passed| passed >= NOTED_ANEW_AFTER) {
+        let admitted = known.is_some_and(|known| known.admitted);
+        let is_fresh = known.is_some_and(|known| now.since(known.at) < NOTED_ANEW_AFTER);
+        // Another contact has left that address; or somebody has asked what waits for this.
+        let is_due =
+            self.table.at(peer.address).is_some() || self.is_held_for(peer.address, &peer.id);
+        let has_place = |table: &RoutingTable| match (sample, admitted) {
+            (None, false) => table.wants(&peer.id, now),
+            // Who waits for a place is not put in line again.
+            _ => table.would_accept(&peer.id),
+        };
+        if is_due || (!admitted || !is_fresh) && has_place(&self.table) {
+            self.admit(now, peer, sample);
+        } else if !is_fresh {
             self.note_verified(now, peer, admitted);
         }
     }
@@ -105,16 +113,14 @@ impl Node {
             self.fail((pending.to, pending.owner));
             return;
         };
+        if let Some(id) = says.filter(|id| *id != peer) {
+            let says = Some(NodeEntry { id, address: from });
+            self.events.push_back((op, OpEvent::Proof { claimed: peer, says }));
+        }
         self.events.push_back((op, event));
         match says {
             // What a pong would say.
-            Some(id) => {
-                let says = NodeEntry { id, address: from };
-                if id != peer {
-                    self.events.push_back((op, OpEvent::Proof { claimed: peer, says: Some(says) }));
-                }
-                self.lives(now, says, |table| table.would_accept(&id));
-            }
+            Some(id) => self.lives(now, NodeEntry { id, address: from }, Some(sample)),
             // Whoever was useful may become a contact, once its id is proven.
             None if !self.is_verified(now, from, &peer)
                 && self.table.would_accept(&peer)

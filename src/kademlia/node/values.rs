@@ -1,9 +1,9 @@
 //! Values between nodes that understand the extensions: telling them, handing them out in pages,
 //! and taking them back.
 //!
-//! Always holds: a value goes to a peer in the one way that the peer is known to understand; what takes a value back has brought a token that went to the address of its publisher, and
-//! brings it once. Never: puts more into a datagram than gets through whole, unless one value alone
-//! is longer.
+//! Always holds: a value goes to a peer in the one way that the peer is known to understand; what takes
+//! a value back has brought a token that went to the address of its publisher, and brings it once.
+//! Never: puts more into a datagram than gets through whole, unless one value alone is longer.
 
 use std::net::SocketAddrV4;
 

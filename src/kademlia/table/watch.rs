@@ -39,10 +39,12 @@ impl RoutingTable {
     /// The contact asked something with proof of where it lives: it does, and need not be asked for a
     /// while. One that left a question unanswered has to answer one.
     pub(in crate::kademlia) fn spoke(&mut self, address: SocketAddrV4, now: Timestamp) {
-        let place = self.addresses.place(address);
-        let contact = place.and_then(|place| self.contact_mut(place));
-        if contact.is_some_and(|contact| contact.failures == 0) {
-            self.answered(address, now, None);
+        let Some(place) = self.addresses.place(address) else {
+            return;
+        };
+        let attention = self.attention_in(place.leaf());
+        if let Some(contact) = self.contact_mut(place).filter(|contact| contact.failures == 0) {
+            contact.spoke(now, attention);
         }
     }
 

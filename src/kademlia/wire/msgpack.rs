@@ -226,8 +226,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads past one object of any shape and size; its strings may be anything. Without recursion,
-    /// since its depth is anything.
+    /// Reads past one object of any shape and size; its short strings may be anything. Without
+    /// recursion, since its depth is anything.
     pub(super) fn skip(&mut self) -> Result<()> {
         let mut due: usize = 1;
         while let Some(others) = due.checked_sub(1) {

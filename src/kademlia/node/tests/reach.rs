@@ -107,12 +107,12 @@ fn silence_towards_the_question_costs_no_contact_its_place() {
 }
 
 #[test]
-fn a_peer_that_answered_before_is_asked_before_others() {
+fn a_peer_that_understands_is_asked_before_others() {
     let mut subject = Subject::new();
     for n in 1..=50 {
         subject.meet(address(n), id(n));
     }
-    subject.ask(address(33), &question(33));
+    subject.introduce(address(33), id(33), Some(Features::REACH));
     subject.node.start_reach(subject.now, HOME);
     subject.settle();
     let sent = std::mem::take(&mut subject.sent);
