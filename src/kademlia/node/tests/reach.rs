@@ -110,9 +110,8 @@ fn silence_towards_the_question_costs_no_contact_its_place() {
 fn a_peer_that_understands_is_asked_before_others() {
     let mut subject = Subject::new();
     for n in 1..=50 {
-        subject.meet(address(n), id(n));
+        subject.introduce(address(n), id(n), (n == 33).then_some(Features::REACH));
     }
-    subject.introduce(address(33), id(33), Some(Features::REACH));
     subject.node.start_reach(subject.now, HOME);
     subject.settle();
     let sent = std::mem::take(&mut subject.sent);
