@@ -37,13 +37,13 @@ impl RoutingTable {
     }
 
     /// The contact asked something with proof of where it lives: it does, and need not be asked for a
-    /// while. One that left a question unanswered has to answer one.
+    /// while. One that left a question unanswered is asked all the same.
     pub(in crate::kademlia) fn spoke(&mut self, address: SocketAddrV4, now: Timestamp) {
         let Some(place) = self.addresses.place(address) else {
             return;
         };
         let attention = self.attention_in(place.leaf());
-        if let Some(contact) = self.contact_mut(place).filter(|contact| contact.failures == 0) {
+        if let Some(contact) = self.contact_mut(place) {
             contact.spoke(now, attention);
         }
     }
