@@ -169,7 +169,7 @@ fn left_alone(seed: u64) -> Option<(World, Key)> {
     let key = (0..1_000)
         .map(|n| Key::of_name(&format!("left alone {n}")))
         .find(|key| world.nearest(key, 19)[17..].contains(&0))?;
-    world.put(world.nearest(&key, 1)[0], key, Value::Text("v".to_owned())).expect("the put ends");
+    world.put(world.nearest(&key, 1)[0], key, Value::Text("v".to_owned()))?;
     assert!(world.holds(0, &key));
     // While it is cut off, all other holders go, and many come who are nearer.
     world.set_cut(Some(1));
