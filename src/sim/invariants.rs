@@ -90,7 +90,6 @@ fn acknowledged(world: &World, library: &Library, wrong: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::kademlia::{
         Key, MultiStore, NodeId, PLAIN_LIFETIME, Settings, Source, StoreRequest, Value,

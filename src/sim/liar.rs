@@ -191,6 +191,7 @@ impl Deceit for Liar {
         }
         Answer::Lie(answer)
     }
+
     fn is_fluent(&self) -> bool {
         self.fluent
     }

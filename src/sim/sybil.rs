@@ -93,6 +93,7 @@ impl Deceit for Arc<Gang> {
         }
         Answer::Lie(answer)
     }
+
     fn is_fluent(&self) -> bool {
         true
     }

@@ -41,9 +41,7 @@ pub(super) enum Speech {
     Fluent,
     /// Others say so.
     Hinted,
-    /// Nobody knows.
-    Unknown,
-    /// It does not.
+    /// It does not, or nobody says so.
     Plain,
 }
 
@@ -128,8 +126,7 @@ impl Node {
         }
     }
 
-    /// Whether it is worth a question to find out: its silence so far may be a datagram's that got
-    /// lost.
+    /// Whether it is worth a question to find out: it does, or has answered nothing yet.
     pub(super) fn may_understand(&self, peer: SocketAddrV4) -> bool {
         let speaks = |features: Features| features.has(Features::VALUES);
         speaks(self.own_features()) && self.features_of(peer).is_none_or(speaks)
@@ -141,9 +138,8 @@ impl Node {
         }
         match self.fluency.known.get(&peer) {
             Some(known) if known.features.has(Features::VALUES) => Speech::Fluent,
-            Some(_) => Speech::Plain,
             None if self.fluency.hints.get(&peer).is_some() => Speech::Hinted,
-            None => Speech::Unknown,
+            _ => Speech::Plain,
         }
     }
 }

@@ -137,7 +137,10 @@ impl Node {
     fn learn_from(&mut self, from: SocketAddrV4, asked: Asked, body: &[u8]) -> Option<NodeId> {
         let may_say_more =
             matches!(asked, Asked::Ping | Asked::FindNode | Asked::FindValue | Asked::Find { .. });
-        let trailer = may_say_more.then(|| decode_trailer(body));
+        if let Some(trailer) = may_say_more.then(|| decode_trailer(body)).flatten() {
+            self.says(from, Some(trailer));
+            return trailer.id;
+        }
         let shown = match asked {
             Asked::Keep { .. } => decode_kept(body).ok().map(|_| Features::VALUES),
             Asked::Find { .. } => decode_page(body).ok().map(|_| Features::VALUES),
@@ -145,12 +148,12 @@ impl Node {
             Asked::Reach => decode_reach_answer(body).ok().map(|_| Features::REACH),
             _ => None,
         };
-        match (trailer, shown) {
-            (Some(None) | None, Some(features)) => self.shows(from, features),
-            (Some(trailer), _) => self.says(from, trailer),
-            (None, None) => {}
+        match shown {
+            Some(features) => self.shows(from, features),
+            None if may_say_more => self.says(from, None),
+            None => {}
         }
-        trailer.flatten()?.id
+        None
     }
 
     fn understand(

@@ -4,6 +4,7 @@ mod dialects;
 mod frames;
 mod laws;
 mod limits;
+mod trailers;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -21,13 +21,19 @@ fn start(acts: &mut Vec<Act>) -> Withdraw {
     Withdraw::start(lookup, vec![[7; 20]], acts)
 }
 
-#[test]
-fn all_are_asked_on_whom_a_put_stores() {
+/// The same after the first so many have answered the search.
+fn searched(answering: u8) -> (Withdraw, Vec<Act>) {
     let mut acts = Vec::new();
     let mut withdraw = start(&mut acts);
-    for n in 1..=3 {
+    for n in 1..=answering {
         withdraw.handle(OpEvent::Nodes { from: entry(n).id, nodes: Vec::new() }, &mut acts);
     }
+    (withdraw, acts)
+}
+
+#[test]
+fn all_are_asked_on_whom_a_put_stores() {
+    let (mut withdraw, mut acts) = searched(3);
     let asked = |act: &&Act| matches!(act, Act::Withdraw { .. });
     assert_eq!(acts.iter().filter(asked).count(), 3, "the third lies as near as the k should");
     for n in 1..=3 {
@@ -39,11 +45,7 @@ fn all_are_asked_on_whom_a_put_stores() {
 
 #[test]
 fn whoever_was_silent_while_it_was_looked_for_is_asked_too() {
-    let mut acts = Vec::new();
-    let mut withdraw = start(&mut acts);
-    for n in 1..=2 {
-        withdraw.handle(OpEvent::Nodes { from: entry(n).id, nodes: Vec::new() }, &mut acts);
-    }
+    let (mut withdraw, mut acts) = searched(2);
     withdraw.handle(OpEvent::Gone { from: entry(3).id }, &mut acts);
     let told = |act: &Act| match act {
         Act::Withdraw { to, .. } => Some(*to),
@@ -55,11 +57,7 @@ fn whoever_was_silent_while_it_was_looked_for_is_asked_too() {
 
 #[test]
 fn the_silent_are_asked_twice_and_those_who_answer_five_times() {
-    let mut acts = Vec::new();
-    let mut withdraw = start(&mut acts);
-    for n in 1..=3 {
-        withdraw.handle(OpEvent::Nodes { from: entry(n).id, nodes: Vec::new() }, &mut acts);
-    }
+    let (mut withdraw, mut acts) = searched(3);
     let mut asked = [0; 4];
     loop {
         let Some(act) = acts.pop() else { panic!("it has no end") };
