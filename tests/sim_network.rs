@@ -247,6 +247,7 @@ fn an_idle_network_refreshes_its_buckets_and_hardly_talks() {
     for n in world.living() {
         for bucket in world.node(n).unwrap().table().buckets() {
             let quiet = world.now().since(bucket.last_lookup());
+            // Looked for, or found to be full of contacts that answer.
             assert!(quiet < Duration::from_mins(75), "node {n}: a stale bucket, {quiet:?}");
         }
     }

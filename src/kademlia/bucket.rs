@@ -52,7 +52,8 @@ impl KBucket {
         &self.replacements
     }
 
-    /// When a lookup last went through its range.
+    /// When a lookup last went through its range, or it was found to need none: it was full of contacts
+    /// that answer.
     pub const fn last_lookup(&self) -> Timestamp {
         self.last_lookup
     }

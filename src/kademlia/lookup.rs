@@ -32,8 +32,11 @@ pub(super) const MAX_STARTS: usize = 4;
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// The k nearest nodes, for the sake of meeting them.
+    /// The k nearest nodes: each is asked whom it knows.
     Nodes,
+    /// To meet the k nearest nodes: a few of them are asked whom they know, the others only whether
+    /// they are there.
+    Contacts,
     /// The nodes that a value of the key belongs on: the same, and each has proven its id.
     Holders,
     /// The values of the key.
@@ -47,6 +50,8 @@ pub(super) enum Step {
     AskNodes(NodeEntry),
     /// Send this peer a `find_value`.
     AskValues(NodeEntry),
+    /// Ask this peer for a sign of life.
+    Meet(NodeEntry),
     /// Find out whether this peer has that id.
     Prove(NodeEntry),
     /// Nothing before an answer comes or time passes.
@@ -135,6 +140,11 @@ impl Lookup {
             let namer = *self.aliases.get(peer).unwrap_or(peer);
             self.add(nodes, hop + 1, Some(namer));
         }
+    }
+
+    /// A peer gave a sign of life.
+    pub(super) fn on_met(&mut self, peer: &NodeId) {
+        self.heard(peer);
     }
 
     /// One more candidate turned up.
@@ -251,9 +261,11 @@ impl Lookup {
         };
         // Whoever answered is somebody else: it gets the place that is its own.
         let distance = self.target.distance(claimed);
-        let Some(false_one) = self.candidates.remove(&distance) else {
+        let Some(mut false_one) = self.candidates.remove(&distance) else {
             return;
         };
+        let datagrams = std::mem::take(&mut false_one.datagrams);
+        self.hosts.settle(*false_one.entry.address.ip(), datagrams, true);
         self.namers.blame(&false_one.named_by);
         self.drop_incredible();
         if entry.id == self.own {

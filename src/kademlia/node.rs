@@ -29,8 +29,7 @@ use rand_chacha::ChaCha8Rng;
 use super::bounded::BoundedMap;
 use super::lookup::Goal;
 use super::operation::{
-    Audit, Get, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Trace, Walk,
-    Withdraw,
+    Audit, Get, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Trace, Withdraw,
 };
 use super::rpc::{Asked, Due, Inflight, Owner};
 use super::table::RoutingTable;
@@ -320,11 +319,6 @@ impl Node {
         let lookup = self.lookup(key, Goal::Values);
         let dialect = self.settings.dialect;
         self.begin(now, client, |acts| Operation::Get(Box::new(Get::start(lookup, dialect, acts))))
-    }
-
-    fn begin_walk(&mut self, now: Timestamp, client: Client, key: Key) -> Option<OpId> {
-        let lookup = self.lookup(key, Goal::Nodes);
-        self.begin(now, client, |acts| Operation::Walk(Box::new(Walk::start(lookup, acts))))
     }
 
     fn begin_put(

@@ -2,7 +2,7 @@
 //! and whether it can be reached.
 //!
 //! Always holds: an operation takes events and answers with acts; it ends exactly once, by
-//! [`Act::Finish`]. Never: sends or keeps time by itself, or reports a success that nobody
+//! [`Act::Finish`], but for a search whose bucket is full: the node ends that. Never: sends or keeps time by itself, or reports a success that nobody
 //! acknowledged.
 
 mod audit;
@@ -132,6 +132,8 @@ pub enum Outcome {
 pub(super) enum Act {
     FindNode(NodeEntry),
     FindValue(NodeEntry),
+    /// Ask the peer for a sign of life.
+    Meet(NodeEntry),
     /// Ask the peer who it is.
     Prove(NodeEntry),
     /// As many as go into one request, from the front; one at least.
@@ -217,6 +219,10 @@ pub(super) enum OpEvent {
         from: NodeId,
         reachable: bool,
     },
+    /// It gave a sign of life.
+    Met {
+        from: NodeId,
+    },
     Pong {
         entry: NodeEntry,
     },
@@ -257,7 +263,8 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const fn lookup(&self) -> Option<&Lookup> {
+    /// Its search, if it has one.
+    pub(super) const fn lookup(&self) -> Option<&Lookup> {
         match self {
             Self::Get(get) => Some(&get.lookup),
             Self::Put(put) => Some(&put.lookup),
@@ -312,6 +319,7 @@ impl Operation {
 fn feed(lookup: &mut Lookup, event: OpEvent) -> Option<OpEvent> {
     match event {
         OpEvent::Nodes { from, nodes } => lookup.on_nodes(&from, nodes),
+        OpEvent::Met { from } => lookup.on_met(&from),
         OpEvent::Slow { from } => lookup.on_slow(&from),
         OpEvent::Gone { from } => lookup.on_gone(&from),
         OpEvent::Proof { claimed, says } => lookup.on_proof(&claimed, says),
@@ -338,6 +346,7 @@ fn drive(lookup: &mut Lookup, acts: &mut Vec<Act>) -> bool {
         match lookup.next() {
             Step::AskNodes(entry) => acts.push(Act::FindNode(entry)),
             Step::AskValues(entry) => acts.push(Act::FindValue(entry)),
+            Step::Meet(entry) => acts.push(Act::Meet(entry)),
             Step::Prove(entry) => acts.push(Act::Prove(entry)),
             Step::Wait => return false,
             Step::Done => return true,

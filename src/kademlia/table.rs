@@ -263,10 +263,9 @@ impl RoutingTable {
     /// How many contacts are nearer to the target than a node with this id.
     pub fn nearer_than(&self, target: &Key, id: &NodeId, at_most: usize) -> usize {
         let limit = target.distance(id);
-        self.closest(target, at_most, |_| true)
-            .iter()
-            .take_while(|contact| target.distance(&contact.id) < limit)
-            .count()
+        let leaves = self.leaves.iter().filter(|leaf| leaf.nearest_possible(target) < limit);
+        let contacts = leaves.flat_map(KBucket::contacts);
+        contacts.filter(|contact| target.distance(&contact.id) < limit).take(at_most).count()
     }
 
     /// A lookup went towards this key: its bucket is fresh.

@@ -120,7 +120,7 @@ impl Simulation {
     pub fn on_threads(scenario: Scenario, threads: usize) -> Result<Self, ScenarioError> {
         scenario.check()?;
         let (seed, settings, link) = (scenario.seed, scenario.settings(), scenario.link);
-        // They meet after each window of so much time; where it is short, most of them are empty.
+        // None gets ahead of another by more than that; where it is little, they mostly wait.
         let threads = if link.latency.0 < WORTH_MEETING { 1 } else { threads };
         let mut world = World::on_threads(seed, settings, link, threads);
         world.set_askers(scenario.asker());

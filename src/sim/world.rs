@@ -17,6 +17,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_pcg::Pcg64Mcg;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::Link;
 use super::honest::Honest;
@@ -77,6 +78,8 @@ pub struct World {
     network: Network,
     /// The machines, dealt out.
     shares: Vec<Share>,
+    /// A thread for each share but the first, if there are others.
+    helpers: Option<ThreadPool>,
     /// Who makes lookups, which is whoever runs what ships, and who does not.
     askers: Role,
     nodes: Roster,
@@ -93,13 +96,18 @@ impl World {
     /// An empty network in which so many threads let time pass. What happens in it is the same on
     /// any number.
     pub fn on_threads(seed: u64, settings: Settings, link: Link, threads: usize) -> Self {
-        let threads = threads.max(1);
+        let helpers = (threads > 1)
+            .then(|| ThreadPoolBuilder::new().num_threads(threads - 1).build().ok())
+            .flatten();
+        // Where no more threads can be started, this one does it all.
+        let threads = if helpers.is_some() { threads } else { 1 };
         Self {
             now: START,
             rng: ChaCha8Rng::seed_from_u64(seed),
             settings,
             network: Network::new(link),
             shares: (0..threads).map(|which| Share::new(which, threads)).collect(),
+            helpers,
             askers: Role::Node,
             nodes: Roster::default(),
             others: Roster::default(),

@@ -84,7 +84,8 @@ impl Candidate {
         }
         if self.state == State::Gone {
             // The own table vouched for the other address alone.
-            (self.entry.address, self.state, self.hop) = (address, State::New, self.hop.max(2));
+            (self.entry.address, self.hop) = (address, self.hop.max(2));
+            self.begins_anew();
         } else if self.hop > 1 && self.entry.address != address {
             if let Some((_, votes)) = self.elsewhere.iter_mut().find(|(known, _)| *known == address)
             {
@@ -111,8 +112,14 @@ impl Candidate {
         // The first of those with equally many votes.
         let best = (0..self.elsewhere.len()).rev().max_by_key(|at| self.elsewhere[*at].1);
         if let Some(best) = best {
-            (self.entry.address, self.state) = (self.elsewhere.remove(best).0, State::New);
+            self.entry.address = self.elsewhere.remove(best).0;
+            self.begins_anew();
         }
+    }
+
+    /// At another address it has been asked nothing.
+    const fn begins_anew(&mut self) {
+        (self.state, self.expanded) = (State::New, false);
     }
 
     /// Whether somebody else at its IP has to answer first.

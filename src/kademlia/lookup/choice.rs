@@ -16,6 +16,10 @@ const MAX_QUESTIONS: usize = MAX_CANDIDATES;
 /// no honest node out of it before that.
 pub(super) const MAX_CROWD: usize = 2;
 
+/// Of those that are only to be met, so many of the nearest say whom they know, and as many of the own
+/// contacts: one may lie, or have just come.
+pub(super) const TELLERS: usize = 5;
+
 impl Lookup {
     /// What to do next; call until it says `Wait` or `Done`.
     pub(in crate::kademlia) fn next(&mut self) -> Step {
@@ -38,25 +42,30 @@ impl Lookup {
         let promising = self
             .window(|c| !matches!(c.state, State::Gone | State::Slow) && !c.waits_for(&self.hosts));
         let new = promising.into_iter().find(|at| self.candidates[at].state == State::New);
-        if self.questions < MAX_QUESTIONS
-            && let Some(new) = new.or_else(|| self.next_start())
-        {
-            return self.ask(new);
+        if self.questions < MAX_QUESTIONS {
+            if let Some(new) = new {
+                return self.ask(new, self.goal == Goal::Contacts && self.is_told());
+            }
+            if let Some(start) = self.next_start() {
+                return self.ask(start, false);
+            }
         }
         let nearest = self.window(|c| c.state != State::Gone);
         if nearest.iter().any(|at| self.is_open(&self.candidates[at])) || self.is_starting() {
             return Step::Wait;
         }
-        // Holders answered with values alone; there may be more of them than we know.
+        // Holders answered with values alone; there may be more of them than we know. And who was to
+        // tell may have been silent.
+        let lacks_tellers = self.goal == Goal::Contacts && !self.is_told();
         let unexpanded = nearest.iter().find(|at| {
             let candidate = &self.candidates[*at];
-            candidate.holder && !candidate.expanded
+            (candidate.holder || lacks_tellers) && !candidate.expanded
         });
         if let Some(at) = unexpanded
-            && let Some(holder) = self.candidates.get_mut(at)
+            && let Some(known) = self.candidates.get_mut(at)
         {
-            (holder.expanded, holder.state) = (true, State::Asked);
-            return Step::AskNodes(holder.entry);
+            (known.expanded, known.state) = (true, State::Asked);
+            return Step::AskNodes(known.entry);
         }
         // Names of others' may have kept the true holders out.
         if self.goal == Goal::Values
@@ -68,20 +77,28 @@ impl Lookup {
         if nearest.iter().any(proving) { Step::Wait } else { Step::Done }
     }
 
-    fn ask(&mut self, at: Distance) -> Step {
+    /// Asks somebody for the first time: only for a sign of life, if it is only met.
+    fn ask(&mut self, at: Distance, meets: bool) -> Step {
         let Some(new) = self.candidates.get_mut(&at) else {
             return Step::Wait;
         };
         self.questions += 1;
         new.state = State::Asked;
-        new.expanded = self.goal != Goal::Values;
+        new.expanded = self.goal != Goal::Values && !meets;
         let entry = new.entry;
         self.note_datagram(at);
         self.take(entry.address);
         match self.goal {
-            Goal::Nodes | Goal::Holders => Step::AskNodes(entry),
+            _ if meets => Step::Meet(entry),
+            Goal::Nodes | Goal::Holders | Goal::Contacts => Step::AskNodes(entry),
             Goal::Values => Step::AskValues(entry),
         }
+    }
+
+    /// Whether enough of the nearest have said whom they know, or are about to.
+    fn is_told(&self) -> bool {
+        let nearest = self.window(|c| !matches!(c.state, State::Gone | State::Slow));
+        nearest.iter().filter(|at| self.candidates[at].expanded).count() >= TELLERS
     }
 
     fn is_open(&self, candidate: &Candidate) -> bool {
@@ -93,12 +110,12 @@ impl Lookup {
     fn next_start(&mut self) -> Option<Distance> {
         let starts = || self.candidates.iter().filter(|(_, c)| c.hop == 1);
         let alive = |c: &Candidate| matches!(c.state, State::Asked | State::Answered);
-        let asked = starts().filter(|(_, c)| alive(c)).count();
+        let asked = starts().filter(|(_, c)| alive(c) && self.tells(c)).count();
         let new = starts().find(|(_, c)| c.state == State::New).map(|(at, _)| *at);
         if new.is_some() && asked < self.wanted_starts() {
             return new;
         }
-        while asked < self.paths
+        while asked < self.least_starts()
             && let Some(entry) = self.farther.pop()
         {
             self.add([entry], 1, None);
@@ -116,13 +133,23 @@ impl Lookup {
         let nearest = self.window(|c| c.state != State::Gone);
         let farthest = nearest.get(self.k - 1);
         let is_sparse = farthest.zip(self.reach).is_some_and(|(at, reach)| *at > reach.doubled());
-        if is_sparse { self.k } else { self.paths }
+        if is_sparse { self.k } else { self.least_starts() }
+    }
+
+    fn least_starts(&self) -> usize {
+        if self.goal == Goal::Contacts { self.paths.min(TELLERS) } else { self.paths }
+    }
+
+    /// Whether its answer says, or has said, more than that it is there.
+    fn tells(&self, candidate: &Candidate) -> bool {
+        candidate.expanded || self.goal != Goal::Contacts
     }
 
     /// Whether the word of one of the own contacts is missing that should have been heard.
     fn is_starting(&self) -> bool {
         let starts = || self.candidates.values().filter(|c| c.hop == 1);
-        starts().filter(|c| c.state == State::Answered).count() < self.wanted_starts()
+        let heard = |c: &&Candidate| c.state == State::Answered && self.tells(c);
+        starts().filter(heard).count() < self.wanted_starts()
             && starts().any(|c| c.state == State::Asked)
     }
 

@@ -31,7 +31,7 @@ fn lookup(goal: Goal, seeds: impl IntoIterator<Item = u32>) -> Lookup {
 fn asked(step: Step) -> Option<NodeEntry> {
     match step {
         Step::AskNodes(entry) | Step::AskValues(entry) => Some(entry),
-        Step::Prove(_) | Step::Wait | Step::Done => None,
+        Step::Meet(_) | Step::Prove(_) | Step::Wait | Step::Done => None,
     }
 }
 
@@ -45,6 +45,74 @@ fn three_at_once_and_a_straggler_frees_its_place() {
     assert_eq!(lookup.next(), Step::AskNodes(peer(4)), "somebody else is asked beside it");
     assert_eq!(lookup.next(), Step::AskNodes(peer(5)), "and one more: others may be silent, too");
     assert_eq!(lookup.next(), Step::Wait);
+}
+
+#[test]
+fn five_of_those_to_be_met_say_whom_they_know_and_the_others_only_that_they_are_there() {
+    let mut lookup = lookup(Goal::Contacts, 1..10);
+    for n in 1..=6 {
+        assert_eq!(lookup.next(), Step::AskNodes(peer(n)));
+        if n == 2 {
+            lookup.on_gone(&peer(2).id);
+        } else {
+            lookup.on_nodes(&peer(n).id, []);
+        }
+    }
+    for n in 7..10 {
+        assert_eq!(lookup.next(), Step::Meet(peer(n)));
+        lookup.on_met(&peer(n).id);
+    }
+    assert_eq!(lookup.next(), Step::Done);
+    let met: Vec<_> = [1, 3, 4, 5, 6, 7, 8, 9].map(peer).into();
+    assert_eq!(lookup.answered().collect::<Vec<_>>(), met);
+}
+
+#[test]
+fn where_tellers_turn_out_to_be_silent_those_that_were_met_are_asked_after_all() {
+    let mut lookup = lookup(Goal::Contacts, 1..10);
+    for n in 1..=3 {
+        assert_eq!(lookup.next(), Step::AskNodes(peer(n)));
+    }
+    for n in 1..=3 {
+        lookup.on_nodes(&peer(n).id, []);
+    }
+    assert_eq!(lookup.next(), Step::AskNodes(peer(4)));
+    assert_eq!(lookup.next(), Step::AskNodes(peer(5)));
+    for n in 6..10 {
+        assert_eq!(lookup.next(), Step::Meet(peer(n)));
+        lookup.on_met(&peer(n).id);
+    }
+    for n in 4..6 {
+        lookup.on_gone(&peer(n).id);
+    }
+    for n in 6..8 {
+        assert_eq!(lookup.next(), Step::AskNodes(peer(n)));
+        assert_eq!(lookup.next(), Step::Wait);
+        lookup.on_nodes(&peer(n).id, []);
+    }
+    assert_eq!(lookup.next(), Step::Done);
+}
+
+#[test]
+fn own_contacts_say_whom_they_know_though_one_of_them_names_enough_who_are_nearer() {
+    let own = || (1..=6).map(|n| 100 * n);
+    let mut lookup = lookup(Goal::Contacts, own());
+    let mut told = Vec::new();
+    loop {
+        match lookup.next() {
+            Step::AskNodes(entry) => {
+                let named = if entry == peer(100) { 1..=25 } else { 0..=0 };
+                lookup.on_nodes(&entry.id, named.filter(|n| *n > 0).map(peer));
+                told.push(entry);
+            }
+            Step::Meet(entry) => lookup.on_met(&entry.id),
+            Step::Done => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    let own = own().filter(|n| told.contains(&peer(*n))).count();
+    assert_eq!(own, choice::TELLERS);
+    assert_eq!(told.len() - own, choice::TELLERS, "and of those that they named");
 }
 
 #[test]
@@ -150,37 +218,44 @@ fn what_it_remembers_is_bounded() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Peers know their neighbours; some are dead, all answer in any order and at any pace.
+    /// Peers know their neighbours; some are dead, all answer in any order and at any pace. All say whom
+    /// they know, or five do.
     #[test]
-    fn it_always_ends_with_the_nearest_that_live(seed: u64, count in 30usize..200, dead in 0.0..0.4) {
+    fn it_always_ends_with_the_nearest_that_live(seed: u64, count in 30usize..200, dead in 0.0..0.4, meets: bool) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let peers: Vec<NodeEntry> = (0..count).map(|n| peer(n as u32 + 1)).collect();
         let lives: BTreeMap<_, _> =
             peers.iter().map(|peer| (peer.id, !rng.random_bool(dead))).collect();
         let seeds: Vec<_> = peers.iter().filter(|p| lives[&p.id]).take(150).collect();
         prop_assume!(!seeds.is_empty());
-        let mut lookup = lookup(Goal::Nodes, []);
+        let mut lookup = lookup(if meets { Goal::Contacts } else { Goal::Nodes }, []);
         for _ in 0..3 {
             lookup.on_found(**seeds.choose(&mut rng).unwrap());
         }
-        let mut waiting: Vec<NodeEntry> = Vec::new();
-        let mut steps = 0;
+        let mut waiting: Vec<(NodeEntry, bool)> = Vec::new();
+        let (mut steps, mut told) = (0, BTreeSet::new());
         loop {
             steps += 1;
             prop_assert!(steps < 10_000, "it ends");
             match lookup.next() {
-                Step::AskNodes(entry) => waiting.push(entry),
+                Step::AskNodes(entry) => {
+                    waiting.push((entry, true));
+                }
+                Step::Meet(entry) => waiting.push((entry, false)),
                 Step::AskValues(_) | Step::Prove(_) => prop_assert!(false, "nobody wants values"),
                 Step::Done => break,
                 Step::Wait => {
                     prop_assert!(!waiting.is_empty(), "it waits for nobody");
                     let at = rng.random_range(0..waiting.len());
-                    let entry = waiting[at];
+                    let (entry, tells) = waiting[at];
                     if rng.random_bool(0.3) {
                         lookup.on_slow(&entry.id);
                     } else {
                         waiting.remove(at);
-                        if lives[&entry.id] {
+                        if lives[&entry.id] && !tells {
+                            lookup.on_met(&entry.id);
+                        } else if lives[&entry.id] {
+                            told.insert(entry.id);
                             // The 20 nearest to the target that it may know, and a few others.
                             let known = peers.iter().take(20).copied();
                             lookup.on_nodes(&entry.id, known.chain(peers.choose(&mut rng).copied()));
@@ -194,6 +269,9 @@ proptest! {
         let nearest_living: Vec<_> =
             peers.iter().take(20).filter(|peer| lives[&peer.id]).copied().collect();
         let answered: Vec<_> = lookup.answered().take(nearest_living.len()).collect();
+        let all_told = answered.iter().all(|peer| told.contains(&peer.id));
+        let enough_told = all_told || meets && told.len() >= choice::TELLERS;
+        prop_assert!(enough_told, "{} were asked whom they know", told.len());
         prop_assert_eq!(answered, nearest_living);
     }
 }
@@ -369,6 +447,24 @@ fn a_false_id_is_found_out_before_its_question_is_answered_and_hangs_nothing() {
     assert_eq!(lookup.next(), Step::Wait);
     lookup.on_nodes(&lie.id, [lie, peer(40)]);
     assert_eq!(asked(lookup.next()), Some(peer(40)), "what it named counts");
+}
+
+#[test]
+fn whoever_says_to_be_this_node_or_one_that_is_known_keeps_nobody_at_its_ip_waiting() {
+    let at = |port| SocketAddrV4::new(Ipv4Addr::new(10, 9, 9, 9), port);
+    for id in [OWN, peer(100).id] {
+        let mut lookup = lookup(Goal::Contacts, [100]);
+        assert_eq!(lookup.next(), Step::AskNodes(peer(100)));
+        let named = [1, 2].map(|n| NodeEntry { address: at(n as u16), ..peer(n) });
+        lookup.on_nodes(&peer(100).id, named);
+        assert_eq!(lookup.next(), Step::AskNodes(named[0]));
+        assert_eq!(lookup.next(), Step::Wait, "one at a time, while nobody is known to live there");
+        lookup.on_proof(&named[0].id, Some(NodeEntry { id, address: at(1) }));
+        lookup.on_nodes(&named[0].id, []);
+        assert_eq!(lookup.next(), Step::AskNodes(named[1]));
+        lookup.on_nodes(&named[1].id, []);
+        assert_eq!(lookup.next(), Step::Done);
+    }
 }
 
 #[test]

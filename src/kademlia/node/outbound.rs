@@ -4,9 +4,9 @@
 
 use std::net::SocketAddrV4;
 
-use super::{Node, Output, Waiting};
+use super::{Client, Node, Output, Waiting};
 use crate::kademlia::lookup::{Goal, Lookup, MAX_STARTS};
-use crate::kademlia::operation::{Act, OpEvent, OpId};
+use crate::kademlia::operation::{Act, OpEvent, OpId, Outcome};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::StoreReply;
 use crate::kademlia::wire::{Digests, NodeEntry, Pass, Request, RpcId, Token, encode_request};
@@ -52,12 +52,19 @@ impl Node {
     /// Hands waiting events to their operations, and does what those want, until none is left.
     pub(super) fn pump(&mut self, now: Timestamp) {
         while let Some((op, event)) = self.events.pop_front() {
-            let Some((operation, _)) = self.operations.get_mut(&op) else {
+            let Some((operation, client)) = self.operations.get_mut(&op) else {
                 continue;
             };
             let mut acts = Vec::new();
             operation.handle(now, event, &mut acts);
-            self.perform(now, op, acts);
+            // A search for the sake of a bucket is over when it has no more room.
+            let is_refreshed = *client == Client::Refresh
+                && operation.target().is_some_and(|key| self.table.is_settled_at(&key));
+            if is_refreshed {
+                self.finish(now, op, Outcome::Walked);
+            } else {
+                self.perform(now, op, acts);
+            }
         }
     }
 
@@ -86,6 +93,11 @@ impl Node {
                     };
                     let owner = Owner::Page { op, peer: to.id };
                     self.find_there(now, to.address, key, (skip, owner));
+                }
+                Act::Meet(to) => {
+                    let owner = Owner::Operation { op, peer: to.id };
+                    let request = Request::Ping { sender };
+                    self.request(now, to.address, &request, (Asked::Ping, owner));
                 }
                 Act::Prove(to) => self.prove(now, op, to),
                 Act::Store { to, key, claims, awaited: true, token } => {

@@ -229,6 +229,13 @@ impl Node {
                 let says = Some(NodeEntry { id, address });
                 self.events.push_back((op, OpEvent::Proof { claimed, says }));
             }
+            Owner::Operation { op, peer } => {
+                if id != peer {
+                    let says = Some(NodeEntry { id, address });
+                    self.events.push_back((op, OpEvent::Proof { claimed: peer, says }));
+                }
+                self.events.push_back((op, OpEvent::Met { from: peer }));
+            }
             Owner::Bootstrap { op } => {
                 let entry = NodeEntry { id, address };
                 self.events.push_back((op, OpEvent::Pong { entry }));

@@ -13,9 +13,10 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::pace::Pace;
-use super::{Client, Node, Waiting};
+use super::{Client, Node, OpId, Waiting};
 use crate::kademlia::contact::SURE_FOR;
-use crate::kademlia::operation::{Outcome, Purpose, Sighting};
+use crate::kademlia::lookup::Goal;
+use crate::kademlia::operation::{Operation, Outcome, Purpose, Sighting, Walk};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::{Held, HeldKey, StoreReply, StoreRequest};
 use crate::kademlia::wire::{Claim, Request};
@@ -126,13 +127,7 @@ impl Node {
         }
         self.seek_absent(now);
         self.settle_in(now);
-        if self.upkeep.refresh_queue.is_empty() && !self.upkeep.refreshing {
-            let since = now - self.settings.refresh_every;
-            self.upkeep.search_for(self.table.stale_key(since, &mut self.rng));
-        }
-        if !self.upkeep.refreshing {
-            self.refresh_next(now);
-        }
+        self.refresh_stale(now);
         if now >= self.upkeep.replicate_at.min(self.upkeep.republish_at)
             && self.upkeep.pass.is_none()
         {
@@ -218,16 +213,48 @@ impl Node {
         }
     }
 
+    /// Goes on with the searches that wait; where none does, with the next bucket that needs one.
+    fn refresh_stale(&mut self, now: Timestamp) {
+        let since = now - self.settings.refresh_every;
+        for _ in 0..self.table.buckets().len() {
+            if self.upkeep.refreshing {
+                return;
+            }
+            if self.upkeep.refresh_queue.is_empty() {
+                let stale = self.table.stale_key(since, &mut self.rng);
+                self.upkeep.search_for(stale);
+            }
+            self.refresh_next(now);
+        }
+    }
+
     pub(super) fn refresh_next(&mut self, now: Timestamp) {
         self.upkeep.refreshing = false;
-        if let Some(key) = self.upkeep.refresh_queue.pop_front()
-            && !self.table.is_empty()
-        {
+        while let Some(key) = self.upkeep.refresh_queue.pop_front() {
+            if self.table.is_empty() {
+                return;
+            }
+            // Nobody who would be found could have a place.
+            if self.table.is_settled_at(&key) {
+                self.table.touch(&key, now);
+                continue;
+            }
+            // Not to be noted afterwards: it may be over already, and the next be under way.
             self.upkeep.refreshing = true;
             if self.begin_walk(now, Client::Refresh, key).is_none() {
                 self.upkeep.refreshing = false;
             }
+            return;
         }
+    }
+
+    /// Looks for the nodes nearest to a key, for the sake of the buckets on the way.
+    pub(super) fn begin_walk(&mut self, now: Timestamp, client: Client, key: Key) -> Option<OpId> {
+        // The own neighbours are to be all known, and where few are known each is needed.
+        let all_tell = key == self.id.as_key() || self.table.len() < self.settings.k;
+        let goal = if all_tell { Goal::Nodes } else { Goal::Contacts };
+        let lookup = self.lookup(key, goal);
+        self.begin(now, client, |acts| Operation::Walk(Box::new(Walk::start(lookup, acts))))
     }
 
     fn start_pass(&mut self, now: Timestamp) {

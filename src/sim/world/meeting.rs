@@ -12,6 +12,21 @@ use std::thread;
 /// for.
 const IMPATIENT: usize = 2_000;
 
+/// Waits a little, again and again.
+#[derive(Debug, Default)]
+pub(super) struct Patience(usize);
+
+impl Patience {
+    pub(super) fn wait(&mut self) {
+        if self.0 < IMPATIENT {
+            self.0 += 1;
+            hint::spin_loop();
+        } else {
+            thread::yield_now();
+        }
+    }
+}
+
 /// A barrier.
 #[derive(Debug)]
 pub(super) struct Meeting {
@@ -33,9 +48,14 @@ impl Meeting {
         self.dissolved.store(true, Ordering::Release);
     }
 
+    /// Whether nobody is to wait any more.
+    pub(super) fn is_dissolved(&self) -> bool {
+        self.dissolved.load(Ordering::Acquire)
+    }
+
     /// Waits for all others; whether they came.
     pub(super) fn wait(&self) -> bool {
-        if self.dissolved.load(Ordering::Acquire) {
+        if self.is_dissolved() {
             return false;
         }
         let held = self.held.load(Ordering::Relaxed);
@@ -44,17 +64,12 @@ impl Meeting {
             self.held.store(held.wrapping_add(1), Ordering::Release);
             return true;
         }
-        let mut looked = 0;
+        let mut patience = Patience::default();
         while self.held.load(Ordering::Acquire) == held {
-            if self.dissolved.load(Ordering::Acquire) {
+            if self.is_dissolved() {
                 return false;
             }
-            if looked < IMPATIENT {
-                looked += 1;
-                hint::spin_loop();
-            } else {
-                thread::yield_now();
-            }
+            patience.wait();
         }
         true
     }

@@ -1,18 +1,17 @@
 //! How virtual time passes, on one thread or on several.
 //!
-//! Always holds: time passes in windows no longer than what any datagram takes, so that nothing
-//! that happens in a window changes what else does in it (conservative synchronisation: Chandy and
-//! Misra 1979); each share of the machines then goes through it by itself, and what comes of it is
-//! the same on any number of threads. Never: has an operation that is over wait for longer than to
-//! the end of its window.
+//! Always holds: no share of the machines is ahead of another by more than what any datagram takes, so
+//! that nothing that happens on the one can still change what happened on the other (conservative
+//! synchronisation: Chandy and Misra 1979), and what comes of it is the same on any number of threads.
+//! Never: has an operation that is over wait for longer than to the end of its window of ten times as
+//! long, where all meet.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
-use super::meeting::Meeting;
+use super::meeting::{Meeting, Patience};
 use super::network::Network;
 use super::share::Share;
 use super::{Ended, World};
@@ -21,6 +20,12 @@ use crate::sim::queue::Entry;
 
 /// Nothing is going to happen.
 const NEVER: u64 = u64::MAX;
+
+/// How long a window is, in units of what any datagram takes. Where all meet, most of them wait: the
+/// less often the better.
+const WINDOW: u32 = 10;
+/// After so many events a thread tells the others how far it is: they may wait for it.
+const AT_ONCE: usize = 8;
 
 impl World {
     /// Lets virtual time pass until then.
@@ -37,22 +42,21 @@ impl World {
     fn go(&mut self, until: Timestamp, stops: bool) -> bool {
         self.deliver();
         let (crew, network) = (Crew::new(self.shares.len(), until, stops), &self.network);
-        // This thread takes the first share: one started beside it finds a core that is idle, where
-        // of two started while it waits the second may find that of the first.
-        let (first, others) = self.shares.split_at_mut(1);
-        thread::scope(|scope| {
-            for (which, share) in (1..).zip(others) {
-                let (crew, thread) = (&crew, thread::Builder::new());
-                let work = move || crew.attempt(|| crew.work(which, share, network));
-                let started = thread.spawn_scoped(scope, work);
-                if let Err(error) = started {
-                    crew.attempt(|| panic_any(format!("no thread could be started: {error}")));
+        let Some((first, others)) = self.shares.split_first_mut() else {
+            return true;
+        };
+        let work = |which, share| crew.attempt(|| crew.work(which, share, network));
+        // The helpers stay: one started anew may wait for milliseconds on the core of this thread,
+        // while another is idle.
+        match &self.helpers {
+            Some(helpers) => helpers.in_place_scope(|scope| {
+                for (which, share) in (1..).zip(others) {
+                    scope.spawn(move |_| work(which, share));
                 }
-            }
-            for share in first {
-                crew.attempt(|| crew.work(0, share, network));
-            }
-        });
+                work(0, first);
+            }),
+            None => work(0, first),
+        }
         if let Some(panic) = crew.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
             resume_unwind(panic);
         }
@@ -91,6 +95,8 @@ struct Crew {
     meeting: Meeting,
     /// When each has something to do next.
     next: Vec<AtomicU64>,
+    /// How far each is: all before has happened, and what comes of it for others was posted.
+    done: Vec<AtomicU64>,
     /// What is going to happen on each one's machines because of others.
     post: Vec<Mutex<Vec<Entry>>>,
     /// The last moment of the last window.
@@ -106,6 +112,7 @@ impl Crew {
             stops,
             meeting: Meeting::new(of),
             next: (0..of).map(|_| AtomicU64::new(NEVER)).collect(),
+            done: (0..of).map(|_| AtomicU64::new(0)).collect(),
             post: (0..of).map(|_| Mutex::default()).collect(),
             reached: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -140,24 +147,61 @@ impl Crew {
                 return;
             };
             let last = Timestamp::from_micros(self.until.as_micros().saturating_add(1));
-            end = (next + network.lookahead()).min(last);
-            share.run(network, end);
+            end = (next + network.lookahead() * WINDOW).min(last);
+            if !self.pass_window(which, share, network, (next, end)) {
+                return;
+            }
             if !share.ended.is_empty() {
                 self.ended.store(true, Ordering::Relaxed);
             }
             self.reached.store(end.as_micros() - 1, Ordering::Relaxed);
-            self.send_post(share);
             if !self.meeting.wait() {
                 return;
             }
         }
     }
 
-    /// Nothing in it is to happen in the window that ended then.
-    fn fetch_post(&self, which: usize, share: &mut Share, end: Timestamp) {
+    /// What is before the end of a window happens on the machines of a share, as far ahead of the others
+    /// as may be; whether it all has.
+    fn pass_window(
+        &self,
+        which: usize,
+        share: &mut Share,
+        network: &Network,
+        (start, end): (Timestamp, Timestamp),
+    ) -> bool {
+        let (mut done, mut patience) = (start, Patience::default());
+        self.done[which].store(start.as_micros(), Ordering::Release);
+        while done < end {
+            // What others post from here on is for later than that. Those that have not begun say
+            // where they were in the window before, which is earlier.
+            let others = self.done.iter().enumerate().filter(|(other, _)| *other != which);
+            let slowest = others.map(|(_, done)| done.load(Ordering::Acquire)).min();
+            let ahead = |slowest| Timestamp::from_micros(slowest) + network.lookahead();
+            let may_reach = slowest.map_or(end, ahead).min(end);
+            if may_reach <= done {
+                if self.meeting.is_dissolved() {
+                    return false;
+                }
+                patience.wait();
+                continue;
+            }
+            patience = Patience::default();
+            self.fetch_post(which, share, done);
+            // Nobody waits for one that is alone.
+            let at_once = if slowest.is_some() { AT_ONCE } else { usize::MAX };
+            done = share.run(network, may_reach, at_once);
+            self.send_post(share);
+            self.done[which].store(done.as_micros(), Ordering::Release);
+        }
+        true
+    }
+
+    /// Nothing in it is to happen before then.
+    fn fetch_post(&self, which: usize, share: &mut Share, done: Timestamp) {
         let mut post = self.post[which].lock().unwrap_or_else(PoisonError::into_inner);
         for entry in post.drain(..) {
-            debug_assert!(entry.moment.at >= end, "it comes too late");
+            debug_assert!(entry.moment.at >= done, "it comes too late");
             share.queue.schedule(entry);
         }
     }
@@ -212,7 +256,7 @@ mod tests {
     /// What comes of a network whose link is changed and cut, and in which much happens at the very
     /// same time.
     fn history(threads: usize) -> (String, Totals, u64, usize) {
-        const AT_ONCE: Link =
+        const IN_NO_TIME: Link =
             Link { latency: (Duration::ZERO, Duration::ZERO), jitter: Duration::ZERO, ..Link::LAN };
         let mut world = World::on_threads(7, Settings::default(), Link::LAN, threads);
         for _ in 0..16 {
@@ -221,7 +265,7 @@ mod tests {
         }
         let (key, nowhere) = (Key::of_name("k"), SocketAddrV4::new([198, 51, 100, 1].into(), 9));
         world.tally(5, *nowhere.ip());
-        for link in [Link::WIDE_AREA.with_loss(0.1), AT_ONCE, Link::LAN] {
+        for link in [Link::WIDE_AREA.with_loss(0.1), IN_NO_TIME, Link::LAN] {
             world.set_link(link);
             world.set_parts((0..16).map(|n| n % 2).collect());
             world.put(3, key, Value::Text("v".to_owned()));

@@ -93,15 +93,19 @@ impl Share {
         }
     }
 
-    /// Lets happen what is before then.
-    pub(super) fn run(&mut self, network: &Network, end: Timestamp) {
-        while let Some(Entry { moment: Moment { at, by, .. }, event }) = self.queue.next_before(end)
-        {
+    /// Lets happen what is before then, but no more than so many events; before when all has.
+    pub(super) fn run(&mut self, network: &Network, end: Timestamp, at_most: usize) -> Timestamp {
+        for _ in 0..at_most {
+            let Some(Entry { moment: Moment { at, by, .. }, event }) = self.queue.next_before(end)
+            else {
+                return end;
+            };
             match event {
                 Event::Datagram { to, bytes } => self.arrives(network, at, (by, to), &bytes),
                 Event::Timer => self.goes_off(network, at, by),
             }
         }
+        self.queue.next_at().map_or(end, |next| next.min(end))
     }
 
     fn arrives(&mut self, network: &Network, now: Timestamp, (from, to): (u32, u32), bytes: &[u8]) {

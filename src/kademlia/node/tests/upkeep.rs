@@ -1,5 +1,7 @@
 //! What a node does unasked, against peers that don't play along.
 
+use std::collections::VecDeque;
+
 use super::*;
 use crate::kademlia::Dialect;
 use crate::kademlia::node::handover::MAX_PUSHES;
@@ -243,4 +245,148 @@ fn a_silent_contact_goes_after_three_questions_of_which_the_first_is_repeated() 
     asked.sort_unstable();
     asked.dedup();
     assert_eq!((sent, asked.len()), (4, 3));
+}
+
+/// What is asked for nodes near which key.
+fn targets_in(sent: &[(SocketAddrV4, Vec<u8>)]) -> Vec<Key> {
+    let target = |(_, bytes): &(SocketAddrV4, Vec<u8>)| match decode(bytes) {
+        Ok(Datagram::Request { request: Request::FindNode { target, .. }, .. }) => Some(target),
+        _ => None,
+    };
+    sent.iter().filter_map(target).collect()
+}
+
+/// A node that has joined, of which two contacts are near and so many others far, where there is room
+/// for two; and what it asks for.
+fn joined_with(far: u8) -> (Subject, Vec<(SocketAddrV4, Vec<u8>)>) {
+    let settings = Settings { k: 2, ..Settings::default() };
+    let mut subject = Subject::with(settings, NodeId::new([0; 20]));
+    for n in [1, 2] {
+        subject.meet(address(n), id(n));
+    }
+    for n in 0x81..0x81 + far {
+        subject.meet(address(n), id(n));
+    }
+    let joined = Outcome::Joined { answered: 1 };
+    subject.node.note_outcome(subject.now, Client::User, &joined);
+    subject.settle();
+    let sent = std::mem::take(&mut subject.sent);
+    (subject, sent)
+}
+
+#[test]
+fn nobody_is_searched_for_who_could_have_no_place() {
+    let is_far = |key: &Key| key.as_bytes()[0] >= 0x80;
+    assert!(targets_in(&joined_with(1).1).iter().any(is_far), "there is a place");
+    let (mut subject, sent) = joined_with(2);
+    assert!(!targets_in(&sent).iter().any(is_far), "there is none");
+    // Nor within the hours that follow, while both are there.
+    for _ in 0..7_200 {
+        let mut sent = subject.pass(Duration::from_secs(1));
+        while let Some((to, bytes)) = sent.pop() {
+            let Ok(Datagram::Request { id: rpc, request }) = decode(&bytes) else { continue };
+            let n = to.ip().octets()[3];
+            let looks_far = matches!(&request, Request::FindNode { target, .. } if is_far(target));
+            assert!(!looks_far, "there is none");
+            let mut answer = pong(rpc, id(n));
+            if let Request::FindNode { .. } = request {
+                answer.clear();
+                encode_nodes(&mut answer, rpc, &[]);
+            }
+            sent.extend(subject.receive(to, &answer));
+        }
+    }
+    assert_eq!(subject.node.table().len(), 4);
+}
+
+#[test]
+fn a_search_that_ends_as_it_begins_hinders_no_other() {
+    let (mut subject, sent) = joined_with(1);
+    assert!(!targets_in(&sent).is_empty());
+    subject.pass(Duration::from_secs(10));
+    assert!(subject.node.operations.is_empty());
+    // No more questions fit: each counts as unanswered.
+    let joined = Outcome::Joined { answered: 1 };
+    while !subject.node.inflight.is_full() {
+        subject.node.check(subject.now, address(1));
+    }
+    subject.settle();
+    subject.sent.clear();
+    subject.node.note_outcome(subject.now, Client::User, &joined);
+    subject.settle();
+    assert!(subject.node.operations.is_empty() && subject.sent.is_empty());
+    subject.pass(Duration::from_secs(6));
+    subject.node.note_outcome(subject.now, Client::User, &joined);
+    subject.settle();
+    assert!(!targets_in(&subject.sent).is_empty());
+}
+
+#[test]
+fn a_search_is_over_when_its_bucket_is_full() {
+    let (mut subject, sent) = joined_with(1);
+    assert_eq!(subject.node.operations.len(), 1);
+    subject.meet(address(0x82), id(0x82));
+    let answer_to = |sent: &(SocketAddrV4, Vec<u8>)| match decode(&sent.1) {
+        Ok(Datagram::Request { id: rpc, request: Request::FindNode { .. } }) => {
+            let mut answer = Vec::new();
+            encode_nodes(&mut answer, rpc, &[]);
+            Some((sent.0, answer))
+        }
+        _ => None,
+    };
+    let answers: Vec<_> = sent.iter().filter_map(answer_to).collect();
+    assert!(answers.len() > 1, "others are asked beside it");
+    subject.receive(answers[0].0, &answers[0].1);
+    assert!(subject.node.operations.is_empty());
+}
+
+/// Peers answer a search for this key until it is over: how many were asked whom they know, of whom the
+/// fifth names somebody; and what else was sent there.
+fn searched(subject: &mut Subject, key: Key, named: Option<NodeEntry>) -> (usize, Vec<Vec<u8>>) {
+    subject.node.start_walk(subject.now, key);
+    subject.settle();
+    let mut queue = VecDeque::from(std::mem::take(&mut subject.sent));
+    let (mut told, mut met) = (0, Vec::new());
+    while let Some((to, bytes)) = queue.pop_front() {
+        let Ok(Datagram::Request { id: rpc, request }) = decode(&bytes) else { continue };
+        let mut answer = pong(rpc, id(to.ip().octets()[3]));
+        if let Request::FindNode { .. } = request {
+            told += 1;
+            answer.clear();
+            encode_nodes(&mut answer, rpc, if told == 5 { named.as_slice() } else { &[] });
+        }
+        queue.extend(subject.receive(to, &answer));
+        if named.is_some_and(|named| to == named.address) {
+            met.push(bytes);
+            let is_it = |peer: NodeEntry| peer.id == id(to.ip().octets()[3]);
+            let mut searches = subject.node.operations.values().filter_map(|(it, _)| it.lookup());
+            assert!(searches.any(|search| search.answered().any(is_it)), "under another id");
+        }
+    }
+    assert_eq!(subject.done.pop(), Some(Outcome::Walked));
+    (told, met)
+}
+
+#[test]
+fn who_is_met_under_another_id_gets_the_place_that_is_its_own() {
+    let (mut subject, _) = Subject::with_full_half();
+    let lie = NodeEntry { id: id(0xf0), address: address(0xe0) };
+    let (told, met) = searched(&mut subject, id(0xff).as_key(), Some(lie));
+    // The sixth is the contact that it pushed out of the k nearest: they lie far apart.
+    assert_eq!((told, met.len()), (6, 1));
+    assert!(ping_in(&met[0]).is_some(), "it was only to show that it is there");
+    let there = subject.node.table().at(lie.address).map(|contact| contact.id);
+    assert_eq!(there, Some(id(0xe0)));
+}
+
+#[test]
+fn neighbours_are_all_asked_whom_they_know_and_so_are_all_where_few_are_known() {
+    let (mut subject, k) = Subject::with_full_half();
+    let own = subject.node.id().as_key();
+    assert_eq!(searched(&mut subject, own, None).0, usize::from(k));
+    let mut subject = Subject::new();
+    for n in 1..k {
+        subject.meet(address(n), id(n));
+    }
+    assert_eq!(searched(&mut subject, id(0xff).as_key(), None).0, usize::from(k) - 1);
 }
