@@ -2,8 +2,8 @@
 //! and whether it can be reached.
 //!
 //! Always holds: an operation takes events and answers with acts; it ends exactly once, by
-//! [`Act::Finish`], but for a search whose bucket is full: the node ends that. Never: sends or keeps time by itself, or reports a success that nobody
-//! acknowledged.
+//! [`Act::Finish`], but for a search whose bucket is full: the node ends that. Never: sends or keeps
+//! time by itself, or reports a success that nobody acknowledged.
 
 mod audit;
 mod get;

@@ -221,8 +221,10 @@ impl Node {
                 return;
             }
             if self.upkeep.refresh_queue.is_empty() {
-                let stale = self.table.stale_key(since, &mut self.rng);
-                self.upkeep.search_for(stale);
+                let Some(stale) = self.table.stale_key(since, &mut self.rng) else {
+                    return;
+                };
+                self.upkeep.search_for([stale]);
             }
             self.refresh_next(now);
         }
