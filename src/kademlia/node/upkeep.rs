@@ -221,10 +221,8 @@ impl Node {
                 return;
             }
             if self.upkeep.refresh_queue.is_empty() {
-                let Some(stale) = self.table.stale_key(since, &mut self.rng) else {
-                    return;
-                };
-                self.upkeep.search_for([stale]);
+                let stale = self.table.stale_key(since, &mut self.rng);
+                self.upkeep.search_for(stale);
             }
             self.refresh_next(now);
         }
