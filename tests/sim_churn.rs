@@ -195,3 +195,22 @@ fn a_holder_that_others_are_nearer_than_brings_them_what_they_never_had() {
     world.run_for(Duration::from_hours(3));
     assert_eq!(holders(&world, &key), 20);
 }
+
+#[test]
+fn who_has_joined_knows_nodes_everywhere() {
+    let mut world = World::with_nodes(12, Settings::default(), Link::WIDE_AREA, 500);
+    world.run_for(Duration::from_mins(2));
+    let ids: Vec<_> = world.living().into_iter().map(|n| world.node(n).unwrap().id()).collect();
+    let mut lacking = Vec::new();
+    for n in world.living() {
+        let node = world.node(n).unwrap();
+        for bucket in node.table().buckets() {
+            let there = ids.iter().filter(|id| **id != node.id() && bucket.covers(&id.as_key()));
+            let (there, known) = (there.count().min(20), bucket.contacts().len());
+            if known < there * 3 / 4 {
+                lacking.push(format!("node {n}, depth {}: {known} of {there}", bucket.depth()));
+            }
+        }
+    }
+    assert!(lacking.is_empty(), "{lacking:?}");
+}

@@ -16,6 +16,8 @@ pub struct KBucket {
     contacts: Vec<Contact>,
     replacements: Vec<Contact>,
     last_lookup: Timestamp,
+    /// Whether it is to be searched whenever that was done last.
+    is_unsearched: bool,
 }
 
 impl KBucket {
@@ -29,6 +31,7 @@ impl KBucket {
             contacts: Vec::new(),
             replacements: Vec::new(),
             last_lookup: now,
+            is_unsearched: false,
         }
     }
 
@@ -60,6 +63,16 @@ impl KBucket {
 
     pub(super) const fn touch(&mut self, now: Timestamp) {
         self.last_lookup = now;
+        self.is_unsearched = false;
+    }
+
+    /// It is to be searched, whenever that was done last.
+    pub(super) const fn search(&mut self) {
+        self.is_unsearched = true;
+    }
+
+    pub(super) const fn is_unsearched(&self) -> bool {
+        self.is_unsearched
     }
 
     /// Whether the key lies in its range.
@@ -147,6 +160,8 @@ impl KBucket {
             contacts: Vec::new(),
             replacements: Vec::new(),
             last_lookup: self.last_lookup,
+            // A lookup through the whole may have met nobody in this half.
+            is_unsearched: true,
         };
         let (mut low, mut high) = (half(self.prefix), half(Key::new(high)));
         for contact in self.contacts {

@@ -266,15 +266,12 @@ impl Node {
         while let Some(due) = self.inflight.due(now) {
             match due {
                 Due::Slow { to, asked, owner, datagram } => {
-                    let repeats = self.repeats(to, owner);
-                    if matches!(asked, Asked::Find { skip: 0 })
-                        && self.speech(to) != Speech::Fluent
-                        && repeats
-                    {
+                    let is_find = matches!(asked, Asked::Find { skip: 0 });
+                    if !self.repeats(to, owner) {
+                        // It may still answer.
+                    } else if is_find && self.speech(to) != Speech::Fluent {
                         self.find_plainly(now, to, owner);
-                        continue;
-                    }
-                    if repeats {
+                    } else {
                         self.outputs.push_back(Output::Send { to, datagram });
                     }
                     if let Owner::Operation { op, peer } = owner {

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod diversity;
+mod searches;
 mod watch;
 
 use std::net::SocketAddrV4;
@@ -266,32 +267,6 @@ impl RoutingTable {
         let leaves = self.leaves.iter().filter(|leaf| leaf.nearest_possible(target) < limit);
         let contacts = leaves.flat_map(KBucket::contacts);
         contacts.filter(|contact| target.distance(&contact.id) < limit).take(at_most).count()
-    }
-
-    /// A lookup went towards this key: its bucket is fresh.
-    pub fn touch(&mut self, key: &Key, now: Timestamp) {
-        let leaf = self.leaf_of(key);
-        self.leaves[leaf].touch(now);
-    }
-
-    /// When the next bucket will have had no lookup for so long.
-    pub(super) fn next_stale(&self, after: Duration) -> Option<Timestamp> {
-        self.leaves.iter().map(|bucket| bucket.last_lookup() + after).min()
-    }
-
-    /// A key of a bucket that had no lookup since then, if there is one: a random one, or the own
-    /// id, whose neighbours matter most.
-    pub fn stale_key(&self, since: Timestamp, rng: &mut impl rand::Rng) -> Option<Key> {
-        let stale = self.leaves.iter().find(|bucket| bucket.last_lookup() < since)?;
-        let own = self.own.as_key();
-        Some(if stale.covers(&own) { own } else { stale.random_key(rng) })
-    }
-
-    /// One random key in each bucket but the own one.
-    pub fn refresh_keys(&self, rng: &mut impl rand::Rng) -> Vec<Key> {
-        let own = self.leaf_of(&self.own.as_key());
-        let others = self.leaves.iter().enumerate().filter(|(leaf, _)| *leaf != own);
-        others.map(|(_, bucket)| bucket.random_key(rng)).collect()
     }
 
     fn leaf_of(&self, key: &Key) -> usize {

@@ -260,7 +260,7 @@ impl Node {
         match inserted {
             Inserted::Added => {
                 self.table.answered(peer.address, now, sample);
-                self.note_contact(peer.address);
+                self.note_contact(now, peer.address);
             }
             Inserted::Waiting { ping: Some(quiet) } | Inserted::Challenges { ping: quiet } => {
                 self.check(now, quiet);

@@ -32,9 +32,9 @@ const SETTLE_AFTER: Duration = Duration::from_secs(5);
 /// And with each such search, for a key in the other half of the key space, the other quarter of
 /// the own half, and so on: fewer than k peers are spread over not many more parts than these.
 const SETTLE_DEPTHS: usize = 4;
-/// Searches that may wait: one for each bucket of a table of ten thousand nodes takes some thirty.
-/// What finds no place is left to its bucket's hour: each join asks for all buckets anew.
-pub(super) const MAX_SEARCHES: usize = 128;
+/// Searches that may wait: for the own id, and for those keys. Which buckets are to be searched, the
+/// table knows.
+pub(super) const MAX_SEARCHES: usize = 1 + SETTLE_DEPTHS;
 /// Keys a page holds.
 pub(super) const PAGE: usize = 64;
 /// A put that nobody acknowledged is tried again after this.
@@ -91,12 +91,6 @@ impl Upkeep {
         self.refresh_queue.len()
     }
 
-    /// Has these searched for when their turn comes, as far as there is room.
-    fn search_for(&mut self, keys: impl IntoIterator<Item = Key>) {
-        let room = MAX_SEARCHES.saturating_sub(self.refresh_queue.len());
-        self.refresh_queue.extend(keys.into_iter().take(room));
-    }
-
     pub(super) const fn next_at(&self) -> Timestamp {
         self.wake_at
     }
@@ -149,9 +143,13 @@ impl Node {
     }
 
     /// A contact came into the table.
-    pub(super) fn note_contact(&mut self, address: SocketAddrV4) {
+    pub(super) fn note_contact(&mut self, now: Timestamp, address: SocketAddrV4) {
         if let Some(contact) = self.table.at(address) {
             self.upkeep.wake_by(contact.check_at());
+        }
+        // It may have had a bucket split.
+        if self.table.next_stale(self.settings.refresh_every).is_some_and(|at| at <= now) {
+            self.upkeep.wake_by(now + TICK);
         }
     }
 
@@ -176,14 +174,12 @@ impl Node {
         };
         self.upkeep.settled_with = known;
         self.upkeep.settle_at = now + jittered(self.upkeep.settle_wait, &mut self.rng);
-        self.upkeep.refresh_queue.truncate(MAX_SEARCHES - 1);
-        self.upkeep.refresh_queue.push_front(self.id.as_key());
         // While one bucket covers everything, its refresh is the search for the own id, which
         // peers that name only a few answer with the same few each time: who is far from here is
         // met on the way to keys that are far.
         let own = self.id.as_key();
         let beside = (0..SETTLE_DEPTHS).map(|bits| own.random_beside(bits, &mut self.rng));
-        self.upkeep.search_for(beside);
+        self.upkeep.refresh_queue = std::iter::once(own).chain(beside).collect();
     }
 
     /// Asks a contact for a sign of life.
@@ -196,11 +192,8 @@ impl Node {
     pub(super) fn note_outcome(&mut self, now: Timestamp, client: Client, outcome: &Outcome) {
         match outcome {
             Outcome::Joined { answered: 1.. } if client != Client::Seek { rejoins: false } => {
-                let keys = self.table.refresh_keys(&mut self.rng);
-                self.upkeep.search_for(keys);
-                if !self.upkeep.refreshing {
-                    self.refresh_next(now);
-                }
+                self.table.search_all();
+                self.refresh_stale(now);
                 // What was published before the network was there has to reach it.
                 self.upkeep.republish_at = now;
                 self.upkeep.wake_by(now);
@@ -213,27 +206,22 @@ impl Node {
         }
     }
 
-    /// Goes on with the searches that wait; where none does, with the next bucket that needs one.
+    /// Begins the next search, unless one is under way.
     fn refresh_stale(&mut self, now: Timestamp) {
-        let since = now - self.settings.refresh_every;
-        for _ in 0..self.table.buckets().len() {
-            if self.upkeep.refreshing {
-                return;
-            }
-            if self.upkeep.refresh_queue.is_empty() {
-                let stale = self.table.stale_key(since, &mut self.rng);
-                self.upkeep.search_for(stale);
-            }
+        if !self.upkeep.refreshing {
             self.refresh_next(now);
         }
     }
 
+    /// Goes on with the searches that wait; where none does, with the next bucket that needs one.
     pub(super) fn refresh_next(&mut self, now: Timestamp) {
         self.upkeep.refreshing = false;
-        while let Some(key) = self.upkeep.refresh_queue.pop_front() {
-            if self.table.is_empty() {
+        let since = now - self.settings.refresh_every;
+        while !self.table.is_empty() {
+            let waiting = self.upkeep.refresh_queue.pop_front();
+            let Some(key) = waiting.or_else(|| self.table.stale_key(since, &mut self.rng)) else {
                 return;
-            }
+            };
             // Nobody who would be found could have a place.
             if self.table.is_settled_at(&key) {
                 self.table.touch(&key, now);

@@ -318,6 +318,9 @@ fn a_bucket_without_lookups_turns_stale_and_its_keys_lie_in_it() {
     let all = ids(8, 200);
     let mut table = filled(all[0], 8, &all[1..]);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for bucket in table.buckets().iter().map(|bucket| *bucket.prefix()).collect::<Vec<_>>() {
+        table.touch(&bucket, NOW);
+    }
     assert_eq!(table.stale_key(NOW, &mut rng), None);
     let later = NOW + Duration::from_hours(2);
     for _ in 0..table.buckets().len() {
@@ -325,6 +328,25 @@ fn a_bucket_without_lookups_turns_stale_and_its_keys_lie_in_it() {
         table.touch(&key, later);
     }
     assert_eq!(table.stale_key(later, &mut rng), None);
+}
+
+#[test]
+fn both_halves_of_a_bucket_are_searched_and_all_but_the_own_one_after_a_join() {
+    let all = ids(8, 200);
+    let (own, hour) = (all[0].as_key(), Duration::from_hours(1));
+    let mut table = filled(all[0], 8, &all[1..]);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for _ in 0..2 {
+        for _ in 1..table.buckets().len() {
+            assert_eq!(table.next_stale(hour), Some(Timestamp::default()));
+            let key = table.stale_key(NOW, &mut rng).expect("a bucket is to be searched");
+            assert_ne!(key, own);
+            table.touch(&key, NOW);
+        }
+        assert_eq!(table.stale_key(NOW, &mut rng), None);
+        assert_eq!(table.next_stale(hour), Some(NOW + hour));
+        table.search_all();
+    }
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! Who of a table is asked for a sign of life, who else is worth asking who it is, and where nobody is
-//! looked for.
+//! Who of a table is asked for a sign of life, and who else is worth asking who it is.
 //!
 //! Always holds: every contact's turn comes. Never: asks: it says who should be.
 
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use super::RoutingTable;
 use crate::kademlia::contact::Attention;
-use crate::kademlia::{Key, NodeId, Timestamp};
+use crate::kademlia::{NodeId, Timestamp};
 
 /// While the newest of a full set of replacements is no older, no others are looked for.
 const WAITING_IS_FRESH: Duration = Duration::from_mins(1);
@@ -56,16 +55,6 @@ impl RoutingTable {
         let newest = waiting.last().filter(|_| waiting.len() >= self.k);
         newest.is_none_or(|newest| now.since(newest.last_seen) >= WAITING_IS_FRESH)
             || self.would_accept(id)
-    }
-
-    /// Whether the bucket of this key needs nobody: it is full of contacts that have answered, and would
-    /// not split.
-    pub(in crate::kademlia) fn is_settled_at(&self, key: &Key) -> bool {
-        let leaf = self.leaf_of(key);
-        let bucket = &self.leaves[leaf];
-        bucket.is_full()
-            && bucket.contacts().iter().all(|contact| contact.failures == 0)
-            && !self.may_split(leaf, &NodeId::new(*key.as_bytes()))
     }
 
     /// How closely a contact is watched: those in the buckets about the own id are named to all who

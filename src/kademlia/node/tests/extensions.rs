@@ -273,10 +273,14 @@ fn a_get_that_was_told_wrong_of_a_peer_asks_it_in_the_way_that_all_understand() 
         _ => None,
     });
     let mut answer = Vec::new();
-    let liar_says = [(NodeEntry { id: id(2), address: address(2) }, Features::VALUES)];
-    crate::kademlia::wire::encode_page(&mut answer, find.unwrap(), 0, &[], &liar_says);
+    let liar_says = |n| (NodeEntry { id: id(n), address: address(n) }, Features::VALUES);
+    let names = [2, 3, 4, 5, 6, 7].map(liar_says);
+    crate::kademlia::wire::encode_page(&mut answer, find.unwrap(), 0, &[], &names);
     sent = subject.receive(address(1), &answer);
-    sent.extend(subject.pass(Duration::from_secs(1)));
+    // Late, and not yet called silent.
+    sent.extend(subject.pass(Duration::from_millis(75)));
+    let all = sent.iter().map(|(to, _)| to.ip().octets()[3]).collect::<BTreeSet<_>>();
+    assert!((2..=7).all(|n| all.contains(&n)), "others beside those that are late: {all:?}");
     let asked = |plainly: bool| {
         let is = |bytes: &[u8]| match decode(bytes) {
             Ok(Datagram::Request { request: Request::FindValue { .. }, .. }) => plainly,
