@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use kad_actor::kademlia::{Key, Settings, Value};
@@ -213,4 +214,27 @@ fn who_has_joined_knows_nodes_everywhere() {
         }
     }
     assert!(lacking.is_empty(), "{lacking:?}");
+}
+
+#[test]
+fn sybils_that_come_at_once_take_no_bucket_whole() {
+    let mut world = World::with_nodes(2, Settings::default(), Link::WIDE_AREA, 800);
+    world.add_sybils(200, 200, None);
+    world.run_for(Duration::from_mins(75));
+    let is_sybil = |address: SocketAddrV4| address.ip().octets()[0] == 100;
+    let mut taken = Vec::new();
+    for n in 0..800 {
+        for bucket in world.node(n).unwrap().table().buckets() {
+            let all = bucket.contacts();
+            let sybils = all.iter().filter(|contact| is_sybil(contact.address)).count();
+            if all.len() >= 10 && sybils * 10 > all.len() * 9 {
+                taken.push(format!(
+                    "node {n}, depth {}: {sybils} of {}",
+                    bucket.depth(),
+                    all.len()
+                ));
+            }
+        }
+    }
+    assert!(taken.is_empty(), "{taken:?}");
 }

@@ -16,7 +16,7 @@ use kad_actor::kademlia::wire::{
     Datagram, Features, Request, RpcId, StoredValue, decode, encode_pong, encode_request,
 };
 use kad_actor::kademlia::{Dialect, Key, Node, NodeId, Output, Settings, Timestamp, Value};
-use kad_actor::sim::{Lie, Link, World};
+use kad_actor::sim::{Lie, Link, World, success_lower95};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -79,12 +79,9 @@ fn found(world: &mut World, data: &[(Key, Value)], lookups: usize) -> usize {
     (0..lookups).filter(one).count()
 }
 
-/// At least this share, with 95 % confidence (Wilson's lower bound).
+/// At least this share, with 95 % confidence.
 fn lower95(found: usize, of: usize) -> f64 {
-    let (n, p, z) = (of as f64, found as f64 / of as f64, 1.645);
-    let middle = p + z * z / (2.0 * n);
-    let spread = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    (middle - spread) / (1.0 + z * z / n)
+    success_lower95(of as u64, (of - found) as u64)
 }
 
 /// Brings in so many, one after the other, and lets them settle.

@@ -103,3 +103,32 @@ fn parts_do_not_reach_each_other_until_they_are_healed() {
     world.run_for(Duration::from_mins(2));
     assert_eq!(world.get(1, key).unwrap().values, [value]);
 }
+
+#[test]
+fn a_network_that_was_cut_has_healed_after_a_minute() {
+    let run = |partition| {
+        let scenario = Scenario {
+            nodes: 200,
+            span: Duration::from_mins(1),
+            warm_up: Duration::from_mins(15),
+            lookups: 3_000,
+            partition,
+            seed: 11,
+            ..Scenario::default()
+        };
+        Simulation::new(scenario).unwrap().run().0
+    };
+    let (cut, whole) = (run(Duration::from_mins(10)), run(Duration::ZERO));
+    assert_ne!(cut.state_hash, whole.state_hash);
+    assert_eq!(cut.violations, Vec::<String>::new());
+    println!("{} of {} failed", cut.all.failures, cut.all.lookups);
+    assert!(cut.all.success_lower95 >= 0.99, "{} failed", cut.all.failures);
+}
+
+#[test]
+fn a_cut_ends_a_minute_before_the_lookups() {
+    let warm_up = Duration::from_mins(10);
+    let cut = |minutes| Scenario { partition: Duration::from_mins(minutes), warm_up, ..small(1) };
+    assert_eq!(cut(9).check(), Ok(()));
+    assert!(cut(10).check().unwrap_err().to_string().contains("the partition"));
+}

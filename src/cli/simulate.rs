@@ -154,6 +154,9 @@ fn told(document: &Document<'_>) -> String {
         memory.unwrap_or_default()
     ));
     lines.push(format!("state hash   {}", report.state_hash));
+    if let Some(key) = &report.failed_key {
+        lines.push(format!("a failure    {} --trace '{key}'", document.command));
+    }
     lines.extend(report.violations.iter().map(|wrong| format!("wrong        {wrong}")));
     lines.extend(report.trace.iter().flat_map(traced));
     lines.join("\n")

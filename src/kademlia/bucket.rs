@@ -147,8 +147,10 @@ impl KBucket {
         self.replacements.retain(|kept| kept.address != address);
     }
 
-    /// Cuts the range in two at its next bit.
-    pub(super) fn split(self) -> (Self, Self) {
+    /// Cuts the range in two at its next bit. A half is to be searched, since nobody may have been met
+    /// there by what went through the whole; the half of the own id is what it was, for searches for that
+    /// go on into the other.
+    pub(super) fn split(self, own: &Key) -> (Self, Self) {
         debug_assert!(self.depth < ID_BITS);
         let depth = self.depth + 1;
         let mut high = *self.prefix.as_bytes();
@@ -160,10 +162,12 @@ impl KBucket {
             contacts: Vec::new(),
             replacements: Vec::new(),
             last_lookup: self.last_lookup,
-            // A lookup through the whole may have met nobody in this half.
-            is_unsearched: true,
+            is_unsearched: self.is_unsearched,
         };
         let (mut low, mut high) = (half(self.prefix), half(Key::new(high)));
+        for side in [&mut low, &mut high] {
+            side.is_unsearched |= !side.covers(own);
+        }
         for contact in self.contacts {
             let side = if low.covers(&contact.id.as_key()) { &mut low } else { &mut high };
             side.contacts.push(contact);

@@ -15,6 +15,7 @@ mod passes;
 mod reach;
 mod requests;
 mod responses;
+mod searches;
 mod sizes;
 mod upkeep;
 mod values;
@@ -44,6 +45,7 @@ use passes::Passes;
 use reach::Probes;
 use requests::Requests;
 use responses::Verified;
+use searches::Searches;
 use upkeep::Upkeep;
 use values::Challenges;
 
@@ -108,6 +110,7 @@ pub struct Node {
     inflight: Inflight,
     verified: BoundedMap<SocketAddrV4, Verified>,
     requests: Requests,
+    searches: Searches,
     upkeep: Upkeep,
     handovers: Handovers,
     absent: Absent,
@@ -134,6 +137,7 @@ impl Node {
             inflight: Inflight::default(),
             verified: BoundedMap::new(MAX_VERIFIED),
             requests: Requests::default(),
+            searches: Searches::new(now),
             upkeep: Upkeep::new(now, &settings, &mut rng),
             handovers: Handovers::default(),
             absent: Absent::default(),
@@ -363,7 +367,7 @@ impl Node {
         self.note_outcome(now, client, &outcome);
         match client {
             Client::User => self.outputs.push_back(Output::Done(op, self.with_features(outcome))),
-            Client::Refresh => self.refresh_next(now),
+            Client::Refresh => self.searched(now, operation.target(), &outcome),
             Client::Upkeep => match (operation.target(), outcome) {
                 (Some(key), Outcome::Got { held, found, .. }) => {
                     self.republish_unless_superseded(now, key, &held, &found);

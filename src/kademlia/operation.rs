@@ -88,7 +88,10 @@ pub enum Outcome {
         answered: usize,
     },
     /// Of a walk.
-    Walked,
+    Walked {
+        /// Whether anybody answered.
+        heard: bool,
+    },
     /// Of a traced lookup.
     Traced {
         /// Every request, in the order they were made.
@@ -369,7 +372,8 @@ impl Walk {
 
     fn go_on(&mut self, acts: &mut Vec<Act>) {
         if drive(&mut self.lookup, acts) {
-            acts.push(Act::Finish(Outcome::Walked));
+            let heard = self.lookup.answered().next().is_some();
+            acts.push(Act::Finish(Outcome::Walked { heard }));
         }
     }
 

@@ -325,7 +325,7 @@ impl RoutingTable {
     }
 
     fn split(&mut self, leaf: usize) {
-        let (low, high) = self.leaves[leaf].clone().split();
+        let (low, high) = self.leaves[leaf].clone().split(&self.own.as_key());
         self.leaves[leaf] = low;
         self.leaves.insert(leaf + 1, high);
         self.own_depth = self.leaves[self.leaf_of(&self.own.as_key())].depth();

@@ -74,7 +74,7 @@ fn expiries(world: &World, machine: usize, wrong: &mut Vec<String>) {
 
 /// Whoever acknowledged a value holds it while it lives, until the time it named.
 fn acknowledged(world: &World, library: &Library, wrong: &mut Vec<String>) {
-    for entry in library.entries().iter().filter(|entry| !entry.lost) {
+    for entry in library.entries().iter().filter(|entry| !entry.taken_back) {
         for holder in &entry.holders {
             let machine = holder.life.machine;
             let lives = world.machine(machine).is_alive()

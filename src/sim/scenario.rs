@@ -13,6 +13,8 @@ use crate::kademlia::{Dialect, Key, Profile, Settings, Value};
 pub const MAX_NODES: usize = 100_000;
 /// Virtual time a simulation may take, of each of its two parts.
 const MAX_SPAN: Duration = Duration::from_hours(24 * 60);
+/// How long a network that was cut has to heal before lookups are made.
+pub(super) const HEALED_WITHIN: Duration = Duration::from_mins(1);
 /// The shortest median of sessions: with shorter ones nobody has joined before it leaves.
 const MIN_SESSION: Duration = Duration::from_secs(1);
 
@@ -42,6 +44,9 @@ pub struct Scenario {
     pub link: Link,
     /// Whether all publishers leave for good right after publishing.
     pub publishers_leave: bool,
+    /// For how long the network is cut in two halves that don't reach each other, until
+    /// [`HEALED_WITHIN`] before the lookups; zero: never.
+    pub partition: Duration,
     /// Share of the machines that answer what is not true.
     pub liars: f64,
     /// Share of the machines that are one person's ids; they come after the values were published.
@@ -75,6 +80,7 @@ impl Default for Scenario {
             clean: 0.0,
             link: Link::WIDE_AREA,
             publishers_leave: false,
+            partition: Duration::ZERO,
             liars: 0.0,
             sybils: 0.0,
             sybil_target: false,
@@ -149,6 +155,8 @@ impl Scenario {
         let minute = Duration::from_mins(1);
         in_time("the simulated time", self.span, minute, MAX_SPAN)?;
         in_time("the warm-up", self.warm_up, Duration::ZERO, MAX_SPAN)?;
+        let most = self.warm_up.saturating_sub(HEALED_WITHIN);
+        in_time("the partition", self.partition, Duration::ZERO, most)?;
         if let Some(median) = self.session_median {
             in_time("the median session", median, MIN_SESSION, MAX_SPAN)?;
         }

@@ -8,7 +8,7 @@ mod churning;
 mod looking;
 mod measuring;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -18,6 +18,7 @@ use super::churn::Churn;
 use super::library::{Library, Life};
 use super::machine::Role;
 use super::report::{Lookups, Report, Sample, Trace};
+use super::scenario::HEALED_WITHIN;
 use super::tally::Tally;
 use super::{Scenario, ScenarioError, Totals, World, cast};
 use crate::kademlia::{OpId, Timestamp};
@@ -90,6 +91,8 @@ pub struct Simulation {
     to_join: Vec<Role>,
     python: Vec<usize>,
     churn: Option<Churn>,
+    /// When the network is cut in two, and when that ends.
+    cuts: VecDeque<(Timestamp, bool)>,
     library: Library,
     under_way: BTreeMap<(u32, OpId), Asked>,
     began: Timestamp,
@@ -137,6 +140,7 @@ impl Simulation {
             to_join,
             python: Vec::new(),
             churn: None,
+            cuts: VecDeque::new(),
             library: Library::default(),
             under_way: BTreeMap::new(),
             began: now,
@@ -268,6 +272,10 @@ impl Simulation {
         self.begin_churn();
         let now = self.world.now();
         (self.began, self.phase_ends) = (now, now + self.scenario.warm_up);
+        if !self.scenario.partition.is_zero() {
+            let heals = self.phase_ends - HEALED_WITHIN;
+            self.cuts.extend([(heals - self.scenario.partition, true), (heals, false)]);
+        }
         self.sampled_at = (now, self.world.totals());
         self.looking_since = self.sampled_at;
         self.phase = Phase::WarmUp;
@@ -276,8 +284,15 @@ impl Simulation {
     /// Until the next sample.
     fn go_on(&mut self) {
         let interval = (self.scenario.span / SAMPLES).clamp(LEAST_INTERVAL, MOST_INTERVAL);
-        let until = self.phase_ends.min(self.world.now() + interval);
+        let mut until = self.phase_ends.min(self.world.now() + interval);
+        if let Some((at, _)) = self.cuts.front() {
+            until = until.min(*at);
+        }
         self.advance(until);
+        if let Some((_, cut)) = self.cuts.pop_front_if(|(at, _)| *at <= until) {
+            // Whoever comes later is on the other side.
+            self.world.set_cut(cut.then_some(self.scenario.nodes / 2));
+        }
         let over = until == self.phase_ends;
         if over && self.phase == Phase::Looking {
             self.end();

@@ -51,6 +51,9 @@ pub struct SimulateFlags {
     /// All publishers leave for good right after publishing
     #[arg(long)]
     pub publishers_leave: bool,
+    /// Cut the network in two for so long, until a minute before the lookups
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub partition: Option<Duration>,
     /// How far apart the machines are
     #[arg(
         long,
@@ -161,6 +164,7 @@ impl SimulateFlags {
             clean: self.clean,
             link: Link { loss: self.loss, duplicate: self.duplicate, reorder, ..link },
             publishers_leave: self.publishers_leave,
+            partition: self.partition.unwrap_or_default(),
             liars: self.liars,
             sybils: self.sybils,
             sybil_target: self.sybil_target,
@@ -202,6 +206,9 @@ impl SimulateFlags {
         add("values", self.values.to_string());
         if let Some(median) = self.session_median {
             add("session-median", time(median));
+        }
+        if let Some(partition) = self.partition {
+            add("partition", time(partition));
         }
         for (flag, share) in [
             ("returning", self.returning),

@@ -61,7 +61,7 @@ impl Node {
             let is_refreshed = *client == Client::Refresh
                 && operation.target().is_some_and(|key| self.table.is_settled_at(&key));
             if is_refreshed {
-                self.finish(now, op, Outcome::Walked);
+                self.finish(now, op, Outcome::Walked { heard: true });
             } else {
                 self.perform(now, op, acts);
             }

@@ -260,13 +260,14 @@ impl Node {
         match inserted {
             Inserted::Added => {
                 self.table.answered(peer.address, now, sample);
-                self.note_contact(now, peer.address);
+                self.note_contact(peer.address);
             }
             Inserted::Waiting { ping: Some(quiet) } | Inserted::Challenges { ping: quiet } => {
                 self.check(now, quiet);
             }
             Inserted::Known | Inserted::Waiting { ping: None } | Inserted::Refused => {}
         }
+        self.note_splits(now);
         self.is_back(now, peer.address);
         if newcomer && !matches!(inserted, Inserted::Known | Inserted::Refused) {
             self.welcome(now, peer);

@@ -4,7 +4,7 @@
 
 use super::Node;
 use super::handover::MAX_NEWCOMERS;
-use super::upkeep::MAX_SEARCHES;
+use super::searches::MAX_SEARCHES;
 use super::{MAX_OPERATIONS, MAX_TICKETS};
 use crate::kademlia::ID_BITS;
 use crate::kademlia::rpc::MAX_INFLIGHT;
@@ -20,7 +20,7 @@ impl Node {
             ("questions to the store", self.tickets.len(), MAX_TICKETS),
             ("newcomers that wait for their keys", self.handovers.waiting(), MAX_NEWCOMERS),
             ("values pushed and not answered", self.handovers.pushes, MAX_INFLIGHT),
-            ("searches for the upkeep", self.upkeep.waiting(), MAX_SEARCHES),
+            ("searches that wait", self.searches.waiting(), MAX_SEARCHES),
             ("outputs that nobody took", self.outputs.len(), 0),
             ("events that nobody handled", self.events.len(), 0),
         ];

@@ -5,6 +5,7 @@ mod introductions;
 mod limits;
 mod operations;
 mod reach;
+mod searches;
 mod strangers;
 mod taken_back;
 mod traces;

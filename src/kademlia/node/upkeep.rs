@@ -1,8 +1,8 @@
-//! What a node does unasked: refreshing buckets, looking after failing contacts, replicating what
-//! it holds, and republishing what is its own.
+//! What a node does unasked: looking after failing contacts, replicating what it holds, and republishing
+//! what is its own.
 //!
-//! Always holds: one refresh walk and one replication run at a time, in pages, so that a full
-//! store never floods the network. Never: runs hourly work at the same moment on all nodes: the
+//! Always holds: one replication run at a time, in pages, so that a full store never floods the
+//! network. Never: runs hourly work at the same moment on all nodes: the
 //! times are jittered.
 
 use std::collections::VecDeque;
@@ -13,28 +13,18 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::pace::Pace;
-use super::{Client, Node, OpId, Waiting};
+use super::{Client, Node, Waiting};
 use crate::kademlia::contact::SURE_FOR;
-use crate::kademlia::lookup::Goal;
-use crate::kademlia::operation::{Operation, Outcome, Purpose, Sighting, Walk};
+use crate::kademlia::operation::{Outcome, Purpose, Sighting};
 use crate::kademlia::rpc::{Asked, Owner};
 use crate::kademlia::values::{Held, HeldKey, StoreReply, StoreRequest};
 use crate::kademlia::wire::{Claim, Request};
 use crate::kademlia::{Dialect, Key, Settings, Timestamp};
 
 /// What could not be done, or was not answered, is tried again after this.
-const TICK: Duration = Duration::from_secs(5);
+pub(super) const TICK: Duration = Duration::from_secs(5);
 /// Checks that are due within this are made together, so that an idle node wakes up seldom.
 const TOGETHER: Duration = Duration::from_secs(5);
-/// A node that knows fewer than k others looks for its neighbours again after this, and then ever
-/// more seldom while it finds nobody new: on a lossy link the first search may have found few.
-const SETTLE_AFTER: Duration = Duration::from_secs(5);
-/// And with each such search, for a key in the other half of the key space, the other quarter of
-/// the own half, and so on: fewer than k peers are spread over not many more parts than these.
-const SETTLE_DEPTHS: usize = 4;
-/// Searches that may wait: for the own id, and for those keys. Which buckets are to be searched, the
-/// table knows.
-pub(super) const MAX_SEARCHES: usize = 1 + SETTLE_DEPTHS;
 /// Keys a page holds.
 pub(super) const PAGE: usize = 64;
 /// A put that nobody acknowledged is tried again after this.
@@ -47,11 +37,6 @@ pub(super) struct Upkeep {
     replicate_at: Timestamp,
     republish_at: Timestamp,
     pace: Pace,
-    refresh_queue: VecDeque<Key>,
-    refreshing: bool,
-    settle_at: Timestamp,
-    settle_wait: Duration,
-    settled_with: usize,
     pass: Option<Pass>,
 }
 
@@ -77,18 +62,8 @@ impl Upkeep {
             pace: Pace::new(now, settings),
             replicate_at: now + jittered(settings.refresh_every, rng),
             republish_at: now + jittered(settings.republish_every, rng),
-            refresh_queue: VecDeque::new(),
-            refreshing: false,
-            settle_at: now + SETTLE_AFTER,
-            settle_wait: SETTLE_AFTER,
-            settled_with: 0,
             pass: None,
         }
-    }
-
-    /// Searches that wait for their turn.
-    pub(super) fn waiting(&self) -> usize {
-        self.refresh_queue.len()
     }
 
     pub(super) const fn next_at(&self) -> Timestamp {
@@ -121,7 +96,7 @@ impl Node {
         }
         self.seek_absent(now);
         self.settle_in(now);
-        self.refresh_stale(now);
+        self.search_stale(now);
         if now >= self.upkeep.replicate_at.min(self.upkeep.republish_at)
             && self.upkeep.pass.is_none()
         {
@@ -134,22 +109,15 @@ impl Node {
     fn next_wake(&self, now: Timestamp, next_check: Option<Timestamp>) -> Timestamp {
         let upkeep = &self.upkeep;
         let mut at = upkeep.replicate_at.min(upkeep.republish_at);
-        if self.table.len() < self.settings.k {
-            at = at.min(upkeep.settle_at);
-        }
-        at = at.min(self.table.next_stale(self.settings.refresh_every).unwrap_or(at));
+        at = at.min(self.next_search().unwrap_or(at));
         at = at.min(next_check.unwrap_or(at)).min(self.next_seek().unwrap_or(at));
         at.max(now + TICK)
     }
 
     /// A contact came into the table.
-    pub(super) fn note_contact(&mut self, now: Timestamp, address: SocketAddrV4) {
+    pub(super) fn note_contact(&mut self, address: SocketAddrV4) {
         if let Some(contact) = self.table.at(address) {
             self.upkeep.wake_by(contact.check_at());
-        }
-        // It may have had a bucket split.
-        if self.table.next_stale(self.settings.refresh_every).is_some_and(|at| at <= now) {
-            self.upkeep.wake_by(now + TICK);
         }
     }
 
@@ -162,26 +130,6 @@ impl Node {
         }
     }
 
-    fn settle_in(&mut self, now: Timestamp) {
-        let known = self.table.len();
-        if known >= self.settings.k || now < self.upkeep.settle_at {
-            return;
-        }
-        self.upkeep.settle_wait = if known == self.upkeep.settled_with {
-            (self.upkeep.settle_wait * 2).min(self.settings.refresh_every)
-        } else {
-            SETTLE_AFTER
-        };
-        self.upkeep.settled_with = known;
-        self.upkeep.settle_at = now + jittered(self.upkeep.settle_wait, &mut self.rng);
-        // While one bucket covers everything, its refresh is the search for the own id, which
-        // peers that name only a few answer with the same few each time: who is far from here is
-        // met on the way to keys that are far.
-        let own = self.id.as_key();
-        let beside = (0..SETTLE_DEPTHS).map(|bits| own.random_beside(bits, &mut self.rng));
-        self.upkeep.refresh_queue = std::iter::once(own).chain(beside).collect();
-    }
-
     /// Asks a contact for a sign of life.
     pub(super) fn check(&mut self, now: Timestamp, address: SocketAddrV4) {
         let request = Request::Ping { sender: self.id };
@@ -192,8 +140,7 @@ impl Node {
     pub(super) fn note_outcome(&mut self, now: Timestamp, client: Client, outcome: &Outcome) {
         match outcome {
             Outcome::Joined { answered: 1.. } if client != Client::Seek { rejoins: false } => {
-                self.table.search_all();
-                self.refresh_stale(now);
+                self.search_all(now);
                 // What was published before the network was there has to reach it.
                 self.upkeep.republish_at = now;
                 self.upkeep.wake_by(now);
@@ -204,45 +151,6 @@ impl Node {
             }
             _ => {}
         }
-    }
-
-    /// Begins the next search, unless one is under way.
-    fn refresh_stale(&mut self, now: Timestamp) {
-        if !self.upkeep.refreshing {
-            self.refresh_next(now);
-        }
-    }
-
-    /// Goes on with the searches that wait; where none does, with the next bucket that needs one.
-    pub(super) fn refresh_next(&mut self, now: Timestamp) {
-        self.upkeep.refreshing = false;
-        let since = now - self.settings.refresh_every;
-        while !self.table.is_empty() {
-            let waiting = self.upkeep.refresh_queue.pop_front();
-            let Some(key) = waiting.or_else(|| self.table.stale_key(since, &mut self.rng)) else {
-                return;
-            };
-            // Nobody who would be found could have a place.
-            if self.table.is_settled_at(&key) {
-                self.table.touch(&key, now);
-                continue;
-            }
-            // Not to be noted afterwards: it may be over already, and the next be under way.
-            self.upkeep.refreshing = true;
-            if self.begin_walk(now, Client::Refresh, key).is_none() {
-                self.upkeep.refreshing = false;
-            }
-            return;
-        }
-    }
-
-    /// Looks for the nodes nearest to a key, for the sake of the buckets on the way.
-    pub(super) fn begin_walk(&mut self, now: Timestamp, client: Client, key: Key) -> Option<OpId> {
-        // The own neighbours are to be all known, and where few are known each is needed.
-        let all_tell = key == self.id.as_key() || self.table.len() < self.settings.k;
-        let goal = if all_tell { Goal::Nodes } else { Goal::Contacts };
-        let lookup = self.lookup(key, goal);
-        self.begin(now, client, |acts| Operation::Walk(Box::new(Walk::start(lookup, acts))))
     }
 
     fn start_pass(&mut self, now: Timestamp) {

@@ -331,6 +331,25 @@ fn a_bucket_without_lookups_turns_stale_and_its_keys_lie_in_it() {
 }
 
 #[test]
+fn a_few_ids_made_for_it_cost_few_searches() {
+    let own = ids(9, 1)[0];
+    let beside = own.as_key().random_beside(20, &mut ChaCha8Rng::seed_from_u64(2));
+    let mut table = table(own, 20);
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    for n in 0..40 {
+        let close = beside.random_near(155 - n % 5, &mut rng);
+        table.insert(Contact::new(NodeId::new(*close.as_bytes()), address(n), NOW));
+    }
+    assert!(table.buckets().len() > 100, "{}", table.buckets().len());
+    let mut searches = 0;
+    while let Some(key) = table.stale_key(NOW, &mut rng) {
+        searches += usize::from(!table.is_settled_at(&key));
+        table.touch(&key, NOW);
+    }
+    assert!(searches <= 32, "{searches}");
+}
+
+#[test]
 fn both_halves_of_a_bucket_are_searched_and_all_but_the_own_one_after_a_join() {
     let all = ids(8, 200);
     let (own, hour) = (all[0].as_key(), Duration::from_hours(1));

@@ -71,6 +71,9 @@ def rows(found, simulated):
 
 
 def section(found, simulated, command, why_not):
+    words = ["git", "-C", ROOT, "rev-parse", "--short=12", "HEAD"]
+    commit = subprocess.run(words, capture_output=True, text=True).stdout.strip() or "unknown"
+    state = (simulated or {}).get("state_hash", "unknown")
     lines = [
         "## Simulator and reality",
         "",
@@ -79,12 +82,12 @@ def section(found, simulated, command, why_not):
         "same median. Beside Python peers simulated nodes speak the dialect of PyPI's package, in which a key",
         "has one value; the real ones speak that of the course. The partitions, frozen nodes, files and other",
         "users of the machine are in the reality only. Written by `scripts/chaos --compare`; of the simulator",
-        "the same command prints the same again, of reality it repeats the plan.",
+        "that commit prints the same again, of reality it repeats the plan.",
         "",
         f"- reality: `{found['command']}`: {found['nodes']} kad-actor and {found['pythons']} Python nodes, "
         f"{found['events']['kill']} kills and {found['events']['restart']} restarts, "
         f"{found['events']['partition']} partitions, in {found['seconds']:g} s",
-        f"- simulator: `{command}`" + (f" (not in this build: {why_not})" if why_not else ""),
+        f"- simulator: `{command}`, commit {commit}, state {state}" + (f" (not in this build: {why_not})" if why_not else ""),
         "",
         "| | simulator | reality |",
         "|---|---|---|",

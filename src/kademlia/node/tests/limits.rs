@@ -117,5 +117,5 @@ fn what_a_node_waits_for_is_never_over_budget() {
     let mut answer = Vec::new();
     encode_nodes(&mut answer, rpc, &[]);
     subject.receive(address(1), &answer);
-    assert_eq!(subject.done.pop(), Some(Outcome::Walked));
+    assert_eq!(subject.done.pop(), Some(Outcome::Walked { heard: true }));
 }
