@@ -111,6 +111,14 @@ mod tests {
         let wrong = check(&world, &library, 0, 1);
         assert!(wrong.len() == 1 && wrong[0].contains("node 3 forgot"), "{wrong:?}");
 
+        // All of them at once: that a value is lost excuses nobody.
+        for n in 0..17 {
+            world.machine_mut(n).honest_mut().unwrap().store = MultiStore::new(1 << 20, false);
+        }
+        assert_eq!(library.note_lost(&world), 1);
+        let forgot = check(&world, &library, 0, 1);
+        assert!(forgot.iter().filter(|line| line.contains("forgot")).count() > 10, "{forgot:?}");
+
         let (values, key) = (vec![Value::Text("old".to_owned())], Key::of_name("old"));
         let source = Source::Peer { address: world.node_address(3), holder: false };
         let put = StoreRequest::Put { key, values, source, replaces: false };
