@@ -52,7 +52,8 @@ fn lookups_figure(case: &str, seed: u64, found: usize, of: usize, goal: f64) {
     let result = format!("{found} of {of}: {share:.2} %, at least {least:.2} %");
     // That all are found is no share that could be bounded.
     let is_reached = if goal < 100.0 { least >= goal } else { found == of };
-    figure(case, seed, result, &format!("at least {goal} %"), is_reached);
+    let wanted = if goal < 100.0 { format!("at least {goal} %") } else { "all".to_owned() };
+    figure(case, seed, result, &wanted, is_reached);
 }
 
 fn text(text: impl Into<String>) -> Value {
