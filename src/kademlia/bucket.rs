@@ -67,7 +67,7 @@ impl KBucket {
     }
 
     /// It is to be searched, whenever that was done last.
-    pub(super) const fn search(&mut self) {
+    pub(super) const fn mark_unsearched(&mut self) {
         self.is_unsearched = true;
     }
 

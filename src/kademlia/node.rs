@@ -270,13 +270,13 @@ impl Node {
         while let Some(due) = self.inflight.due(now) {
             match due {
                 Due::Slow { to, asked, owner, datagram } => {
-                    let is_find = matches!(asked, Asked::Find { skip: 0 });
-                    if !self.repeats(to, owner) {
-                        // It may still answer.
-                    } else if is_find && self.speech(to) != Speech::Fluent {
-                        self.find_plainly(now, to, owner);
-                    } else {
-                        self.outputs.push_back(Output::Send { to, datagram });
+                    if self.repeats(to, owner) {
+                        let is_find = matches!(asked, Asked::Find { skip: 0 });
+                        if is_find && self.speech(to) != Speech::Fluent {
+                            self.find_plainly(now, to, owner);
+                        } else {
+                            self.outputs.push_back(Output::Send { to, datagram });
+                        }
                     }
                     if let Owner::Operation { op, peer } = owner {
                         self.events.push_back((op, OpEvent::Slow { from: peer }));

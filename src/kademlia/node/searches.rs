@@ -66,12 +66,12 @@ impl Node {
     /// When the next search is due.
     pub(super) fn next_search(&self) -> Option<Timestamp> {
         let settles = (self.table.len() < self.settings.k).then_some(self.searches.settle_at);
-        // Who knows nobody can ask nobody.
         let stale = self.table.next_stale(self.settings.refresh_every);
-        let stale = stale.filter(|_| !self.table.is_empty());
-        let waits = !self.searches.queue.is_empty() && !self.table.is_empty();
         let stale = stale.map(|at| at.max(self.searches.begin_at));
-        settles.into_iter().chain(stale).chain(waits.then(Timestamp::default)).min()
+        let queued = (!self.searches.queue.is_empty()).then(Timestamp::default);
+        // Who knows nobody can ask nobody.
+        let search = queued.or(stale).filter(|_| !self.table.is_empty());
+        settles.into_iter().chain(search).min()
     }
 
     /// While few are known, looks for the own neighbours and for who is far from them.
@@ -106,7 +106,7 @@ impl Node {
 
     /// A node has come to know others: each of its buckets is searched.
     pub(super) fn search_all(&mut self, now: Timestamp) {
-        self.table.search_all();
+        self.table.mark_all_unsearched();
         self.searches.begin_at = now;
         self.search_stale(now);
     }
@@ -114,7 +114,7 @@ impl Node {
     /// A search is over: the next one begins. If nobody answered, this one is still to be made.
     pub(super) fn searched(&mut self, now: Timestamp, key: Option<Key>, outcome: &Outcome) {
         if let (Some(key), Outcome::Walked { heard: false }) = (key, outcome) {
-            self.table.search(&key);
+            self.table.mark_unsearched(&key);
             self.searches.begin_at = now + SEARCH_AGAIN;
             self.searches.under_way = false;
         } else {

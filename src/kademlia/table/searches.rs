@@ -23,16 +23,16 @@ impl RoutingTable {
         self.leaves[leaf].touch(now);
     }
 
-    /// Its last search found nobody to ask: it is to be searched again.
-    pub(in crate::kademlia) fn search(&mut self, key: &Key) {
+    /// Nobody answered the last search of this key's bucket: it is to be searched again.
+    pub(in crate::kademlia) fn mark_unsearched(&mut self, key: &Key) {
         let leaf = self.leaf_of(key);
-        self.leaves[leaf].search();
+        self.leaves[leaf].mark_unsearched();
     }
 
     /// The network may have changed: each bucket but the own one is to be searched.
-    pub(in crate::kademlia) fn search_all(&mut self) {
+    pub(in crate::kademlia) fn mark_all_unsearched(&mut self) {
         let own = self.own.as_key();
-        self.leaves.iter_mut().filter(|leaf| !leaf.covers(&own)).for_each(KBucket::search);
+        self.leaves.iter_mut().filter(|leaf| !leaf.covers(&own)).for_each(KBucket::mark_unsearched);
     }
 
     /// When the next bucket is to be searched: one that had no lookup for so long, or one that is to be

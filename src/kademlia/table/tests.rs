@@ -364,7 +364,7 @@ fn both_halves_of_a_bucket_are_searched_and_all_but_the_own_one_after_a_join() {
         }
         assert_eq!(table.stale_key(NOW, &mut rng), None);
         assert_eq!(table.next_stale(hour), Some(NOW + hour));
-        table.search_all();
+        table.mark_all_unsearched();
     }
 }
 
