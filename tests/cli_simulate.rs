@@ -44,6 +44,7 @@ fn the_promised_keys_are_there_and_the_same_seed_prints_the_same() {
         "hops_p50",
         "hops_p95",
         "rpcs_per_lookup",
+        "skipped",
         "dead_contacts",
         "values_alive",
         "latency_ms_p50",
@@ -96,7 +97,29 @@ fn a_run_that_falls_short_names_the_command_that_repeats_it() {
     let output = simulate_few(&["--require", "0.9", "--trace", "key 0"]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
     let shown = text(&output.stdout);
-    assert!(shown.contains("A lookup at the end"), "{shown}");
+    assert!(shown.contains("of it failed; the last lookup, at "), "{shown}");
+    assert!(!shown.contains("not made"), "{shown}");
+    let output = simulate_few(&["--trace", "nobody's"]);
+    assert!(text(&output.stdout).contains("Nobody asked for it; a lookup when all was over"));
+}
+
+#[test]
+fn the_command_that_a_failure_names_shows_that_failure() {
+    let hopeless = [
+        &["--json", "--nodes", "30", "--hours", "0.05", "--warm-up", "1m", "--lookups", "300"][..],
+        &["--values", "50", "--session-median", "30s", "--loss", "0.5", "--seed", "1"],
+    ];
+    let first = simulate(&hopeless.concat()).json();
+    assert!(first["failures"].as_u64().unwrap() > 0 && first["trace"].is_null());
+    let key = first["failed_key"].as_str().unwrap();
+    let traced = simulate(&[&hopeless.concat()[..], &["--trace", key]].concat()).json();
+    for same in ["state_hash", "lookups", "failures", "failed_key", "skipped", "bytes_per_s"] {
+        assert!(!first[same].is_null());
+        assert_eq!(traced[same], first[same], "{same}");
+    }
+    let (trace, hops) = (&traced["trace"], traced["trace"]["hops"].as_array().unwrap());
+    assert_eq!(trace["which"], "failed");
+    assert!(hops.iter().all(|hop| hop["answer"] != "values"), "{trace}");
 }
 
 #[test]

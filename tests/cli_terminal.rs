@@ -105,6 +105,29 @@ fn colours_and_progress_are_for_terminals_and_can_be_declined() {
 }
 
 #[test]
+fn a_simulation_shows_how_far_it_is() {
+    let alone = Bench::without_node();
+    let few =
+        ["simulate", "--nodes", "30", "--hours", "0.1", "--warm-up", "1m", "--lookups", "100"];
+    let (phases, figures) = (["joining", "warm-up", "lookups"], "state hash ");
+    let shown = on_terminal(alone.command(&few), 120);
+    for phase in phases {
+        assert!(shown.contains(&format!("{phase:10} [")), "{phase}: {shown:?}");
+    }
+    assert!(shown.contains("30 nodes, 0 of "), "{shown:?}");
+    let (bar, result) = shown.split_at(shown.find("hops  ").unwrap());
+    assert!(bar.contains("lookups failed") && !result.contains("lookups failed"), "{result:?}");
+    for quieter in ["--quiet", "--json"] {
+        let shown = on_terminal(alone.command(&[&few[..], &[quieter]].concat()), 120);
+        assert!(!shown.contains("lookups failed") && !shown.contains("joining"), "{shown:?}");
+    }
+    let piped = alone.run(&few);
+    let noted = String::from_utf8(piped.stderr).unwrap();
+    assert!(!noted.contains("joining"), "no bar in a pipe: {noted:?}");
+    assert!(String::from_utf8(piped.stdout).unwrap().contains(figures));
+}
+
+#[test]
 fn a_pipe_that_is_closed_from_the_start_is_no_failure() {
     let bench = Bench::with_node();
     let others: [&[&str]; 8] = [

@@ -99,30 +99,6 @@ fn a_lookup_is_told_hop_by_hop() {
 }
 
 #[test]
-fn an_audit_says_which_of_the_nearest_nodes_hold_a_name() {
-    let first = Node::start(&[]);
-    let second = Node::join(&first.ready.dht, &[]);
-    second.cli(&["set", "key", "value"]).json();
-    let told = first.cli(&["audit", "key", "--repair", "--json"]).json();
-    assert_eq!((&told["key"], &told["values"]), (&json!("key"), &json!(["value"])), "{told}");
-    let nodes = told["nodes"].as_array().unwrap();
-    assert_eq!(nodes.len(), 2, "{told}");
-    for node in nodes {
-        let own = node["id"] == first.ready.id.as_str();
-        assert_eq!(node["own"], own);
-        assert_eq!(node["address"].is_null(), own, "{told}");
-        assert_eq!(node["rtt_ms"].is_null(), own, "{told}");
-        assert_eq!(node["holds"][0]["value"], 0, "{told}");
-        assert_eq!(node["features"], json!(["values", "reach"]), "{told}");
-        assert_eq!((&node["repaired"], &node["refused"]), (&json!(0), &json!(0)));
-    }
-    let mut shown = clean_command(first.data_dir.parent().unwrap());
-    shown.arg("--data-dir").arg(&first.data_dir).args(["audit", "key"]);
-    let shown = String::from_utf8(run(&mut shown).stdout).unwrap();
-    assert!(shown.contains("held by 2 of the 2 nearest nodes"), "{shown}");
-}
-
-#[test]
 fn what_nobody_has_is_not_found() {
     let first = Node::start(&[]);
     let second = Node::join(&first.ready.dht, &[]);

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use kad_actor::kademlia::{Dialect, Key, Settings, Value};
-use kad_actor::sim::{Link, World};
+use kad_actor::sim::{Link, World, success_lower95};
 
 const NODES: usize = 200;
 
@@ -50,6 +50,11 @@ impl Lookups {
         lookups.took.sort_unstable();
         lookups.asked.sort_unstable();
         lookups
+    }
+
+    /// At least this share would be found of any number, with 95 % confidence.
+    fn lower95(&self) -> f64 {
+        success_lower95(self.of as u64, (self.of - self.found) as u64)
     }
 
     fn p95(&self) -> Duration {
@@ -235,25 +240,6 @@ fn several_publishers_of_a_name_are_all_found() {
 }
 
 #[test]
-fn an_idle_network_refreshes_its_buckets_and_hardly_talks() {
-    let mut world = World::with_nodes(9, Settings::default(), Link::LAN, 100);
-    world.run_for(Duration::from_hours(1));
-    let before = world.totals().datagrams;
-    world.run_for(Duration::from_hours(3));
-    let each = (world.totals().datagrams - before) / 100 / 3;
-    println!("idle: {each} datagrams sent a node and hour");
-    assert!(each > 0, "buckets are refreshed");
-    assert!(each < 3_600, "less than one a second");
-    for n in world.living() {
-        for bucket in world.node(n).unwrap().table().buckets() {
-            let quiet = world.now().since(bucket.last_lookup());
-            // Looked for, or found to be full of contacts that answer.
-            assert!(quiet < Duration::from_mins(75), "node {n}: a stale bucket, {quiet:?}");
-        }
-    }
-}
-
-#[test]
 fn a_network_of_one_and_of_two_works() {
     let mut world = World::new(10, Settings::default(), Link::LAN);
     let first = world.add_node();
@@ -296,9 +282,9 @@ fn a_network_cut_in_two_is_one_again_a_minute_after_it_healed() {
     assert_eq!(bridges, 0, "no contact reaches over any more");
     world.set_cut(None);
     world.run_for(Duration::from_mins(1));
-    let lookups = Lookups::run(&mut world, &data, 1_000);
+    let lookups = Lookups::run(&mut world, &data, 3_000);
     lookups.print("a minute after a cut healed");
-    assert!(lookups.found * 100 >= lookups.of * 99);
+    assert!(lookups.lower95() >= 0.99, "{} of {}", lookups.found, lookups.of);
 }
 
 #[test]

@@ -222,11 +222,13 @@ fn of_ten_thousand_providers_a_get_brings_a_fair_and_fresh_sample() {
     let mut net = Net::start(&mut rng);
     let key = Key::of_name("popular");
     let holders = net.nearest(&key);
-    for n in 0..PROVIDERS {
+    // In no order of their addresses, so that what hangs on these is not taken for their age.
+    let order = shuffled(&mut rng);
+    for n in &order {
         // They are no holders themselves: far from the key.
         let mut far = *NodeId::random(&mut rng).as_bytes();
         far[0] = !key.as_bytes()[0] ^ (far[0] & 0x7f);
-        net.publish(n, key, NodeId::new(far), &holders);
+        net.publish(*n, key, NodeId::new(far), &holders);
         net.run_for(BETWEEN);
     }
     net.run_for(Duration::from_secs(5));
@@ -238,30 +240,83 @@ fn of_ten_thousand_providers_a_get_brings_a_fair_and_fresh_sample() {
         assert!(held <= MAX_VALUES_PER_KEY, "{held}");
         assert!(held >= MAX_VALUES_PER_KEY / 2, "{held}");
     }
-    let (mut all, mut least, mut longest) = (BTreeMap::new(), usize::MAX, Duration::ZERO);
-    let askers: Vec<usize> = (0..NODES).filter(|n| !holders.contains(n)).step_by(4).collect();
-    for asker in &askers {
-        let (found, took) = net.get(*asker, key);
-        (least, longest) = (least.min(found.len()), longest.max(took));
-        for value in found {
-            *all.entry(number(&value)).or_insert(0_usize) += 1;
-        }
-        net.run_for(Duration::from_millis(200));
+    let askers: Vec<usize> = (0..NODES).filter(|n| !holders.contains(n)).collect();
+    Seen::by(&mut net, &askers, key).judge(&order);
+}
+
+/// All providers, in an order that tells nothing.
+fn shuffled(rng: &mut ChaCha8Rng) -> Vec<u32> {
+    let mut all: Vec<u32> = (0..PROVIDERS).collect();
+    for n in (1..all.len()).rev() {
+        all.swap(n, rng.random_range(0..=n));
     }
-    let most = all.values().max().copied().unwrap_or(0);
-    let mean = all.keys().map(|n| u64::from(PROVIDERS - n)).sum::<u64>() / all.len() as u64;
-    println!(
-        "{} gets: at least {least} URLs each, {} different ones in all, one in at most {most} of \
-         them, on average {mean} providers after the last; the longest took {longest:?}",
-        askers.len(),
-        all.len(),
-    );
-    assert!(least >= 64, "{least}");
-    assert!(longest < Duration::from_secs(1), "{longest:?}");
-    // Fair: a publisher's chance hangs on when it spoke last, and not on which one it is; each
-    // holder draws by itself, so together they know several times what one does.
-    assert!(all.len() >= 2 * MAX_VALUES_PER_KEY, "{}", all.len());
-    assert!(mean < u64::from(PROVIDERS) / 10, "fresh: {mean}");
+    all
+}
+
+/// What many gets have brought.
+struct Seen {
+    gets: usize,
+    /// In how many of them each provider was.
+    counts: BTreeMap<u32, usize>,
+    /// URLs that each brought at least.
+    least: usize,
+    longest: Duration,
+}
+
+impl Seen {
+    fn by(net: &mut Net, askers: &[usize], key: Key) -> Self {
+        let (counts, longest) = (BTreeMap::new(), Duration::ZERO);
+        let mut seen = Self { gets: askers.len(), counts, least: usize::MAX, longest };
+        for asker in askers {
+            let (found, took) = net.get(*asker, key);
+            (seen.least, seen.longest) = (seen.least.min(found.len()), seen.longest.max(took));
+            for value in found {
+                *seen.counts.entry(number(&value)).or_insert(0) += 1;
+            }
+            net.run_for(Duration::from_millis(200));
+        }
+        seen
+    }
+
+    /// Of all URLs that were brought, the share of each tenth of the providers in that order.
+    fn tenths(&self, order: &[u32]) -> [f64; 10] {
+        let all: usize = self.counts.values().sum();
+        let mut tenths = [0.0; 10];
+        for (place, provider) in order.iter().enumerate() {
+            let count = self.counts.get(provider).copied().unwrap_or(0);
+            tenths[place * 10 / order.len()] += count as f64 / all as f64;
+        }
+        tenths
+    }
+
+    fn judge(&self, order: &[u32]) {
+        let all: usize = self.counts.values().sum();
+        let most = *self.counts.values().max().unwrap() as f64 / all as f64;
+        let (by_age, by_address) = (self.tenths(order), self.tenths(&sorted(order)));
+        println!(
+            "{} gets: at least {} URLs each, {} different ones in all, none more than {most:.4} of \
+             them; the longest took {:?}\nby age: {by_age:.3?}\nby address: {by_address:.3?}",
+            self.gets,
+            self.least,
+            self.counts.len(),
+            self.longest,
+        );
+        assert!(self.longest < Duration::from_secs(1), "{:?}", self.longest);
+        // Each holder draws by itself, so together they know several times what one does. If they
+        // all kept the same, each get would bring 64, and each of them would be a sixty-fourth of
+        // all. Seen: 169 at least, and a share of 0.0055.
+        assert!(self.least >= 2 * MAX_VALUES_PER_KEY, "{}", self.least);
+        assert!(most < 0.01, "{most}");
+        // Fair: a publisher's chance hangs on when it spoke last, and not on which one it is.
+        assert!(by_age[9] > 0.99, "fresh: {by_age:.3?}");
+        assert!(by_address.iter().all(|share| (0.04..0.2).contains(share)), "{by_address:.3?}");
+    }
+}
+
+fn sorted(all: &[u32]) -> Vec<u32> {
+    let mut sorted = all.to_vec();
+    sorted.sort_unstable();
+    sorted
 }
 
 #[test]

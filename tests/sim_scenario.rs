@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use kad_actor::kademlia::{Key, Settings, Value};
-use kad_actor::sim::{Link, Scenario, Simulation, World, csv, svg};
+use kad_actor::sim::{Link, Report, Scenario, Simulation, World, csv, svg};
 
 fn small(seed: u64) -> Scenario {
     Scenario {
@@ -72,7 +72,50 @@ fn a_lookup_is_shown_hop_by_hop() {
     let (report, _) = Simulation::new(scenario).unwrap().run();
     let trace = report.trace.unwrap();
     assert!(!trace.hops.is_empty());
+    assert_eq!(trace.which, "last", "nothing failed");
     assert!(trace.hops.iter().any(|hop| hop.answer == "values" && hop.holds && hop.alive));
+}
+
+/// So few nodes, of such short lives, on so bad a network that some lookups fail.
+fn hopeless() -> Scenario {
+    Scenario {
+        nodes: 30,
+        span: Duration::from_mins(3),
+        warm_up: Duration::from_mins(1),
+        session_median: Some(Duration::from_secs(30)),
+        link: Link::WIDE_AREA.with_loss(0.5),
+        values: 50,
+        lookups: 300,
+        seed: 1,
+        ..Scenario::default()
+    }
+}
+
+#[test]
+fn the_lookup_that_failed_is_shown_and_looking_changes_nothing() {
+    let run = |trace| Simulation::new(Scenario { trace, ..hopeless() }).unwrap().run();
+    let (plain, samples) = run(None);
+    assert!(plain.all.failures > 0 && plain.trace.is_none());
+    let made = plain.all.lookups + plain.unanswerable + plain.abandoned + plain.skipped;
+    assert_eq!(made, 300, "each is counted as something");
+    let failed = plain.failed_key.as_deref().unwrap();
+    let (traced, same) = run(Some(Key::of_name(failed)));
+    assert_eq!(Report { trace: None, ..traced.clone() }, plain);
+    assert_eq!(same, samples);
+    let trace = traced.trace.unwrap();
+    println!("{} hops of a lookup of {failed} that failed", trace.hops.len());
+    assert_eq!(trace.which, "failed");
+    assert!(trace.hops.iter().all(|hop| hop.answer != "values"), "{trace:#?}");
+}
+
+#[test]
+fn what_nobody_asked_for_is_looked_up_when_all_is_over() {
+    let short = |trace| Scenario { nodes: 30, lookups: 20, trace, ..small(8) };
+    let run = |trace| Simulation::new(short(trace)).unwrap().run();
+    let (plain, samples) = run(None);
+    let (traced, same) = run(Some(Key::of_name("nobody's")));
+    assert_eq!(traced.trace.as_ref().unwrap().which, "end");
+    assert_eq!((Report { trace: None, ..traced }, same), (plain, samples));
 }
 
 #[test]
@@ -84,10 +127,15 @@ fn a_node_behind_a_router_asks_and_is_not_asked() {
     let (key, value) = (Key::of_name("k"), Value::Text("v".to_owned()));
     world.put(2, key, value.clone()).unwrap();
     assert_eq!(world.get(hidden, key).unwrap().values, [value]);
-    // Whoever it has not asked for a minute does not reach it.
     world.run_for(Duration::from_hours(3));
-    let before = world.node(hidden).unwrap().table().len();
-    assert!(before > 0, "it knows others all the while");
+    assert!(!world.node(hidden).unwrap().table().is_empty(), "it knows others all the while");
+    // Whom it has never asked does not reach it, and so gets to know nobody by it.
+    let mut joined_through = |other| {
+        let newcomer = world.add_node_through(other);
+        world.run_for(Duration::from_mins(1));
+        !world.node(newcomer).unwrap().table().is_empty()
+    };
+    assert!(joined_through(4) && !joined_through(hidden));
 }
 
 #[test]

@@ -128,6 +128,10 @@ fn told(document: &Document<'_>) -> String {
         "not counted  {} of values nobody held any more, {} whose asker left",
         report.unanswerable, report.abandoned
     ));
+    if report.skipped > 0 {
+        let skipped = report.skipped;
+        lines.push(format!("not made     {skipped}: nobody could ask, or nothing was left"));
+    }
     if let Some(python) = &report.python {
         lines.extend(looked("by Python", python));
     }
@@ -183,11 +187,15 @@ fn looked(title: &str, lookups: &Lookups) -> Vec<String> {
 }
 
 fn traced(trace: &Trace) -> Vec<String> {
-    let why = if trace.after_failure { "after one that failed" } else { "at the end" };
+    let which = match trace.which {
+        "failed" => "The first lookup of it that failed",
+        "last" => "None of it failed; the last lookup",
+        _ => "Nobody asked for it; a lookup when all was over",
+    };
     let mut lines = vec![
         String::new(),
         format!(
-            "A lookup {why}, at {:.0} s, by {}, took {:.0} ms:",
+            "{which}, at {:.0} s, by {}, took {:.0} ms:",
             trace.at_s, trace.asker, trace.took_ms
         ),
         "HOP  BITS    ASKED ANSWERED  ANSWER        STATE  ADDRESS".to_owned(),

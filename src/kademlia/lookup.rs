@@ -195,6 +195,8 @@ impl Lookup {
             && candidate.state == State::Asked
         {
             candidate.state = State::Slow;
+            let named_by = candidate.named_by.clone();
+            self.namers.doubt(&named_by);
         }
     }
 

@@ -9,6 +9,7 @@ mod absent;
 mod fluent;
 mod handover;
 mod limits;
+mod noted;
 mod outbound;
 mod pace;
 mod passes;
@@ -319,7 +320,9 @@ impl Node {
     fn begin_get(&mut self, now: Timestamp, client: Client, key: Key) -> Option<OpId> {
         let lookup = self.lookup(key, Goal::Values);
         let dialect = self.settings.dialect;
-        self.begin(now, client, |acts| Operation::Get(Box::new(Get::start(lookup, dialect, acts))))
+        self.begin(now, client, |acts| {
+            Operation::Get(Box::new(Get::start(lookup, dialect, None, now, acts)))
+        })
     }
 
     fn begin_put(

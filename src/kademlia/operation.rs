@@ -7,6 +7,7 @@
 
 mod audit;
 mod get;
+mod hops;
 mod join;
 mod observe;
 mod put;
@@ -25,12 +26,13 @@ use super::{Key, NodeId, Timestamp, Value};
 pub(super) use audit::Audit;
 pub use audit::{Audited, HeldThere};
 pub(super) use get::Get;
+pub(super) use hops::Hops;
+pub use hops::{Hop, HopAnswer};
 pub(super) use join::Join;
 pub(super) use observe::Observe;
 pub(super) use put::{Purpose, Put};
 pub(super) use reach::Reach;
 pub(super) use trace::Trace;
-pub use trace::{Hop, HopAnswer};
 pub(super) use withdraw::Withdraw;
 
 /// Names an operation until it is done.
@@ -68,6 +70,8 @@ pub enum Outcome {
         /// How far the first holder that answered was: 1 for a contact of the own table, one more
         /// than who named it otherwise. None if nobody else had a value.
         hops: Option<u32>,
+        /// Every request, in the order they were made, if they were to be noted.
+        noted: Option<Vec<Hop>>,
     },
     /// Of a put.
     Put {
@@ -305,7 +309,7 @@ impl Operation {
 
     pub(super) fn handle(&mut self, now: Timestamp, event: OpEvent, acts: &mut Vec<Act>) {
         match self {
-            Self::Get(get) => get.handle(event, acts),
+            Self::Get(get) => get.handle(now, event, acts),
             Self::Put(put) => put.handle(event, acts),
             Self::Walk(walk) => walk.handle(event, acts),
             Self::Join(join) => join.handle(event, acts),

@@ -11,6 +11,7 @@ mod exchange;
 mod graves;
 mod record;
 mod room;
+mod sizes;
 mod stored;
 mod sweep;
 

@@ -86,6 +86,11 @@ impl Inhabitant for Honest {
         self.node.start_get(now, key)
     }
 
+    fn start_get_noted(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
+        self.now = now;
+        self.node.start_get_noted(now, key)
+    }
+
     fn start_put(&mut self, now: Timestamp, key: Key, value: Value) -> Option<OpId> {
         self.now = now;
         self.node.start_put(now, key, value)

@@ -35,6 +35,11 @@ pub(super) trait Inhabitant: Debug + Send {
         None
     }
 
+    /// The same with every request noted, by those who can.
+    fn start_get_noted(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
+        self.start_get(now, key)
+    }
+
     /// Publishes a value; none from those who never publish.
     fn start_put(&mut self, _now: Timestamp, _key: Key, _value: Value) -> Option<OpId> {
         None

@@ -4,7 +4,7 @@
 //! node anything.
 
 use super::{Scenario, World};
-use crate::kademlia::{Key, Timestamp, Value};
+use crate::kademlia::{Key, Origin, Timestamp, Value};
 
 /// A machine in one of its lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(super) struct Entry {
     /// No living node holds it any more, or its publisher has taken it back.
     pub(super) lost: bool,
     pub(super) taken_back: bool,
+    /// Its publisher's last word, if it has gone: until then it may have spoken at any time.
+    pub(super) word: Timestamp,
     /// A node that lately held it.
     seen_at: usize,
 }
@@ -49,14 +51,37 @@ impl Library {
     }
 
     /// The next value is being published there; its number.
-    pub(super) fn add(&mut self, publisher: Life) -> usize {
+    pub(super) fn add(&mut self, publisher: Life, word: Timestamp) -> usize {
         let n = self.entries.len();
         let (key, value) = (Scenario::key(n), Scenario::value(n));
         let seen_at = publisher.machine;
         let holders = Vec::new();
         let (lost, taken_back) = (false, false);
-        self.entries.push(Entry { key, value, publisher, holders, lost, taken_back, seen_at });
+        self.entries.push(Entry {
+            key,
+            value,
+            publisher,
+            holders,
+            lost,
+            taken_back,
+            word,
+            seen_at,
+        });
         n
+    }
+
+    /// A machine is about to leave: of what it published it says no more.
+    pub(super) fn falls_silent(&mut self, machine: usize, world: &World) {
+        for entry in self.entries.iter_mut().filter(|it| it.publisher.machine == machine) {
+            if publishes(world, entry) {
+                entry.word = world.now();
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn entry_mut(&mut self, n: usize) -> &mut Entry {
+        &mut self.entries[n]
     }
 
     /// The put is over: whoever holds the value now has acknowledged it.
@@ -133,6 +158,20 @@ impl Library {
             details.any(|held| held.value == entry.value && held.age >= span)
         })
     }
+}
+
+/// When the publisher of a value spoke last, at the latest.
+pub(super) fn last_word(world: &World, entry: &Entry) -> Timestamp {
+    if publishes(world, entry) { world.now() } else { entry.word }
+}
+
+/// Whether the publisher of a value is there and publishes it still: in this life, or in a later one
+/// with what its disk holds.
+fn publishes(world: &World, entry: &Entry) -> bool {
+    world.honest(entry.publisher.machine).is_some_and(|honest| {
+        let details = honest.details(world.now(), &entry.key);
+        details.iter().any(|held| held.value == entry.value && held.origin == Origin::Own)
+    })
 }
 
 /// Until when a node says it will hold a value; none if it holds it not.

@@ -93,6 +93,8 @@ impl Met {
 pub(super) struct Machine {
     pub(super) id: NodeId,
     pub(super) role: Role,
+    /// Whether it is of the role that makes lookups.
+    pub(super) asks: bool,
     pub(super) occupant: Occupant,
     /// When it was started last.
     pub(super) born: Timestamp,
@@ -117,7 +119,8 @@ impl Machine {
         met: Option<Met>,
         rng: Pcg64Mcg,
     ) -> Self {
-        Self { id, role, occupant, born, armed: None, nat: None, met, rng, sequence: 0 }
+        let (asks, armed, nat, sequence) = (false, None, None, 0);
+        Self { id, role, asks, occupant, born, armed, nat, met, rng, sequence }
     }
 
     pub(super) const fn next_sequence(&mut self) -> u32 {

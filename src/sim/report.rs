@@ -58,7 +58,7 @@ pub struct Sample {
     pub dead_contacts: f64,
     /// Share of all values ever published that a living node holds.
     pub values_alive: f64,
-    /// Bytes a node sent in a second, with the headers of IP and UDP.
+    /// Bytes a node sent in a second, with the headers of IP and UDP; others' do not count.
     pub bytes_per_s: f64,
     /// What lookups brought since the sample before.
     #[serde(flatten)]
@@ -97,8 +97,9 @@ pub struct Trace {
     pub at_s: f64,
     /// The address of the node that asked.
     pub asker: String,
-    /// Whether the lookup before it had failed.
-    pub after_failure: bool,
+    /// `failed`: the first of the key that failed; `last`: none failed, and this was the last;
+    /// `end`: nobody had asked for the key, so that it was looked up once all figures were taken.
+    pub which: &'static str,
     /// Milliseconds it took.
     pub took_ms: f64,
     /// Every request.
@@ -115,6 +116,9 @@ pub struct Report {
     pub unanswerable: u64,
     /// Lookups whose asker left before they ended.
     pub abandoned: u64,
+    /// Lookups that were not made: nobody was there to make them but who had just come and knew
+    /// nobody yet, or nothing to be looked for.
+    pub skipped: u64,
     /// Share of the contacts in all tables that are dead, when it was over.
     pub dead_contacts: f64,
     /// Share of all values ever published that a living node holds, when it was over.
@@ -124,7 +128,8 @@ pub struct Report {
     /// Those of them of which one of the k nearest nodes still tells, when it was over.
     pub taken_back_in_vain: u64,
     /// Bytes a node sent in a second before any lookup was made, with the headers of IP and UDP;
-    /// none without a warm-up.
+    /// none without a warm-up. What liars, Sybils and Python-like peers send beside nodes does not
+    /// count.
     pub background_bytes_per_s: Option<f64>,
     /// The same of all later time.
     pub bytes_per_s: f64,

@@ -63,7 +63,8 @@ pub struct Scenario {
     pub public: bool,
     /// Decides everything that is drawn.
     pub seed: u64,
-    /// A key whose first failed lookup is shown hop by hop, or one more lookup of it at the end.
+    /// A key of which a lookup is shown hop by hop: the first that failed, or the last, or one made
+    /// when all is over. It changes nothing else.
     pub trace: Option<Key>,
 }
 

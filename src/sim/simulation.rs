@@ -1,12 +1,13 @@
 //! A scenario, from the first node to the last lookup.
 //!
-//! Always holds: lookups start at random living nodes that know somebody, at even intervals; one
-//! fails if it does not find what a living node held all the while. Never: counts a lookup that
-//! nobody could have answered, or whose asker left, as either.
+//! Always holds: lookups start at random living nodes, but such as have just come and know nobody
+//! yet, at even intervals; one fails if it does not find what a living node held all the while.
+//! Never: counts a lookup that nobody could have answered, or whose asker left, as either.
 
 mod churning;
 mod looking;
 mod measuring;
+mod tracing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -76,7 +77,7 @@ pub struct Progress {
 /// What was started on behalf of the scenario.
 #[derive(Debug, Clone, Copy)]
 enum Asked {
-    Get { value: usize, python: bool },
+    Get { value: usize, python: bool, begun: Timestamp },
     Put { value: usize },
 }
 
@@ -103,6 +104,7 @@ pub struct Simulation {
     by_python: Tally,
     unanswerable: u64,
     abandoned: u64,
+    skipped: u64,
     failed_key: Option<String>,
     samples: Vec<Sample>,
     sampled_at: (Timestamp, Totals),
@@ -111,6 +113,8 @@ pub struct Simulation {
     violations: Vec<String>,
     violation_count: u64,
     trace: Option<Trace>,
+    /// What it found, once it is over.
+    finished: Option<Box<Report>>,
 }
 
 impl Simulation {
@@ -151,6 +155,7 @@ impl Simulation {
             by_python: Tally::default(),
             unanswerable: 0,
             abandoned: 0,
+            skipped: 0,
             failed_key: None,
             samples: Vec::new(),
             sampled_at: (now, totals),
@@ -159,6 +164,7 @@ impl Simulation {
             violations: Vec::new(),
             violation_count: 0,
             trace: None,
+            finished: None,
         })
     }
 
@@ -206,6 +212,9 @@ impl Simulation {
 
     /// What it found so far.
     pub fn report(&self) -> Report {
+        if let Some(finished) = &self.finished {
+            return Report { trace: self.trace.clone(), ..Report::clone(finished) };
+        }
         let last = self.samples.last();
         let (taken_back, taken_back_in_vain) =
             self.library.taken_back(&self.world, self.scenario.settings().k);
@@ -214,6 +223,7 @@ impl Simulation {
             all: Lookups::of(&self.all),
             unanswerable: self.unanswerable,
             abandoned: self.abandoned,
+            skipped: self.skipped,
             dead_contacts: last.map_or(0.0, |sample| sample.dead_contacts),
             values_alive: self.library.alive(),
             taken_back,
@@ -310,6 +320,9 @@ impl Simulation {
             self.phase = Phase::Looking;
         } else {
             self.phase = Phase::Done;
+            // No figure is changed by what happens from here on.
+            self.finished = Some(Box::new(self.report()));
+            self.trace_at_end();
         }
     }
 
@@ -344,11 +357,5 @@ impl Simulation {
             self.advance((self.world.now() + Duration::from_secs(1)).min(until));
         }
         self.give_up();
-        if self.trace.is_none()
-            && let Some(key) = self.scenario.trace
-            && let Some(asker) = self.any_ready()
-        {
-            self.trace(asker, key, false);
-        }
     }
 }

@@ -59,6 +59,10 @@ pub struct Totals {
     pub datagrams: u64,
     /// And their bytes, without the headers of IP and UDP.
     pub bytes: u64,
+    /// Those datagrams that were sent by machines of the role that makes lookups,
+    pub askers_datagrams: u64,
+    /// and their bytes.
+    pub askers_bytes: u64,
 }
 
 /// A node that was ended and may come back: its id, whom it knew, and what its disk holds.
@@ -138,6 +142,8 @@ impl World {
             events: all.events + share.totals.events,
             datagrams: all.datagrams + share.totals.datagrams,
             bytes: all.bytes + share.totals.bytes,
+            askers_datagrams: all.askers_datagrams + share.totals.askers_datagrams,
+            askers_bytes: all.askers_bytes + share.totals.askers_bytes,
         })
     }
 
@@ -267,7 +273,8 @@ impl World {
         let is_node = role == Role::Node;
         let met = (is_node && index.is_multiple_of(WATCH_EVERY)).then(Met::default);
         let rng = Pcg64Mcg::from_rng(&mut self.rng);
-        let machine = Machine::new(id, role, occupant, self.now, met, rng);
+        let mut machine = Machine::new(id, role, occupant, self.now, met, rng);
+        machine.asks = role == self.askers;
         self.share_mut(index).add(machine);
         let roster = if role == self.askers { &mut self.nodes } else { &mut self.others };
         roster.add(index as u32);

@@ -109,8 +109,8 @@ pub struct SimulateFlags {
     /// Fail unless so large a share of the lookups is proven to succeed
     #[arg(long, value_name = "SHARE")]
     pub require: Option<f64>,
-    /// Show a lookup of this key, right after the first one of it that failed or at the end ('key 0'
-    /// is the first)
+    /// Show a lookup of this key: the first that failed, or the last, or, where there was none, one when
+    /// all is over; it changes no figure ('key 0' is the first key)
     #[arg(long, value_name = "KEY")]
     pub trace: Option<String>,
     /// Write the figures over time into this file

@@ -132,6 +132,15 @@ impl Candidate {
         self.state == State::New && self.hop > 1 && hosts.is_hopeless(*self.entry.address.ip())
     }
 
+    /// Whether nobody vouches for it but such of whose words none has proved true yet, and some are
+    /// late or false.
+    pub(super) fn is_dubious(&self, namers: &Namers) -> bool {
+        namers.are_doubted()
+            && self.hop > 1
+            && matches!(self.state, State::New | State::Asked)
+            && self.named_by.iter().all(|namer| namers.has_only_failed(namer))
+    }
+
     /// Whether somebody vouches for it who has not named mostly nonsense.
     pub(super) fn is_credible(&self, namers: &Namers) -> bool {
         self.hop == 1

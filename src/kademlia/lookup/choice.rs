@@ -38,12 +38,8 @@ impl Lookup {
         if of_state(State::Asked) >= at_once {
             return Step::Wait;
         }
-        // Late ones may be lost: somebody else is asked in their place meanwhile.
-        let promising = self
-            .window(|c| !matches!(c.state, State::Gone | State::Slow) && !c.waits_for(&self.hosts));
-        let new = promising.into_iter().find(|at| self.candidates[at].state == State::New);
         if self.questions < MAX_QUESTIONS {
-            if let Some(new) = new {
+            if let Some(new) = self.nearest_new() {
                 return self.ask(new, self.goal == Goal::Contacts && self.is_told());
             }
             if let Some(start) = self.next_start() {
@@ -75,6 +71,21 @@ impl Lookup {
         }
         let proving = |at| self.candidates[at].proof == Proof::Asked;
         if nearest.iter().any(proving) { Step::Wait } else { Step::Done }
+    }
+
+    /// Who is asked next of those that count. Late ones may be lost: somebody else is asked in their
+    /// place meanwhile; who is dubious comes last.
+    fn nearest_new(&self) -> Option<Distance> {
+        let may_answer = |c: &Candidate| {
+            !matches!(c.state, State::Gone | State::Slow) && !c.waits_for(&self.hosts)
+        };
+        let is_new = |at: &Distance| self.candidates[at].state == State::New;
+        let trusted = self.window(|c| may_answer(c) && !c.is_dubious(&self.namers));
+        let new = trusted.into_iter().find(is_new);
+        if new.is_some() || !self.namers.are_doubted() {
+            return new;
+        }
+        self.window(may_answer).into_iter().find(is_new)
     }
 
     /// Asks somebody for the first time: only for a sign of life, if it is only met.
@@ -188,13 +199,15 @@ impl Lookup {
         inside
     }
 
-    /// Whether the nearest of those that are not late have answered, and enough of them hold
-    /// values: the union of what several say, never the word of the first.
+    /// Whether the nearest of those that are not late, nor dubious, have answered, and enough of them
+    /// hold values: the union of what several say, never the word of the first.
     fn has_enough_holders(&self) -> bool {
         self.goal == Goal::Values
             && self.candidates.values().filter(|c| c.holder).count() >= self.union_holders
             && self
-                .window(|c| !matches!(c.state, State::Gone | State::Slow))
+                .window(|c| {
+                    !matches!(c.state, State::Gone | State::Slow) && !c.is_dubious(&self.namers)
+                })
                 .iter()
                 .take(self.union_holders)
                 .map(|at| &self.candidates[at])

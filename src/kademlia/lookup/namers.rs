@@ -17,6 +17,8 @@ const BAD_FOR_GOOD: u32 = 2;
 struct Credit {
     good: u32,
     bad: u32,
+    /// Whether one was late, which may still prove true.
+    late: bool,
 }
 
 /// Everybody who named somebody that was asked.
@@ -25,6 +27,8 @@ pub(super) struct Namers {
     credit: BTreeMap<NodeId, Credit>,
     /// The most false words of any of them: most lookups meet no liar, and need look nobody up.
     worst: u32,
+    /// Whether any of them has named somebody who was late or worse.
+    are_doubted: bool,
 }
 
 impl Namers {
@@ -42,11 +46,31 @@ impl Namers {
             credit.bad += 1;
             self.worst = self.worst.max(credit.bad);
         }
+        self.are_doubted |= !namers.is_empty();
+    }
+
+    /// Whom these named is late.
+    pub(super) fn doubt(&mut self, namers: &[NodeId]) {
+        for namer in namers {
+            self.credit.entry(*namer).or_default().late = true;
+        }
+        self.are_doubted |= !namers.is_empty();
     }
 
     pub(super) fn is_discredited(&self, namer: &NodeId) -> bool {
         let is_bad =
             |credit: &Credit| credit.bad >= MIN_BAD && credit.bad > BAD_FOR_GOOD * credit.good;
         self.worst >= MIN_BAD && self.credit.get(namer).is_some_and(is_bad)
+    }
+
+    /// Whether any of them has failed in anything.
+    pub(super) const fn are_doubted(&self) -> bool {
+        self.are_doubted
+    }
+
+    /// Whether none of its words has proved true, and some are late or false.
+    pub(super) fn has_only_failed(&self, namer: &NodeId) -> bool {
+        let failed = |credit: &Credit| credit.good == 0 && (credit.late || credit.bad > 0);
+        self.credit.get(namer).is_some_and(failed)
     }
 }

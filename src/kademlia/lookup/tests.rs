@@ -1,5 +1,7 @@
 //! Laws of a lookup, with peers that answer, lag, or don't exist.
 
+mod places;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -497,6 +499,44 @@ fn whoever_names_nonsense_is_not_believed_in_the_end() {
     assert_eq!(asked(lookup.next()), Some(peer(15)), "but others' word counts");
 }
 
+/// Two peers have named eight, and twenty that are nearer, of whom three are being asked.
+fn with_twenty_named_by_one(goal: Goal) -> Lookup {
+    let mut lookup = lookup(goal, [30, 31]);
+    assert_eq!(asked(lookup.next()), Some(peer(30)));
+    assert_eq!(asked(lookup.next()), Some(peer(31)));
+    lookup.on_nodes(&peer(31).id, (21..=28).map(peer));
+    lookup.on_nodes(&peer(30).id, (1..=20).map(peer));
+    let first: Vec<_> = std::iter::from_fn(|| asked(lookup.next())).collect();
+    assert_eq!(first, [peer(1), peer(2), peer(3)]);
+    lookup
+}
+
+#[test]
+fn whom_one_names_of_whose_others_none_answers_is_asked_after_all_others() {
+    let mut lookup = with_twenty_named_by_one(Goal::Nodes);
+    lookup.on_slow(&peer(1).id);
+    assert_eq!(asked(lookup.next()), Some(peer(21)));
+    lookup.on_nodes(&peer(2).id, []);
+    assert_eq!(asked(lookup.next()), Some(peer(4)), "one of them is there");
+}
+
+#[test]
+fn who_names_nobody_that_answers_keeps_nobody_waiting_who_has_enough_holders() {
+    let mut lookup = with_twenty_named_by_one(Goal::Values);
+    for n in 21..=28 {
+        lookup.on_found(peer(n));
+        lookup.on_values(&peer(n).id);
+    }
+    assert_eq!(lookup.next(), Step::Wait, "they may be nearer than all others");
+    let mut answers = lookup.clone();
+    lookup.on_slow(&peer(1).id);
+    assert_eq!(lookup.next(), Step::Done);
+    // Where one of them does answer, the others are waited for.
+    answers.on_nodes(&peer(2).id, []);
+    answers.on_slow(&peer(1).id);
+    assert!(asked(answers.next()).is_some());
+}
+
 #[test]
 fn of_sixty_ids_on_one_ip_eight_count() {
     let mut lookup = lookup(Goal::Holders, 1_000..1_010);
@@ -565,6 +605,8 @@ fn the_address_that_most_name_is_tried_first_after_the_false_one() {
         if entry.id == peer(1).id {
             tried.push(entry.address);
             lookup.on_gone(&entry.id);
+        } else {
+            lookup.on_nodes(&entry.id, []);
         }
     }
     assert_eq!(tried[..2], [lie(0).address, peer(1).address]);

@@ -1,8 +1,10 @@
 //! Who understands the extensions.
 //!
-//! Always holds: a peer counts as one that does once it has said so behind an answer, or has asked or
-//! answered an extension itself. Never: holds silence against a peer: it is how the Python nodes
-//! answer; believes what others say of a peer so far as to ask it nothing else.
+//! Always holds: a peer counts as one that does once it has said so behind an answer, or in the id of
+//! a question that shows that it lives there, or has answered an extension; what it says behind an
+//! answer, or that it says nothing there, takes the place of what was known. Never: takes silence for
+//! a no: it is how the Python nodes answer, and how datagrams get lost; believes what others say of a
+//! peer so far as to ask it nothing else.
 
 use std::net::SocketAddrV4;
 

@@ -144,8 +144,7 @@ impl Node {
         let is_shown = self.is_shown(now, (from, &sender), rpc);
         if is_shown {
             self.shows(from, rpc.features());
-            let peer = NodeEntry { id: sender, address: from };
-            self.lives(now, peer, None);
+            self.lives(now, NodeEntry { id: sender, address: from }, None);
         }
         if is_shown || self.is_verified(now, from, &sender) {
             self.table.heard(from, now);
@@ -213,6 +212,11 @@ impl Node {
         for held in released.iter().filter(|held| held.sender == *id) {
             self.receive(now, from, &held.datagram);
         }
+    }
+
+    /// The address did not answer: what it asked is not kept waiting in others' place.
+    pub(super) fn drop_held_of(&mut self, silent: SocketAddrV4) {
+        self.requests.held.retain(|held| held.from != silent);
     }
 
     pub(super) fn drop_overdue_held(&mut self, now: Timestamp) {
@@ -298,9 +302,8 @@ impl Node {
                 let accepted = reply == StoreReply::Put { accepted: true };
                 self.acknowledge(asker.address, asker.rpc, accepted);
             }
-            (Wants::Values(key), StoreReply::Values(held)) => {
+            (Wants::Values(key), StoreReply::Values(mut held)) => {
                 let mut answer = Vec::with_capacity(USUAL_ANSWER_BYTES);
-                let mut held = held;
                 // Where not all fit, what publishers themselves brought goes before the rest.
                 let bytes: usize = held.iter().map(|held| held.value.packed_len()).sum();
                 let crowded = self.settings.dialect == Dialect::List && bytes > MAX_LIST_BYTES;

@@ -97,7 +97,7 @@ impl Node {
         let says = self.learn_from(from, pending.asked, body);
         self.table.answered(from, now, (!connected).then_some(sample));
         if pending.owner == Owner::Push {
-            self.push_ended(now);
+            self.push_ended(now, from, true);
         }
         if pending.asked == Asked::Ping {
             match decode_pong(body) {
@@ -277,7 +277,11 @@ impl Node {
 
     pub(super) fn expired(&mut self, now: Timestamp, pending: &Pending) {
         if pending.owner == Owner::Push {
-            self.push_ended(now);
+            self.push_ended(now, pending.to, false);
+        }
+        // What waits for its pong would be answered too late.
+        if matches!(pending.owner, Owner::Verify { .. }) {
+            self.drop_held_of(pending.to);
         }
         if let Owner::Operation { op, peer } = pending.owner {
             self.events.push_back((op, OpEvent::Expired { from: peer, at: pending.to }));
@@ -313,7 +317,7 @@ impl Node {
 
 /// Whether an answer from there may name this address: literal unicast, and loopback only among
 /// nodes of one machine.
-fn may_be_named_by(answerer: SocketAddrV4, named: SocketAddrV4) -> bool {
+pub(super) fn may_be_named_by(answerer: SocketAddrV4, named: SocketAddrV4) -> bool {
     let ip = *named.ip();
     let reserved = ip.octets()[0] == 0 || ip.octets()[0] >= 240;
     named.port() != 0

@@ -3,7 +3,6 @@
 //! Always holds: everything of a node that somebody else can make grow stands here with its limit.
 
 use super::Node;
-use super::handover::MAX_NEWCOMERS;
 use super::searches::MAX_SEARCHES;
 use super::{MAX_OPERATIONS, MAX_TICKETS};
 use crate::kademlia::ID_BITS;
@@ -18,13 +17,13 @@ impl Node {
             ("requests under way", self.inflight.len(), MAX_INFLIGHT),
             ("operations", self.operations.len(), MAX_OPERATIONS),
             ("questions to the store", self.tickets.len(), MAX_TICKETS),
-            ("newcomers that wait for their keys", self.handovers.waiting(), MAX_NEWCOMERS),
             ("values pushed and not answered", self.handovers.pushes, MAX_INFLIGHT),
             ("searches that wait", self.searches.waiting(), MAX_SEARCHES),
             ("outputs that nobody took", self.outputs.len(), 0),
             ("events that nobody handled", self.events.len(), 0),
         ];
         sizes.push(self.verified.size("verified addresses"));
+        sizes.extend(self.handovers.sizes());
         sizes.push(self.challenges.size());
         sizes.push(self.absent.size());
         sizes.push(self.probes.size());

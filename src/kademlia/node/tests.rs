@@ -1,9 +1,11 @@
 //! A node against hand-made datagrams: who is believed, who is answered, who is kept waiting.
 
 mod extensions;
+mod handovers;
 mod introductions;
 mod limits;
 mod operations;
+mod pages;
 mod reach;
 mod searches;
 mod strangers;

@@ -236,8 +236,10 @@ impl Node {
                 self.ask_page();
                 return;
             };
-            // Somebody else has replicated the key within the hour: it costs nothing to skip.
-            let is_old = held.refreshed >= self.upkeep.pace.every() * 8 / 10;
+            // Somebody else has replicated the key within the hour: it costs nothing to skip. Not
+            // every time: whoever tells all holders the same again and again would silence them.
+            let is_old = held.refreshed >= self.upkeep.pace.every() * 8 / 10
+                || self.rng.random_range(0..self.settings.k) == 0;
             let own_only = held.own && republish;
             if own_only || is_old && self.replicates(&held) {
                 let step = UpkeepStep::Values { key: held.key, own_only };

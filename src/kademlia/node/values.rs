@@ -5,13 +5,14 @@
 //! a value back has brought a token that went to the address of its publisher, and brings it once.
 //! Never: puts more into a datagram than gets through whole, unless one value alone is longer.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use rand::RngExt;
 use sha1::{Digest, Sha1};
 
 use super::fluent::Speech;
 use super::requests::{Asker, Wants};
+use super::responses::may_be_named_by;
 use super::{Node, Waiting};
 use crate::kademlia::bounded::BoundedMap;
 use crate::kademlia::operation::{OpEvent, OpId, PageOf};
@@ -24,42 +25,53 @@ use crate::kademlia::wire::{
 };
 use crate::kademlia::{Key, NodeId, Timestamp};
 
-/// Tokens that have been handed out: those of a node that gives up a thousand names.
-const MAX_CHALLENGES: usize = 1_024;
+/// Tokens that have been handed out to one machine: those of a node that gives up a thousand names.
+const MAX_CHALLENGES_PER_IP: usize = 1_024;
+/// Machines that have tokens, so that one that asks for many takes no other's.
+const MAX_CHALLENGED: usize = 64;
 /// Nodes that go along with a page of values; one without values has all that are near.
 const NODES_BESIDE_VALUES: usize = 12;
 
-/// Tokens that were handed out and not yet brought back.
+/// A token by the port and the key that it is for.
+type Tokens = BoundedMap<(u16, Key), Token>;
+
+/// Tokens that were handed out and not yet brought back, by IP.
 #[derive(Debug)]
-pub(super) struct Challenges(BoundedMap<(SocketAddrV4, Key), Token>);
+pub(super) struct Challenges(BoundedMap<Ipv4Addr, Tokens>);
 
 impl Challenges {
     /// Whether the token is the one that was sent there last; it counts once.
     fn is_met(&mut self, from: SocketAddrV4, key: Key, token: Option<Token>) -> bool {
-        let is_met = token.is_some() && self.0.get(&(from, key)).copied() == token;
+        let Some(of_ip) = self.0.get_mut(from.ip()) else {
+            return false;
+        };
+        let is_met = token.is_some() && of_ip.get(&(from.port(), key)).copied() == token;
         if is_met {
-            self.0.remove(&(from, key));
+            of_ip.remove(&(from.port(), key));
         }
         is_met
     }
 
     pub(super) fn size(&self) -> (&'static str, usize, usize) {
-        self.0.size("tokens handed out")
+        self.0.size("machines that have tokens")
     }
 
     /// The token that goes there, the same until it is brought back.
     fn pose(&mut self, to: SocketAddrV4, key: Key, fresh: Token) -> Token {
-        if let Some(known) = self.0.get(&(to, key)) {
-            return *known;
+        let known = self.0.remove(to.ip());
+        let mut of_ip = known.unwrap_or_else(|| Tokens::new(MAX_CHALLENGES_PER_IP));
+        let token = of_ip.get(&(to.port(), key)).copied().unwrap_or(fresh);
+        if token == fresh {
+            of_ip.insert((to.port(), key), fresh);
         }
-        self.0.insert((to, key), fresh);
-        fresh
+        self.0.insert(*to.ip(), of_ip);
+        token
     }
 }
 
 impl Default for Challenges {
     fn default() -> Self {
-        Self(BoundedMap::new(MAX_CHALLENGES))
+        Self(BoundedMap::new(MAX_CHALLENGED))
     }
 }
 
@@ -158,7 +170,8 @@ impl Node {
         (claims, token): (Claims<'_>, Option<Token>),
     ) {
         let count = claims.count();
-        let claims: Vec<_> = claims.each().map(|claim| claim.map(ClaimRef::to_claim)).collect();
+        let credible = claims.each().map(|claim| claim.filter(|it| is_credible(it, from)));
+        let claims: Vec<_> = credible.map(|claim| claim.map(ClaimRef::to_claim)).collect();
         let holder = self.is_holder(from, &sender, &key);
         let draw = self.rng.random();
         let proven = self.challenges.is_met(from, key, token);
@@ -272,7 +285,8 @@ impl Node {
         let page = wire::decode_page(body).ok()?;
         self.fluency.hint(&page.nodes);
         let nodes: Vec<_> = page.nodes.iter().map(|(node, _)| *node).collect();
-        let claims = page.claims.each().flatten().map(|claim| {
+        let believed = page.claims.each().flatten().filter(|claim| is_credible(claim, answerer));
+        let claims = believed.map(|claim| {
             let mut claim = claim.to_claim();
             if claim.publisher == Publisher::Sender {
                 claim.publisher = Publisher::Other(answerer);
@@ -287,5 +301,13 @@ impl Node {
             nodes: credible(&nodes),
         };
         Some(OpEvent::Page { from, page })
+    }
+}
+
+/// Whether there can be such a publisher, as far as whoever says so can know.
+fn is_credible(claim: &ClaimRef<'_>, from: SocketAddrV4) -> bool {
+    match claim.publisher {
+        Publisher::Other(publisher) => may_be_named_by(from, publisher),
+        Publisher::Sender | Publisher::Unknown => true,
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Always holds: own values are part of the result, and no single holder's answer ends the
 //! search; what holders say of a value's age counts by the median, so that no single one decides
-//! what is newest. Never: lets a foreign order of values hide one of them, or asks for pages
-//! without an end.
+//! what is newest; each holder has one voice, however often it repeats itself. Never: lets a foreign
+//! order of values hide one of them, asks for pages without an end, or spreads what a single peer
+//! says.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,17 +13,22 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::hops::{Hop, Hops};
 use super::{Act, OpEvent, Outcome, PageOf, Sighting, drive, feed, feed_page};
 use crate::kademlia::lookup::Lookup;
 use crate::kademlia::values::{Held, LIFETIME, PLAIN_LIFETIME, StoreReply, StoreRequest};
 use crate::kademlia::wire::{Claim, MAX_VALUES, NodeEntry, Publisher};
-use crate::kademlia::{Dialect, NodeId, Value};
+use crate::kademlia::{Dialect, NodeId, Timestamp, Value};
 
 /// Distinct values that a get collects: thirty-two of the longest answers, so that liars fill
 /// neither the memory nor the place of what honest holders say.
 pub(super) const MAX_FOUND: usize = 32 * MAX_VALUES;
 /// Values that are cached on the nearest peer that lacked them; the rest follows by replication.
 const MAX_CACHED: usize = 16;
+/// So many holders must have told a value before it is cached: a liar's inventions would else be
+/// stored by honest readers, each of them a source of its own. Where one holder is left, that one
+/// replicates.
+const MIN_TELLERS: usize = 2;
 /// Further pages that one holder is asked for: all that a full key of URLs takes.
 const MAX_PAGES_PER_HOLDER: u64 = 12;
 /// Further pages that a get asks for in all.
@@ -39,12 +45,22 @@ struct Rank {
     from_newest: usize,
     /// Holders that have it.
     holders: usize,
+    /// Which of them told it last.
+    teller: Option<NodeId>,
     publisher: Option<SocketAddrV4>,
     /// Seconds since it was first published, and since its publisher's last word.
     reports: SmallVec<[(u32, u32); 1]>,
 }
 
 impl Rank {
+    /// A holder has it; whether it is news that this one does.
+    fn is_told_by(&mut self, holder: NodeId) -> bool {
+        let is_news = self.teller != Some(holder);
+        self.teller = Some(holder);
+        self.holders += usize::from(is_news);
+        is_news
+    }
+
     fn report(&mut self, claim: &Claim) {
         let seconds = |age: Duration| u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
         if let Publisher::Other(publisher) = claim.publisher {
@@ -88,30 +104,50 @@ pub(in crate::kademlia) struct Get {
     hops: Option<u32>,
     paging: BTreeMap<NodeId, Paging>,
     pages: usize,
+    /// Every request, where somebody wants to see them.
+    noted: Option<Hops>,
 }
 
 impl Get {
     pub(in crate::kademlia) fn start(
         lookup: Lookup,
         dialect: Dialect,
+        noted: Option<Hops>,
+        now: Timestamp,
         acts: &mut Vec<Act>,
     ) -> Self {
         acts.push(Act::Disk(StoreRequest::Get { key: *lookup.target() }));
-        let (found, paging, hops) = (BTreeMap::new(), BTreeMap::new(), None);
-        let mut get =
-            Self { lookup, dialect, held: None, found, questions: 0, hops, paging, pages: 0 };
-        get.go_on(acts);
+        let mut get = Self {
+            lookup,
+            dialect,
+            held: None,
+            found: BTreeMap::new(),
+            questions: 0,
+            hops: None,
+            paging: BTreeMap::new(),
+            pages: 0,
+            noted,
+        };
+        get.go_on(now, acts);
         get
     }
 
-    pub(super) fn handle(&mut self, event: OpEvent, acts: &mut Vec<Act>) {
+    /// Its requests so far, where they are noted.
+    pub(in crate::kademlia) fn noted(&self) -> Option<&[Hop]> {
+        self.noted.as_ref().map(Hops::all)
+    }
+
+    pub(super) fn handle(&mut self, now: Timestamp, event: OpEvent, acts: &mut Vec<Act>) {
+        if let Some(noted) = &mut self.noted {
+            noted.hears(now, &event);
+        }
         match feed(&mut self.lookup, event) {
             Some(OpEvent::Values { from, values }) => {
                 self.hops.get_or_insert(self.lookup.hop(&from));
                 self.lookup.on_values(&from);
                 // Whoever has told them already is asked once more only when that was late.
                 if !self.paging.contains_key(&from) {
-                    self.unite(values);
+                    self.unite(from, values);
                 }
             }
             Some(OpEvent::Page { from, page }) => {
@@ -130,16 +166,18 @@ impl Get {
             Some(OpEvent::Disk(_)) => self.held = Some(Vec::new()),
             _ => {}
         }
-        self.go_on(acts);
+        self.go_on(now, acts);
     }
 
-    fn unite(&mut self, values: Vec<Value>) {
+    fn unite(&mut self, from: NodeId, values: Vec<Value>) {
         for (from_newest, value) in values.into_iter().rev().enumerate() {
             if let Some(rank) = self.found.get_mut(&value) {
-                rank.holders += 1;
+                rank.is_told_by(from);
                 rank.from_newest = rank.from_newest.min(from_newest);
             } else if self.found.len() < MAX_FOUND {
-                self.found.insert(value, Rank { from_newest, holders: 1, ..Rank::default() });
+                let mut rank = Rank { from_newest, ..Rank::default() };
+                rank.is_told_by(from);
+                self.found.insert(value, rank);
             }
         }
     }
@@ -151,13 +189,14 @@ impl Get {
         let paging = self.paging.entry(from).or_insert(Paging { to, asked: 0, waiting: false });
         paging.waiting = false;
         let before = self.found.len();
-        for claim in page.claims {
+        for claim in page.claims.into_iter().filter(|claim| claim.age < lifetime(claim.publisher)) {
             if self.found.len() >= MAX_FOUND && !self.found.contains_key(&claim.value) {
                 continue;
             }
             let rank = self.found.entry(claim.value.clone()).or_default();
-            rank.holders += 1;
-            rank.report(&claim);
+            if rank.is_told_by(from) {
+                rank.report(&claim);
+            }
         }
         let skip = page.skip + page.count;
         let brought = self.found.len() > before;
@@ -177,28 +216,33 @@ impl Get {
         }
     }
 
-    fn go_on(&mut self, acts: &mut Vec<Act>) {
+    fn go_on(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
         let before = acts.len();
         let over = drive(&mut self.lookup, acts);
         self.questions += acts.len() - before;
+        if let Some(noted) = &mut self.noted {
+            noted.asks(now, &self.lookup, &acts[before..]);
+        }
         if !over || self.paging.values().any(|paging| paging.waiting) {
             return;
         }
         let Some(held) = self.held.take() else { return };
         let mut found: Vec<_> = std::mem::take(&mut self.found).into_iter().collect();
         found.sort_by_key(|(_, rank)| (rank.from_newest, Reverse(rank.holders)));
-        let mut found: Vec<Sighting> =
-            found.into_iter().map(|(value, rank)| rank.sighting(value)).collect();
-        found.sort_by_key(|sighting| sighting.age.unwrap_or(Duration::MAX));
-        self.cache(&found, acts);
+        let mut found: Vec<(usize, Sighting)> =
+            found.into_iter().map(|(value, rank)| (rank.holders, rank.sighting(value))).collect();
+        found.sort_by_key(|(_, sighting)| sighting.age.unwrap_or(Duration::MAX));
+        self.cache(found.iter().filter(|(holders, _)| *holders >= MIN_TELLERS), acts);
+        let found = found.into_iter().map(|(_, sighting)| sighting).collect();
         let (asked, questions, hops) = (self.lookup.asked(), self.questions, self.hops);
-        acts.push(Act::Finish(Outcome::Got { held, found, asked, questions, hops }));
+        let noted = self.noted().map(<[Hop]>::to_vec);
+        acts.push(Act::Finish(Outcome::Got { held, found, asked, questions, hops, noted }));
     }
 
     /// Stores what was found on the nearest peer that lacked it (Kademlia paper, section 2.3): a
     /// holder has gone, or that peer is new. Each holder that is nearer halves the time that the
     /// copy has.
-    fn cache(&self, found: &[Sighting], acts: &mut Vec<Act>) {
+    fn cache<'a>(&self, found: impl Iterator<Item = &'a (usize, Sighting)>, acts: &mut Vec<Act>) {
         let Some(to) = self.lookup.nearest_without_values() else {
             return;
         };
@@ -207,6 +251,7 @@ impl Get {
         let answered = self.lookup.answered();
         let nearer = answered.filter(|entry| key.distance(&entry.id) < distance).count();
         let most = if self.dialect == Dialect::Scalar { 1 } else { MAX_CACHED };
+        let found: Vec<_> = found.map(|(_, it)| it).collect();
         let texts = found.iter().any(|it| it.value.as_text().is_some());
         let alike = found.iter().filter(|it| it.value.as_text().is_some() == texts);
         let mut claims: Vec<Claim> = alike.take(most).map(|it| cached(it, nearer)).collect();
@@ -218,12 +263,15 @@ impl Get {
     }
 }
 
+/// How long a value lives after its publisher's last word.
+fn lifetime(publisher: Publisher) -> Duration {
+    if publisher == Publisher::Unknown { PLAIN_LIFETIME } else { LIFETIME }
+}
+
 /// A copy for a peer with so many holders nearer to the key: its age says how soon it is to go.
 fn cached(found: &Sighting, nearer: usize) -> Claim {
-    let (publisher, lifetime) = match found.publisher {
-        Some(publisher) => (Publisher::Other(publisher), LIFETIME),
-        None => (Publisher::Unknown, PLAIN_LIFETIME),
-    };
+    let publisher = found.publisher.map_or(Publisher::Unknown, Publisher::Other);
+    let lifetime = lifetime(publisher);
     let left = lifetime.saturating_sub(found.silent.unwrap_or_default());
     let halved = left / 2_u32.saturating_pow(u32::try_from(nearer).unwrap_or(u32::MAX).min(31));
     let age = lifetime.saturating_sub(halved);

@@ -314,6 +314,35 @@ fn the_public_profile_wants_many_networks() {
 }
 
 #[test]
+fn a_network_has_two_places_of_each_bucket_and_ten_of_a_public_table() {
+    let settings = Settings { profile: Profile::Public, ..Settings::default() };
+    let mut table = RoutingTable::new(NodeId::new([0; 20]), &settings, NOW);
+    let with_bit = |bit: usize, last: u8| {
+        let mut id = [0; 20];
+        (id[bit / 8], id[19]) = (0x80 >> (bit % 8), last);
+        NodeId::new(id)
+    };
+    // A bucket full of near ones, each of a network of its own: so each bit has a bucket.
+    for n in 1..=20_u8 {
+        let ip = Ipv4Addr::new(10, 0, n, 1);
+        let near = Contact::new(with_bit(140, n), SocketAddrV4::new(ip, 8468), NOW);
+        assert_eq!(table.insert(near), Inserted::Added);
+    }
+    for bit in 0..7_u8 {
+        for n in 0..3 {
+            let ip = Ipv4Addr::new(192, 0, 2, 3 * bit + n);
+            let newcomer = with_bit(bit.into(), n);
+            let newcomer = Contact::new(newcomer, SocketAddrV4::new(ip, 8468), NOW);
+            let fits = usize::from(n) < MAX_PER_BUCKET_AND_NET
+                && usize::from(bit) < MAX_PER_TABLE_AND_NET / MAX_PER_BUCKET_AND_NET;
+            let expected = if fits { Inserted::Added } else { Inserted::Refused };
+            assert_eq!(table.insert(newcomer), expected, "number {n} with bit {bit}");
+        }
+    }
+    check(&table);
+}
+
+#[test]
 fn a_bucket_without_lookups_turns_stale_and_its_keys_lie_in_it() {
     let all = ids(8, 200);
     let mut table = filled(all[0], 8, &all[1..]);

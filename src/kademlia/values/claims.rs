@@ -89,8 +89,14 @@ impl MultiStore {
         // Hearsay of nobody in particular is most likely of whoever took it back: whoever else
         // publishes it says so itself, or is among those who told what is held here.
         let is_hearsay = publisher.is_none() && !self.holds(&key, &value);
+        // Nor is a URL that its own host took back another's, as long as only a third says so.
+        let is_of_its_host = |who: SocketAddrV4| {
+            room::names_host(&value, *who.ip()) && publisher.is_some_and(|it| !same_host(it, who))
+        };
         if age >= lifetime
-            || taken_back.any(|who| Some(who) == publisher || who == OWN || is_hearsay)
+            || taken_back.any(|who| {
+                Some(who) == publisher || who == OWN || is_hearsay || is_of_its_host(who)
+            })
             || publisher.is_none() && self.is_taken_back(now, &key, &value, from)
         {
             return false;

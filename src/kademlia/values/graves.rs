@@ -38,6 +38,11 @@ impl Graves {
         Self(BoundedMap::new(MAX_GRAVES), Budget::new(GRAVES_PER_IP))
     }
 
+    /// How many there are and may be, of those who dug them, too.
+    pub(super) fn sizes(&self) -> [(&'static str, usize, usize); 2] {
+        [self.0.size("graves"), self.1.size("diggers of graves")]
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()

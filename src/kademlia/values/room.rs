@@ -36,6 +36,11 @@ impl Displacements {
     pub(super) fn new() -> Self {
         Self(BoundedMap::new(MAX_DISPLACEMENTS))
     }
+
+    /// How many are remembered, and how many may be.
+    pub(super) fn size(&self) -> (&'static str, usize, usize) {
+        self.0.size("displacements")
+    }
 }
 
 impl MultiStore {
@@ -165,6 +170,7 @@ pub(super) fn names_host(value: &Value, ip: Ipv4Addr) -> bool {
     let Some(authority) = rest.and_then(|rest| rest.split(['/', '?', '#', '\\']).next()) else {
         return false;
     };
-    let host = authority.split(':').next().unwrap_or_default();
-    host.parse::<Ipv4Addr>().is_ok_and(|host| host == ip)
+    // Before an "@" stands a user, whatever it looks like.
+    let host = authority.split(':').next().filter(|_| !authority.contains('@'));
+    host.and_then(|host| host.parse::<Ipv4Addr>().ok()).is_some_and(|host| host == ip)
 }

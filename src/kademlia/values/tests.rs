@@ -263,6 +263,7 @@ fn a_value_is_first_party_only_on_its_own_host() {
         ("http://10.0.0.9/f", true),
         ("https://10.0.0.9:8468/f#x", true),
         ("http://10.0.0.9@evil/f", false),
+        ("http://10.0.0.9:x@evil/f", false),
         ("http://evil:80@10.0.0.9/f", false),
         ("http://10.0.0.90/f", false),
         ("ftp://10.0.0.9/f", false),

@@ -245,5 +245,5 @@ pub(super) fn understand(asked: Asked, dialect: Dialect, body: &[u8]) -> Answer 
 pub(super) fn got(found: Vec<Value>, asked: usize, hops: Option<u32>) -> Outcome {
     let plain = |value| Sighting { value, publisher: None, age: None, silent: None };
     let found = found.into_iter().map(plain).collect();
-    Outcome::Got { held: Vec::new(), found, asked, questions: asked, hops }
+    Outcome::Got { held: Vec::new(), found, asked, questions: asked, hops, noted: None }
 }

@@ -38,6 +38,7 @@ impl Simulation {
         for publisher in publishers {
             if self.lives(publisher) {
                 gone.push(self.world.machine(publisher.machine).role);
+                self.library.falls_silent(publisher.machine, &self.world);
                 self.world.kill(publisher.machine);
             }
         }
@@ -74,6 +75,7 @@ impl Simulation {
             return false;
         }
         churn.stays(machine, born, self.world.now() + LEAVE_WITHIN);
+        self.library.falls_silent(machine, &self.world);
         for (key, value) in self.library.take_back(life) {
             self.world.take_back(life.machine, key, &value);
         }
@@ -87,6 +89,7 @@ impl Simulation {
 
     fn replace(&mut self, churn: &mut Churn, machine: usize) -> Life {
         let role = self.world.machine(machine).role;
+        self.library.falls_silent(machine, &self.world);
         if churn.remembers() && role == Role::Node {
             // Whoever comes back left earlier: nobody is back the moment it leaves.
             let back = churn.returns(&mut self.rng);

@@ -7,21 +7,36 @@ use std::time::Duration;
 
 use rand::RngExt;
 
+use super::tracing::{Lookup, Which};
 use super::{Asked, END_WITHIN, Life, Phase, Simulation};
-use crate::kademlia::{HopAnswer, Key, Outcome, Timestamp};
+use crate::kademlia::{Hop, Outcome, Timestamp};
 use crate::sim::Scenario;
 use crate::sim::machine::Role;
-use crate::sim::report::{Trace, TracedHop};
 use crate::sim::world::Ended;
 
-/// Nodes that are drawn to find one that knows somebody: who has just come knows nobody yet.
+/// Nodes that are drawn to find one that may be asked, and values to find one that is left.
 const MAX_DRAWS: usize = 16;
+/// Who has been up for less than this has just come, and may know nobody yet. Whoever knows nobody
+/// later is asked as all others are: that it finds nothing is a failure of the network's.
+const JUST_CAME: Duration = Duration::from_mins(1);
 /// One node of so many publishes, where publishers leave.
 const LEAVING_SHARE: usize = 20;
 
 impl Simulation {
-    /// A random living node that knows somebody.
-    pub(super) fn any_ready(&mut self) -> Option<usize> {
+    /// A random living node, but none that has just come and knows nobody yet.
+    pub(super) fn any_asker(&mut self) -> Option<usize> {
+        for _ in 0..MAX_DRAWS {
+            let drawn = self.world.any_living()?;
+            let up = self.world.now().since(self.world.machine(drawn).born);
+            if up >= JUST_CAME || !self.world.contacts(drawn).is_empty() {
+                return Some(drawn);
+            }
+        }
+        None
+    }
+
+    /// A random living node that knows somebody: what others publish is nowhere but with them.
+    fn any_connected(&mut self) -> Option<usize> {
         for _ in 0..MAX_DRAWS {
             let drawn = self.world.any_living()?;
             if !self.world.contacts(drawn).is_empty() {
@@ -39,7 +54,7 @@ impl Simulation {
         if self.scenario.publishers_leave && entries.len() >= few {
             return Some(entries[entries.len() % few].publisher.machine);
         }
-        self.any_ready()
+        self.any_connected()
     }
 
     /// The next value is published.
@@ -48,7 +63,7 @@ impl Simulation {
             return;
         };
         let born = self.world.machine(machine).born;
-        let value = self.library.add(Life { machine, born });
+        let value = self.library.add(Life { machine, born }, self.world.now());
         let (key, text) = (Scenario::key(value), Scenario::value(value));
         if let Some(op) = self.world.start_put(machine, key, text) {
             self.under_way.insert((machine as u32, op), Asked::Put { value });
@@ -65,10 +80,12 @@ impl Simulation {
         while self.next_lookup <= self.world.now() && self.next_lookup < self.phase_ends {
             self.next_lookup = self.next_lookup + gap;
             let Some(value) = self.any_value() else {
+                self.skipped += 1;
                 continue;
             };
-            if let Some(machine) = self.any_ready() {
-                self.ask(machine, value, false);
+            match self.any_asker() {
+                Some(machine) => self.ask(machine, value, false),
+                None => self.skipped += 1,
             }
             if !self.python.is_empty() && self.scenario.asker() != Role::Python {
                 let drawn = self.rng.random_range(0..self.python.len());
@@ -78,26 +95,39 @@ impl Simulation {
     }
 
     fn ask(&mut self, machine: usize, value: usize, python: bool) {
-        if let Some(op) = self.world.start_get(machine, Scenario::key(value)) {
-            self.under_way.insert((machine as u32, op), Asked::Get { value, python });
+        let key = Scenario::key(value);
+        let op = if self.scenario.trace == Some(key) {
+            self.world.start_get_noted(machine, key)
+        } else {
+            self.world.start_get(machine, key)
+        };
+        if let Some(op) = op {
+            let get = Asked::Get { value, python, begun: self.world.now() };
+            self.under_way.insert((machine as u32, op), get);
         } else if !python {
             // It lives, and does not even begin.
             self.lately.failed(0, Duration::ZERO);
-            self.note_failure(machine, value);
+            self.note_failure(value);
+            let (begun, took) = (self.world.now(), Duration::ZERO);
+            self.show(value, &Lookup { machine, begun, took }, Which::Failed, Some(&[]));
         }
     }
 
     /// Lookups that are still under way when all should have ended have failed.
     pub(super) fn give_up(&mut self) {
-        for ((machine, _), asked) in std::mem::take(&mut self.under_way) {
-            let Asked::Get { value, python } = asked else {
+        for ((machine, op), asked) in std::mem::take(&mut self.under_way) {
+            let Asked::Get { value, python, begun } = asked else {
                 continue;
             };
             let tally = if python { &mut self.by_python } else { &mut self.lately };
             tally.failed(0, END_WITHIN);
             if !python {
-                self.failed_key.get_or_insert_with(|| Scenario::key_name(value));
+                self.note_failure(value);
                 self.note_violation(format!("a lookup of node {machine} has no end"));
+                let machine = machine as usize;
+                let hops = self.world.noted_so_far(machine, op).map(<[Hop]>::to_vec);
+                let took = self.world.now().since(begun);
+                self.show(value, &Lookup { machine, begun, took }, Which::Failed, hops.as_deref());
             }
         }
     }
@@ -124,14 +154,14 @@ impl Simulation {
         while let Some(ended) = self.world.poll_ended() {
             match self.under_way.remove(&(ended.machine, ended.op)) {
                 Some(Asked::Put { value }) => self.library.published(value, &self.world),
-                Some(Asked::Get { value, python }) => self.judge(value, python, ended),
+                Some(Asked::Get { value, python, .. }) => self.judge(value, python, ended),
                 None => {}
             }
         }
     }
 
     fn judge(&mut self, value: usize, python: bool, ended: Ended) {
-        let Some(Outcome::Got { held, found, questions, hops, .. }) = ended.outcome else {
+        let Some(Outcome::Got { held, found, questions, hops, noted, .. }) = ended.outcome else {
             if !python {
                 self.abandoned += 1;
                 let (machine, took) = (ended.machine, ended.at.since(ended.begun));
@@ -145,6 +175,7 @@ impl Simulation {
         let took = ended.at.since(ended.begun);
         let own = held.iter().any(|held| held.value == *wanted);
         let tally = if python { &mut self.by_python } else { &mut self.lately };
+        let mut which = Which::Last;
         if own || found.iter().any(|sighting| sighting.value == *wanted) {
             tally.found(if own { 0 } else { hops.unwrap_or_default() }, questions, took);
         } else if !self.library.entries()[value].taken_back
@@ -152,55 +183,18 @@ impl Simulation {
         {
             tally.failed(questions, took);
             if !python {
-                self.note_failure(ended.machine as usize, value);
+                self.note_failure(value);
+                which = Which::Failed;
             }
         } else {
             self.unanswerable += u64::from(!python);
         }
+        let lookup = Lookup { machine: ended.machine as usize, begun: ended.begun, took };
+        self.show(value, &lookup, which, noted.as_deref());
     }
 
-    fn note_failure(&mut self, machine: usize, value: usize) {
+    fn note_failure(&mut self, value: usize) {
         self.failed_key.get_or_insert_with(|| Scenario::key_name(value));
-        let key = Scenario::key(value);
-        if self.scenario.trace == Some(key) && self.trace.is_none() {
-            self.trace(machine, key, true);
-        }
-    }
-
-    /// Shows a lookup.
-    pub(super) fn trace(&mut self, machine: usize, key: Key, after_failure: bool) {
-        let begun = self.world.now();
-        let Some((hops, took)) = self.world.trace(machine, key) else {
-            return;
-        };
-        let ms = |span: Duration| span.as_secs_f64() * 1e3;
-        let hops = hops.into_iter().map(|hop| {
-            let there = self.world.index_of(hop.address);
-            TracedHop {
-                hop: hop.hop,
-                id: hop.id.to_string(),
-                address: hop.address.to_string(),
-                shared_bits: key.distance(&hop.id).common_bits(),
-                asked_ms: ms(hop.asked),
-                answered_ms: hop.answered.map(ms),
-                answer: match hop.answer {
-                    HopAnswer::Values => "values",
-                    HopAnswer::Nodes => "nodes",
-                    HopAnswer::Silent => "silent",
-                    HopAnswer::Waiting => "waiting",
-                },
-                count: hop.count,
-                alive: self.world.is_alive(hop.address),
-                holds: there.is_some_and(|there| self.world.holds(there, &key)),
-            }
-        });
-        self.trace = Some(Trace {
-            at_s: self.seconds_at(begun),
-            asker: self.world.node_address(machine).to_string(),
-            after_failure,
-            took_ms: ms(took),
-            hops: hops.collect(),
-        });
     }
 
     /// Seconds since the values were published.
@@ -213,6 +207,7 @@ impl Simulation {
 mod tests {
     use super::*;
     use crate::kademlia::OpId;
+    use crate::sim::honest::Honest;
 
     #[test]
     fn a_lookup_without_an_end_has_failed() {
@@ -229,10 +224,69 @@ mod tests {
         while simulation.phase != Phase::Looking {
             assert!(simulation.step());
         }
-        let get = Asked::Get { value: 0, python: false };
+        let get = Asked::Get { value: 0, python: false, begun: simulation.world.now() };
         simulation.under_way.insert((3, OpId(u64::MAX)), get);
         let (report, _) = simulation.run();
         assert_eq!((report.all.lookups, report.all.failures), (11, 1));
         assert_eq!(report.violations, ["a lookup of node 3 has no end"]);
+    }
+
+    /// Ten nodes, right before they look up.
+    fn about_to_look_up() -> Simulation {
+        let minute = Duration::from_mins(1);
+        let (nodes, lookups, values) = (10, 100, 1);
+        let scenario = Scenario {
+            nodes,
+            span: minute,
+            warm_up: minute,
+            lookups,
+            values,
+            ..Scenario::default()
+        };
+        let mut simulation = Simulation::new(scenario).unwrap();
+        while simulation.phase != Phase::Looking {
+            assert!(simulation.step());
+        }
+        simulation
+    }
+
+    /// These know nobody any more and hold nothing, and nobody reaches them.
+    fn isolate(simulation: &mut Simulation, lonely: &[usize]) {
+        let (settings, now) = (simulation.scenario.settings(), simulation.world.now());
+        for n in lonely {
+            let id = simulation.world.machine(*n).id;
+            let anew = Honest::new(&settings, id, [*n as u8; 32], now, None);
+            *simulation.world.machine_mut(*n).honest_mut().unwrap() = anew;
+        }
+        let part = |n| lonely.iter().position(|it| *it == n).map_or(0, |at| at as u8 + 1);
+        simulation.world.set_parts((0..10).map(part).collect());
+    }
+
+    #[test]
+    fn who_knows_nobody_fails() {
+        let mut simulation = about_to_look_up();
+        let publisher = simulation.library.entries()[0].publisher.machine;
+        let others: Vec<usize> = (0..10).filter(|n| *n != publisher).collect();
+        isolate(&mut simulation, &others[..5]);
+        let (report, _) = simulation.run();
+        assert_eq!((report.all.lookups, report.skipped), (100, 0));
+        let failed = report.all.failures;
+        assert!((25..75).contains(&failed), "half of them know nobody: {failed} failed");
+    }
+
+    #[test]
+    fn a_lookup_that_nobody_can_make_is_counted_as_such() {
+        let mut simulation = about_to_look_up();
+        let publisher = simulation.library.entries()[0].publisher.machine;
+        let others: Vec<usize> = (0..10).filter(|n| *n != publisher).collect();
+        isolate(&mut simulation, &others);
+        for n in others {
+            // However late it is, they have just come.
+            simulation.world.machine_mut(n).born = simulation.phase_ends;
+        }
+        // With the last one its value goes, too: once that is seen there is nothing to look for.
+        simulation.world.kill(publisher);
+        let (report, _) = simulation.run();
+        assert_eq!((report.all.lookups, report.skipped), (0, 100));
     }
 }

@@ -29,6 +29,16 @@ impl World {
         self.watch(index, |inhabitant, now| inhabitant.start_get(now, key))
     }
 
+    /// The same with every request noted.
+    pub(in crate::sim) fn start_get_noted(&mut self, index: usize, key: Key) -> Option<OpId> {
+        self.watch(index, |inhabitant, now| inhabitant.start_get_noted(now, key))
+    }
+
+    /// The requests so far of one that is under way.
+    pub(in crate::sim) fn noted_so_far(&self, index: usize, op: OpId) -> Option<&[Hop]> {
+        self.honest(index)?.node.noted_so_far(op)
+    }
+
     /// Starts a put, likewise.
     pub(in crate::sim) fn start_put(
         &mut self,

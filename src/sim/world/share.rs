@@ -187,7 +187,12 @@ impl Share {
         self.totals.datagrams += 1;
         self.totals.bytes += bytes.len() as u64;
         self.tallied += u64::from(network.counts(from, to));
-        let machine = self.local(from);
+        // Not by `local`: its totals are written beside it.
+        let machine = &mut self.machines[from as usize / self.of];
+        if machine.asks {
+            self.totals.askers_datagrams += 1;
+            self.totals.askers_bytes += bytes.len() as u64;
+        }
         if let Some(nat) = &mut machine.nat {
             nat.sends(now, to);
         }

@@ -1,5 +1,7 @@
 """What a run says in the end, for people and for programs."""
 
+import math
+
 from judge import percentile_ms
 
 # Its failures are told with the downloads'.
@@ -66,6 +68,24 @@ def whole(numbers, share):
     return None if milli is None else round(milli / 1000)
 
 
+def least(share):
+    """Of a lower bound, which must not be rounded up."""
+    # What binary fractions lose of a decimal one is no reason to lose a digit.
+    return f"{math.floor(share * 1e4 + 1e-6) / 1e4:.2%}"
+
+
+def proven(found):
+    """What the run proves beside what it must reach: the share decides, not what it is at least."""
+    downloads = found["downloads"]
+    if not downloads["judged"]:
+        return f"no download was judged; required: {found['required']:.2%}"
+    return (
+        f"right: {downloads['success']:.2%} of {downloads['judged']} downloads, at least "
+        f"{least(downloads['success_lower95'])} at 95 % confidence; "
+        f"required, of the share itself: {found['required']:.2%}"
+    )
+
+
 def text(found):
     """The summary."""
     events, link = found["events"], found["link"]
@@ -86,13 +106,14 @@ def text(found):
         share = "-" if row["success"] is None else f"{row['success']:.2%}"
         lines.append(
             f"{title:34}{row['tried']:7}{row['judged']:8}{row['right']:7}{share:>9}"
-            f"{row['success_lower95']:9.2%}{row['ms_p50'] or 0:9.0f}{row['ms_p95'] or 0:9.0f}"
+            f"{least(row['success_lower95']):>9}{row['ms_p50'] or 0:9.0f}{row['ms_p95'] or 0:9.0f}"
         )
     lines += [
         "",
         f"download alone p50 {found['download_ms_p50']} ms, p95 {found['download_ms_p95']} ms",
         f"from ready to the first peer p50 {found['join_ms_p50']} ms, p95 {found['join_ms_p95']} ms; hops p50 "
         f"{found['hops_p50']}, p95 {found['hops_p95']}; {found['dead_contacts']:.1%} of contacts dead",
+        proven(found),
         f"not judged: {found['downloads']['unjudged']}",
         f"corrupt: {len(found['corrupt'])}",
         *found["corrupt"],

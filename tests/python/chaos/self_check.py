@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from compare import BEGIN, END, put
 from judge import Judge, Sides, Tally, lower95, percentile_ms
 from plan import draw
+from report import proven
 
 
 def expect(what, got, wanted):
@@ -62,6 +63,21 @@ def check_figures():
     expect("a percentile", percentile_ms([0.001 * n for n in range(1, 101)], 0.95), 95.0)
 
 
+def check_summary():
+    downloads = {"judged": 700, "success": 699 / 700, "success_lower95": lower95(699, 700)}
+    expect(
+        "what is proven",
+        proven({"downloads": downloads, "required": 0.995}),
+        "right: 99.86% of 700 downloads, at least 99.32% at 95 % confidence; required, of the share itself: 99.50%",
+    )
+    nothing = {"judged": 0, "success": None, "success_lower95": 0.0}
+    expect(
+        "nothing is proven",
+        proven({"downloads": nothing, "required": 0.995}),
+        "no download was judged; required: 99.50%",
+    )
+
+
 def check_plan():
     options = SimpleNamespace(
         seed=1, seconds=300.0, nodes=20, pythons=5, partition=None, blow_every=6.0
@@ -82,6 +98,7 @@ def check_writer():
 
 check_judge()
 check_figures()
+check_summary()
 check_plan()
 check_writer()
 print("self_check: the judge of the chaos runs is just")

@@ -1,6 +1,7 @@
 //! What floods and forged senders get out of a node.
 
 use super::*;
+use crate::kademlia::wire::{Claim, Digests, PackedClaims, Publisher, STORE_ROOM};
 
 fn forged(n: u32) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::from(0x0b00_0000 + n), 8468)
@@ -33,17 +34,20 @@ fn forged_senders_get_at_most_three_bytes_for_each_of_theirs() {
     let (sender, target) = (id(1), id(5).as_key());
     let value = text("v");
     let key = Key::of_name("k");
-    let store = Request::Store {
-        sender,
-        key,
-        value: StoredValue::one(&value, crate::kademlia::Dialect::List),
-    };
+    let plain = StoredValue::one(&value, crate::kademlia::Dialect::List);
+    let (publisher, zero) = (Publisher::Sender, Duration::ZERO);
+    let word = Claim { value: value.clone(), publisher, age: zero, born: zero };
+    let (packed, digests) = (PackedClaims::of(&[word], STORE_ROOM), [value.digest()]);
+    let (claims, token) = (packed.claims(), None);
     for (name, request) in [
         ("ping", Request::Ping { sender }),
         ("stun", Request::Stun),
         ("find_node", Request::FindNode { sender, target }),
         ("find_value", Request::FindValue { sender, key }),
-        ("store", store),
+        ("store", Request::Store { sender, key, value: plain }),
+        ("kad.store", Request::Keep { sender, key, claims, token }),
+        ("kad.find", Request::Find { sender, key, seed: 1, skip: 0 }),
+        ("kad.withdraw", Request::Withdraw { sender, key, token, digests: Digests::new(&digests) }),
         ("kad.reach", Request::Reach { sender, port: 80 }),
     ] {
         let bytes = bytes_of(&request);

@@ -77,13 +77,31 @@ fn what_was_found_is_cached_on_the_nearest_that_lacked_it() {
     let (mut subject, key) = subject_and_key();
     subject.node.start_get(NOW, key);
     let stored = play(&mut subject, &|to, request| match request {
-        Request::FindValue { .. } if to == address(3) => Answer::Values(vec![text("v")]),
+        Request::FindValue { .. } if [address(3), address(4)].contains(&to) => {
+            Answer::Values(vec![text("v")])
+        }
         Request::Store { .. } => Answer::Stored(true),
         _ => Answer::Nodes,
     });
     assert_eq!(stored, [(address(1), text("v"))]);
     let Some(Outcome::Got { found, .. }) = subject.done.pop() else { panic!() };
     assert_eq!(values_of(&found), [text("v")]);
+}
+
+#[test]
+fn what_one_peer_alone_says_is_found_and_not_spread_however_often_it_says_it() {
+    let (mut subject, key) = subject_and_key();
+    subject.node.start_get(NOW, key);
+    let stored = play(&mut subject, &|to, request| match request {
+        Request::FindValue { .. } if to == address(3) => {
+            Answer::Values(vec![text("invented"), text("invented")])
+        }
+        Request::Store { .. } => Answer::Stored(true),
+        _ => Answer::Nodes,
+    });
+    assert_eq!(stored, []);
+    let Some(Outcome::Got { found, .. }) = subject.done.pop() else { panic!() };
+    assert_eq!(values_of(&found), [text("invented")]);
 }
 
 #[test]

@@ -247,3 +247,17 @@ fn whoever_asks_for_a_sign_of_life_is_asked_back_if_that_is_of_use() {
     let sent = subject.ask(address(201), &Request::Ping { sender: id(0xf1) });
     assert_eq!(pings(&sent, address(201)), 1, "those who wait have waited for long");
 }
+
+#[test]
+fn what_silent_strangers_ask_is_kept_no_longer_than_their_answer_could_come() {
+    let mut subject = Subject::new();
+    for n in 0..1_000_u32 {
+        let from = SocketAddrV4::new(Ipv4Addr::from(0x0b00_0000 + n), 1);
+        subject.ask(from, &Request::FindNode { sender: id(7), target: id(5).as_key() });
+    }
+    assert!(subject.node.requests.held_count() > 0);
+    while subject.node.inflight.len() > 0 {
+        subject.pass(Duration::from_millis(100));
+    }
+    assert_eq!(subject.node.requests.held_count(), 0);
+}

@@ -111,3 +111,42 @@ fn a_publisher_brings_back_what_it_took_back() {
     // It may have been a Python node when it was heard last.
     assert_eq!(put_to_a_grave(None), (vec![None, Some([5; 8])], done));
 }
+
+#[test]
+fn a_machine_that_asks_for_many_tokens_takes_no_other_machines() {
+    let mut subject = Subject::new();
+    subject.introduce(address(1), id(1), KAD);
+    subject.introduce(address(2), id(2), KAD);
+    says(&mut subject, 1, None);
+    let digests = [text("v").digest()];
+    let asks = |subject: &mut Subject, n: u8, key, token| {
+        let digests = Digests::new(&digests);
+        let sent =
+            subject.ask(address(n), &Request::Withdraw { sender: id(n), key, token, digests });
+        decode_withdrawn(answer_in(&sent).unwrap()).unwrap()
+    };
+    let Withdrawn::AskWith(token) = asks(&mut subject, 1, KEY, None) else { panic!() };
+    for n in 0..2_000_u32 {
+        asks(&mut subject, 2, Key::of_name(&n.to_string()), None);
+    }
+    assert_eq!(asks(&mut subject, 1, KEY, Some(token)), Withdrawn::Gone);
+    assert!(!is_held(&subject));
+}
+
+#[test]
+fn who_can_be_nobody_is_taken_for_no_publisher() {
+    let mut subject = Subject::new();
+    subject.introduce(address(1), id(1), KAD);
+    let mut tells = |publisher: [u8; 4], value: &str| {
+        let publisher = Publisher::Other(SocketAddrV4::new(publisher.into(), 1));
+        let claims = [Claim { publisher, value: text(value), ..word() }, word()];
+        let packed = PackedClaims::of(&claims, STORE_ROOM);
+        let request =
+            Request::Keep { sender: id(1), key: KEY, claims: packed.claims(), token: None };
+        decode_kept(answer_in(&subject.ask(address(1), &request)).unwrap()).unwrap().each
+    };
+    for nobody in [[0, 0, 0, 0], [224, 0, 0, 1], [255; 4], [127, 0, 0, 1]] {
+        assert_eq!(tells(nobody, "of nobody")[..], [false, true], "{nobody:?}");
+    }
+    assert_eq!(tells([10, 0, 0, 3], "of somebody")[..], [true, true]);
+}

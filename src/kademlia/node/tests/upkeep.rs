@@ -1,6 +1,6 @@
 //! What a node does unasked, against peers that don't play along.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
 use crate::kademlia::Dialect;
@@ -373,4 +373,47 @@ fn neighbours_are_all_asked_whom_they_know_and_so_are_all_where_few_are_known() 
         subject.meet(address(n), id(n));
     }
     assert_eq!(searched(&mut subject, id(0xff).as_key(), None).0, usize::from(k) - 1);
+}
+
+/// How many keys a node replicates within twelve hours, of so many that another tells it, and all
+/// other holders, again before they are old.
+fn replicated(keys: u32) -> usize {
+    let (mut subject, k) = Subject::with_full_half();
+    let source = Source::Peer { address: address(99), holder: false };
+    let mut stored = BTreeSet::new();
+    for half_hour in 0..24 {
+        for n in 0..keys {
+            hold(&mut subject, Key::of_name(&n.to_string()), "v", source);
+        }
+        let until = subject.now + Duration::from_mins(30);
+        while subject.now < until {
+            let mut sent = subject.pass(Duration::from_secs(1));
+            while let Some((to, bytes)) = sent.pop() {
+                let Ok(Datagram::Request { id: rpc, request }) = decode(&bytes) else { continue };
+                let mut answer = Vec::new();
+                match request {
+                    Request::Ping { .. } => answer = pong(rpc, id(to.ip().octets()[3])),
+                    Request::FindNode { .. } => encode_nodes(&mut answer, rpc, &[]),
+                    Request::Store { key, .. } => {
+                        // Those of the first hours are a newcomer's.
+                        if half_hour > 4 {
+                            stored.insert(key);
+                        }
+                        encode_store_answer(&mut answer, rpc, true);
+                    }
+                    _ => continue,
+                }
+                sent.extend(subject.receive(to, &answer));
+            }
+        }
+    }
+    assert_eq!(subject.node.table().len(), usize::from(k));
+    stored.len()
+}
+
+#[test]
+fn whoever_tells_all_holders_the_same_again_and_again_silences_none() {
+    let replicated = replicated(30);
+    // One in k an hour, of those that this node is among the nearest to.
+    assert!(replicated > 5, "{replicated}");
 }

@@ -1,9 +1,11 @@
 //! A traced lookup, event by event.
 
+use std::net::SocketAddrV4;
+
 use super::*;
 use crate::kademlia::lookup::Goal;
 use crate::kademlia::wire::NodeEntry;
-use crate::kademlia::{Key, Settings};
+use crate::kademlia::{HopAnswer, Key, NodeId, Settings};
 
 fn entry(n: u8) -> NodeEntry {
     NodeEntry { id: NodeId::new([n; 20]), address: SocketAddrV4::new([10, 0, 0, n].into(), 1) }

@@ -218,6 +218,18 @@ fn what_was_taken_back_comes_back_by_nobody_but_its_publisher() {
 }
 
 #[test]
+fn a_url_that_its_host_took_back_comes_back_by_no_invented_publisher() {
+    let mut store = store();
+    let url = "http://10.0.0.1:80/f";
+    assert!(publishes(&mut store, START, 1, url));
+    withdraws(&mut store, START, 1, url);
+    let told = |of: u8| claim(url, Publisher::Other(address(of)), Duration::ZERO);
+    assert!(!says(&mut store, START, 2, told(9)));
+    // Whoever publishes it says so itself.
+    assert!(publishes(&mut store, START, 9, url));
+}
+
+#[test]
 fn what_the_own_user_took_back_is_not_brought_back_by_holders() {
     let mut store = store();
     put(&mut store, START, "k", "v", Source::Own);

@@ -1,0 +1,65 @@
+//! What a get makes of what several holders say of one value.
+
+use super::*;
+use crate::kademlia::wire::{Claim, Publisher, encode_page};
+
+#[test]
+fn no_single_holder_decides_how_old_a_value_is() {
+    let (mut subject, key) = (Subject::new(), Key::of_name("k"));
+    for n in 1..=5 {
+        subject.introduce(address(n), id(n), Some(Features::VALUES));
+    }
+    subject.node.start_get(subject.now, key);
+    subject.settle();
+    let mut sent = std::mem::take(&mut subject.sent);
+    while let Some((to, bytes)) = sent.pop() {
+        let Ok(Datagram::Request { id: rpc, request: Request::Find { .. } }) = decode(&bytes)
+        else {
+            continue;
+        };
+        // Two lie: one makes it younger than it is, one older.
+        let age = Duration::from_hours(match to.ip().octets()[3] {
+            1 => 0,
+            2 => 30,
+            _ => 10,
+        });
+        let publisher = Publisher::Other(address(9));
+        let claim = Claim { value: text("v"), publisher, age, born: age };
+        let mut answer = Vec::new();
+        encode_page(&mut answer, rpc, 1, &[claim], &[]);
+        sent.extend(subject.receive(to, &answer));
+    }
+    // They are silent on whom else they know.
+    subject.pass(Duration::from_secs(10));
+    let Some(Outcome::Got { found, .. }) = subject.done.pop() else { panic!("no end") };
+    let true_age = Some(Duration::from_hours(10));
+    assert_eq!((found[0].age, found[0].silent), (true_age, true_age));
+}
+
+#[test]
+fn what_has_expired_by_its_holders_own_word_is_not_found() {
+    let (mut subject, key) = (Subject::new(), Key::of_name("k"));
+    subject.introduce(address(1), id(1), Some(Features::VALUES));
+    subject.node.start_get(subject.now, key);
+    subject.settle();
+    let sent = std::mem::take(&mut subject.sent);
+    let finds = sent.iter().find_map(|(_, bytes)| match decode(bytes) {
+        Ok(Datagram::Request { id: rpc, request: Request::Find { .. } }) => Some(rpc),
+        _ => None,
+    });
+    let old = |value: &str, publisher, hours| {
+        let age = Duration::from_hours(hours);
+        Claim { value: text(value), publisher, age, born: age }
+    };
+    let of = Publisher::Other(address(9));
+    let claims = [old("dead", of, 36), old("alive", of, 35), old("plain", Publisher::Unknown, 36)];
+    let mut answer = Vec::new();
+    encode_page(&mut answer, finds.expect("it is asked"), 3, &claims, &[]);
+    subject.receive(address(1), &answer);
+    // It is silent on whom else it knows.
+    subject.pass(Duration::from_secs(10));
+    let Some(Outcome::Got { found, .. }) = subject.done.pop() else { panic!("no end") };
+    let mut values = values_of(&found);
+    values.sort();
+    assert_eq!(values, [text("alive"), text("plain")]);
+}
