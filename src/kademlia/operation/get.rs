@@ -3,8 +3,8 @@
 //! Always holds: own values are part of the result, and no single holder's answer ends the
 //! search; what holders say of a value's age counts by the median, so that no single one decides
 //! what is newest; each holder has one voice, however often it repeats itself. Never: lets a foreign
-//! order of values hide one of them, asks for pages without an end, or spreads what a single peer
-//! says.
+//! order of values hide one of them, asks for pages without an end, or spreads several values that a
+//! single peer says.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -25,9 +25,9 @@ use crate::kademlia::{Dialect, NodeId, Timestamp, Value};
 pub(super) const MAX_FOUND: usize = 32 * MAX_VALUES;
 /// Values that are cached on the nearest peer that lacked them; the rest follows by replication.
 const MAX_CACHED: usize = 16;
-/// So many holders must have told a value before it is cached: a liar's inventions would else be
-/// stored by honest readers, each of them a source of its own. Where one holder is left, that one
-/// replicates.
+/// So many holders must have told a value before it is cached, unless it is all that was found: a
+/// liar's inventions would else be stored by honest readers, each of them a source of its own. The
+/// only value of a key may have one holder left, and no time until that one replicates.
 const MIN_TELLERS: usize = 2;
 /// Further pages that one holder is asked for: all that a full key of URLs takes.
 const MAX_PAGES_PER_HOLDER: u64 = 12;
@@ -232,7 +232,8 @@ impl Get {
         let mut found: Vec<(usize, Sighting)> =
             found.into_iter().map(|(value, rank)| (rank.holders, rank.sighting(value))).collect();
         found.sort_by_key(|(_, sighting)| sighting.age.unwrap_or(Duration::MAX));
-        self.cache(found.iter().filter(|(holders, _)| *holders >= MIN_TELLERS), acts);
+        let is_only = found.len() == 1;
+        self.cache(found.iter().filter(|(holders, _)| is_only || *holders >= MIN_TELLERS), acts);
         let found = found.into_iter().map(|(_, sighting)| sighting).collect();
         let (asked, questions, hops) = (self.lookup.asked(), self.questions, self.hops);
         let noted = self.noted().map(<[Hop]>::to_vec);

@@ -89,19 +89,22 @@ fn what_was_found_is_cached_on_the_nearest_that_lacked_it() {
 }
 
 #[test]
-fn what_one_peer_alone_says_is_found_and_not_spread_however_often_it_says_it() {
-    let (mut subject, key) = subject_and_key();
-    subject.node.start_get(NOW, key);
-    let stored = play(&mut subject, &|to, request| match request {
-        Request::FindValue { .. } if to == address(3) => {
-            Answer::Values(vec![text("invented"), text("invented")])
-        }
-        Request::Store { .. } => Answer::Stored(true),
-        _ => Answer::Nodes,
-    });
-    assert_eq!(stored, []);
-    let Some(Outcome::Got { found, .. }) = subject.done.pop() else { panic!() };
-    assert_eq!(values_of(&found), [text("invented")]);
+fn of_several_values_what_one_peer_alone_says_is_not_spread_however_often_it_says_it() {
+    let spread = |told: &[&str]| {
+        let (mut subject, key) = subject_and_key();
+        subject.node.start_get(NOW, key);
+        let stored = play(&mut subject, &|to, request| match request {
+            Request::FindValue { .. } if to == address(3) => {
+                Answer::Values(told.iter().map(|value| text(value)).collect())
+            }
+            Request::Store { .. } => Answer::Stored(true),
+            _ => Answer::Nodes,
+        });
+        assert!(matches!(subject.done.pop(), Some(Outcome::Got { .. })));
+        stored.len()
+    };
+    assert_eq!(spread(&["invented", "too", "invented", "too"]), 0);
+    assert_eq!(spread(&["only", "only"]), 1, "its one holder may be gone soon");
 }
 
 #[test]
