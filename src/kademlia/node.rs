@@ -7,9 +7,9 @@
 
 mod absent;
 mod fluent;
+mod gets;
 mod handover;
 mod limits;
-mod noted;
 mod outbound;
 mod pace;
 mod passes;
@@ -31,7 +31,7 @@ use rand_chacha::ChaCha8Rng;
 use super::bounded::BoundedMap;
 use super::lookup::Goal;
 use super::operation::{
-    Audit, Get, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Trace, Withdraw,
+    Audit, Join, Observe, OpEvent, OpId, Operation, Outcome, Purpose, Put, Trace, Withdraw,
 };
 use super::rpc::{Asked, Due, Inflight, Owner};
 use super::table::RoutingTable;
@@ -173,11 +173,6 @@ impl Node {
         &self.settings
     }
 
-    /// Finds all values of a key. None while [`MAX_OPERATIONS`] are under way.
-    pub fn start_get(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
-        self.begin_get(now, Client::User, key)
-    }
-
     /// Looks for the values of a key and notes every request; keeps and changes nothing.
     pub fn start_trace(&mut self, now: Timestamp, key: Key) -> Option<OpId> {
         let lookup = self.lookup(key, Goal::Values);
@@ -315,14 +310,6 @@ impl Node {
     fn nearest_entries(&self, key: &Key, count: usize) -> Vec<NodeEntry> {
         let nearest = self.table.closest(key, count, |_| true);
         nearest.iter().map(|c| NodeEntry { id: c.id, address: c.address }).collect()
-    }
-
-    fn begin_get(&mut self, now: Timestamp, client: Client, key: Key) -> Option<OpId> {
-        let lookup = self.lookup(key, Goal::Values);
-        let dialect = self.settings.dialect;
-        self.begin(now, client, |acts| {
-            Operation::Get(Box::new(Get::start(lookup, dialect, None, now, acts)))
-        })
     }
 
     fn begin_put(

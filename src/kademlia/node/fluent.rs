@@ -118,7 +118,8 @@ impl Node {
         }
     }
 
-    /// A peer has asked or answered something that takes these.
+    /// A peer has shown that it understands these: in the id of a question from an address that is its
+    /// own, or by answering what takes them.
     pub(super) fn shows(&mut self, peer: SocketAddrV4, features: Features) {
         let known = self.fluency.known.get(&peer).copied();
         let before = known.unwrap_or_default();

@@ -215,12 +215,12 @@ impl Node {
             return;
         };
         handover.asking = false;
-        let newcomers: Vec<NodeEntry> = handover.newcomers.iter().map(|it| it.entry).collect();
         match (step, reply) {
             (HandoverStep::Page, StoreReply::Keys(page)) => {
                 let is_over = handover.newcomers.iter().all(Newcomer::is_silent);
                 if let Some(last) = page.last().filter(|_| !is_over) {
                     handover.last = Some(last.key);
+                    let newcomers: Vec<_> = handover.newcomers.iter().map(|it| it.entry).collect();
                     for held in &page {
                         let to = self.owners_among(&held.key, &newcomers);
                         if !to.is_empty() {

@@ -201,7 +201,7 @@ impl Node {
             }
             (UpkeepStep::Values { key, own_only }, StoreReply::Values(held)) => {
                 if own_only && self.settings.dialect == Dialect::Scalar {
-                    if self.begin_get(now, Client::Upkeep, key).is_none() {
+                    if self.begin_get(now, Client::Upkeep, key, None).is_none() {
                         self.upkeep_next();
                     }
                     return;

@@ -4,87 +4,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
 use crate::kademlia::Dialect;
-use crate::kademlia::node::handover::MAX_PUSHES;
 use crate::kademlia::values::{Source, StoreRequest};
 use crate::kademlia::wire::{encode_store_answer, encode_values};
 
-/// The key that this node is nearest to.
-const NEAREST: Key = Key::new([0; 20]);
-
-fn stores_in(sent: &[(SocketAddrV4, Vec<u8>)]) -> Vec<(SocketAddrV4, RpcId, Value)> {
-    let store = |(to, bytes): &(SocketAddrV4, Vec<u8>)| match decode(bytes) {
-        Ok(Datagram::Request { id, request: Request::Store { value, .. } }) => {
-            Some((*to, id, value.object().to_value()))
-        }
-        _ => None,
-    };
-    sent.iter().filter_map(store).collect()
-}
-
 /// What the node's own user published, or what a peer brought.
-fn hold(subject: &mut Subject, key: Key, value: &str, source: Source) {
+pub(super) fn hold(subject: &mut Subject, key: Key, value: &str, source: Source) {
     let values = vec![text(value)];
     let request = StoreRequest::Put { key, values, source, replaces: false };
     subject.store.handle(subject.now, request);
-}
-
-#[test]
-fn few_values_are_on_their_way_however_many_newcomers_come() {
-    let mut subject = Subject::new();
-    let key = NEAREST;
-    for n in 0..64 {
-        hold(&mut subject, key, &format!("value {n}"), Source::Own);
-    }
-    for n in 1..=10 {
-        subject.meet(address(n), id(n));
-    }
-    let mut most = 0;
-    for _ in 0..600 {
-        subject.pass(Duration::from_millis(100));
-        most = most.max(subject.node.handovers.pushes);
-    }
-    assert!(most > 0 && most <= MAX_PUSHES, "{most} at once");
-    assert_eq!(subject.node.handovers.pushes, 0, "and all come to an end");
-}
-
-#[test]
-fn every_newcomer_gets_every_value_once() {
-    let mut subject = Subject::new();
-    let key = NEAREST;
-    for n in 0..40 {
-        hold(&mut subject, key, &format!("value {n}"), Source::Own);
-    }
-    let mut pushed = Vec::new();
-    for n in 1..=5 {
-        let mut stores = stores_in(&subject.introduce(address(n), id(n), Some(Features(0))));
-        while let Some((to, rpc, value)) = stores.pop() {
-            pushed.push((to, value));
-            let mut answer = Vec::new();
-            encode_store_answer(&mut answer, rpc, true);
-            stores.extend(stores_in(&subject.receive(to, &answer)));
-        }
-    }
-    assert_eq!(pushed.len(), 5 * 40);
-    pushed.sort();
-    pushed.dedup();
-    assert_eq!(pushed.len(), 5 * 40);
-}
-
-#[test]
-fn an_address_that_proves_itself_again_is_no_newcomer_and_nor_is_a_refused_one() {
-    let mut subject = Subject::new();
-    hold(&mut subject, NEAREST, "v", Source::Own);
-    let mut pushes = Vec::new();
-    for port in 1..=12_u16 {
-        let from = SocketAddrV4::new(Ipv4Addr::new(6, 6, 6, 6), port);
-        let sender = id(u8::try_from(port).unwrap());
-        for _ in 0..2 {
-            let sent = subject.introduce(from, sender, Some(Features(0)));
-            pushes.extend(stores_in(&sent).into_iter().map(|(to, ..)| to));
-            subject.now = subject.now + Duration::from_mins(11);
-        }
-    }
-    assert_eq!(pushes.len(), 8, "as many as one machine has places: {pushes:?}");
 }
 
 #[test]
