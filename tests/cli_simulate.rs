@@ -10,6 +10,7 @@ use std::fs;
 use std::process::Stdio;
 
 use serde_json::Value;
+use snapbox::{Assert, Data};
 use support::Finished;
 use support::node::clean_command;
 
@@ -59,6 +60,24 @@ fn the_promised_keys_are_there_and_the_same_seed_prints_the_same() {
     assert!(first["state_hash"].is_string() && first["state_hash"] == again["state_hash"]);
     assert_eq!(first["latency_ms_p95"], again["latency_ms_p95"]);
     assert_ne!(first["state_hash"], run("8")["state_hash"]);
+}
+
+/// The run of another machine, and of another build: written by `SNAPSHOTS=overwrite cargo test --test
+/// cli_simulate` whenever nodes are to behave otherwise.
+#[test]
+fn a_run_is_the_same_on_every_machine() {
+    let scenario = [
+        &["--json", "--nodes", "60", "--hours", "0.1", "--warm-up", "5m", "--partition", "2m"][..],
+        &["--lookups", "100", "--values", "20", "--session-median", "10m", "--returning", "0.5"],
+        &["--clean", "0.5", "--loss", "0.05", "--duplicate", "0.02", "--reorder", "--nat", "0.1"],
+        &["--liars", "0.1", "--sybils", "0.1", "--python", "0.1", "--seed", "11"],
+    ];
+    let here = simulate(&scenario.concat()).json();
+    assert_eq!(here["violations"].as_array().unwrap().len(), 0, "{here}");
+    let state = format!("{}\n", here["state_hash"].as_str().unwrap());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/state_hash.txt");
+    let elsewhere = Data::read_from(path.as_ref(), None);
+    Assert::new().action_env("SNAPSHOTS").eq(Data::text(state), elsewhere);
 }
 
 #[test]

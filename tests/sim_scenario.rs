@@ -121,8 +121,7 @@ fn what_nobody_asked_for_is_looked_up_when_all_is_over() {
 #[test]
 fn a_node_behind_a_router_asks_and_is_not_asked() {
     let mut world = World::with_nodes(3, Settings::default(), Link::LAN, 30);
-    let hidden = world.add_node();
-    world.put_behind_nat(hidden);
+    let hidden = world.add_hidden_node();
     world.run_for(Duration::from_secs(30));
     let (key, value) = (Key::of_name("k"), Value::Text("v".to_owned()));
     world.put(2, key, value.clone()).unwrap();
@@ -136,6 +135,20 @@ fn a_node_behind_a_router_asks_and_is_not_asked() {
         !world.node(newcomer).unwrap().table().is_empty()
     };
     assert!(joined_through(4) && !joined_through(hidden));
+}
+
+#[test]
+fn newcomers_join_though_most_are_behind_routers() {
+    let failures = |nat| {
+        let quiet = Scenario { link: Link::WIDE_AREA, session_median: None, ..small(10) };
+        let (report, _) = Simulation::new(Scenario { nat, ..quiet }).unwrap().run();
+        println!("{nat} behind routers: {} of {} failed", report.all.failures, report.all.lookups);
+        assert_eq!(report.all.lookups + report.skipped, 200);
+        report.all.failures
+    };
+    assert_eq!(failures(0.8), 0);
+    // Where only the first can be reached much is not; that it is seen shows that routers are there.
+    assert!(failures(1.0) > 0);
 }
 
 #[test]

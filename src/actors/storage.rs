@@ -147,6 +147,9 @@ impl Handler<StoreBatch> for StorageActor {
                 (StoreRequest::Put { .. }, None) if !has_room => {
                     StoreReply::Put { accepted: false }
                 }
+                (StoreRequest::Keep { claims, .. }, _) if !has_room => {
+                    StoreReply::Kept { each: vec![false; claims.len()], unproven: false }
+                }
                 _ => self.store.handle(now, request),
             };
             if let Some(key) = key {

@@ -34,11 +34,11 @@ pub(super) fn roles(scenario: &Scenario, rng: &mut impl Rng) -> Vec<Role> {
 pub(super) fn enter(world: &mut World, scenario: &Scenario, role: Role) -> usize {
     match role {
         Role::Node => {
-            let index = world.add_node();
-            if scenario.nat > 0.0 && world.rng().random_bool(scenario.nat) {
-                world.put_behind_nat(index);
-            }
-            index
+            // The first is the address that all are given.
+            let hidden = world.machine_count() > 0
+                && scenario.nat > 0.0
+                && world.rng().random_bool(scenario.nat);
+            if hidden { world.add_hidden_node() } else { world.add_node() }
         }
         Role::Python => world.add_python(),
         // Each kind of lie is told by as many.

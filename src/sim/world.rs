@@ -34,6 +34,8 @@ pub(super) const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000
 /// Nodes that a newcomer is told to join through: whoever knows but one that dies at once knows
 /// nobody, for good.
 const BOOTSTRAP: usize = 3;
+/// Nodes that are drawn to find one that is behind no router.
+const MAX_DRAWS: usize = 16;
 /// Of so many machines one is watched: who answered it is noted, to be compared with whom it
 /// knows. All would take more memory than the nodes themselves.
 const WATCH_EVERY: usize = 16;
@@ -168,6 +170,18 @@ impl World {
         self.nodes.draw(&mut self.rng).map(|n| n as usize)
     }
 
+    /// A random living node that newcomers can join through: nobody gives them the address of one
+    /// that is behind a router. Where there are hardly any others, one that is.
+    fn any_reachable(&mut self) -> Option<usize> {
+        for _ in 1..MAX_DRAWS {
+            let drawn = self.any_living()?;
+            if self.machine(drawn).nat.is_none() {
+                return Some(drawn);
+            }
+        }
+        self.any_living()
+    }
+
     /// Whether somebody lives at an address.
     pub fn is_alive(&self, address: SocketAddrV4) -> bool {
         self.index_of(address).is_some_and(|n| self.machine(n).is_alive())
@@ -227,22 +241,36 @@ impl World {
 
     /// Starts a node, which joins through a few random living ones; its index.
     pub fn add_node(&mut self) -> usize {
-        let through: BTreeSet<_> = (0..BOOTSTRAP).filter_map(|_| self.any_living()).collect();
-        self.start_node(through)
+        let through = self.draw_bootstrap();
+        self.start_node(through, false)
+    }
+
+    /// Starts a node behind a router: only answers come in.
+    pub fn add_hidden_node(&mut self) -> usize {
+        let through = self.draw_bootstrap();
+        self.start_node(through, true)
     }
 
     /// Starts a node, which joins through that one; its index.
     pub fn add_node_through(&mut self, through: usize) -> usize {
-        self.start_node([through])
+        self.start_node([through], false)
     }
 
-    fn start_node(&mut self, through: impl IntoIterator<Item = usize>) -> usize {
+    /// A few random living nodes.
+    fn draw_bootstrap(&mut self) -> BTreeSet<usize> {
+        (0..BOOTSTRAP).filter_map(|_| self.any_reachable()).collect()
+    }
+
+    fn start_node(&mut self, through: impl IntoIterator<Item = usize>, hidden: bool) -> usize {
         let through: Vec<_> = through.into_iter().map(|n| self.node_address(n)).collect();
         let (id, seed) = (NodeId::random(&mut self.rng), self.rng.random());
         let honest = Honest::new(&self.settings, id, seed, self.now, None);
         let address = address_of(self.machine_count() as u32);
         let occupant = Occupant::Node(Box::new(honest));
         let index = self.settle_down(occupant, id, Role::Node, address);
+        if hidden {
+            self.machine_mut(index).nat = Some(Box::default());
+        }
         self.join(index, &through);
         index
     }
@@ -291,11 +319,6 @@ impl World {
             inhabitant.start_join(now, through);
             self.settle(index);
         }
-    }
-
-    /// Puts a router in front of a machine: only answers come in.
-    pub fn put_behind_nat(&mut self, index: usize) {
-        self.machine_mut(index).nat = Some(Box::new(Nat::default()));
     }
 
     /// A machine ends, by a crash or in order: to its contacts, who hear of neither, that is the same.

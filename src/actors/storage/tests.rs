@@ -35,3 +35,31 @@ fn what_was_taken_back_is_known_after_a_restart() {
         database.close();
     }
 }
+
+#[actix::test]
+async fn nothing_is_taken_from_others_that_could_not_be_written() {
+    let home = tempfile::tempdir().unwrap();
+    let database = Database::open(&home.path().join("state.redb")).unwrap();
+    let actor = StorageActor::new(database.clone(), 1 << 20, false).start();
+    let from = "10.0.0.2:8468".parse().unwrap();
+    let requests = |value: &str| {
+        let (key, value) = (Key::of_name(value), Value::Text(value.to_owned()));
+        let (age, born, publisher) = (Duration::ZERO, Duration::ZERO, Publisher::Sender);
+        let claims = vec![Some(Claim { value: value.clone(), publisher, age, born })];
+        let source = crate::kademlia::Source::Peer { address: from, holder: false };
+        let values = vec![value];
+        StoreBatch(vec![
+            (1, StoreRequest::Keep { key, claims, from, holder: false, draw: 0, proven: false }),
+            (2, StoreRequest::Put { key, values, source, replaces: false }),
+        ])
+    };
+    let replies = |accepted: bool| {
+        let kept = StoreReply::Kept { each: vec![accepted], unproven: false };
+        vec![(1, kept), (2, StoreReply::Put { accepted })]
+    };
+    assert_eq!(actor.send(requests("first")).await.unwrap(), replies(true));
+    // What is closed has no more room than what is too far behind.
+    database.close();
+    assert!(!database.has_room());
+    assert_eq!(actor.send(requests("second")).await.unwrap(), replies(false));
+}

@@ -51,7 +51,7 @@ pub struct SimulateFlags {
     /// All publishers leave for good right after publishing
     #[arg(long)]
     pub publishers_leave: bool,
-    /// Cut the network in two for so long, until a minute before the lookups
+    /// Cut the network in two for so long in the warm-up, until a minute before its end
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub partition: Option<Duration>,
     /// How far apart the machines are

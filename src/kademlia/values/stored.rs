@@ -224,16 +224,25 @@ impl Stored {
         self.next_main()
     }
 
+    /// Of the others who spoke for it the one that did so last takes the place of the first, and
+    /// such as said it themselves before such as were only named.
     fn next_main(&mut self) -> bool {
-        let Some(word) = self.others.as_mut().and_then(|others| others.pop()) else {
+        let latest = self.others.as_mut().and_then(|others| {
+            let (at, _) = others.iter().enumerate().max_by_key(|(_, w)| (w.first_hand, w.at))?;
+            Some(others.remove(at))
+        });
+        let Some(word) = latest else {
             // What was there before somebody spoke for it is there as before.
             if std::mem::take(&mut self.anybodys) {
                 (self.origin, self.publisher, self.word) = (Origin::Plain, self.source, self.born);
+                self.first_party &= names_host(&self.value, *self.source.ip());
                 return true;
             }
             return false;
         };
         self.take_as_main(word);
+        // A URL whose host no longer speaks for it has no place before others.
+        self.first_party &= names_host(&self.value, *word.publisher.ip());
         if !self.anybodys {
             self.source = word.publisher;
         }

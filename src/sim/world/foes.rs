@@ -87,7 +87,7 @@ impl World {
         role: Role,
         address: Option<SocketAddrV4>,
     ) -> usize {
-        let through = self.any_living().or_else(|| self.any_machine());
+        let through = self.any_reachable().or_else(|| self.any_machine());
         let through = through.map(|n| self.node_address(n));
         let index = self.add_inhabitant(who, role, address);
         self.join(index, through.as_slice());

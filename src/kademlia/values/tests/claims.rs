@@ -131,6 +131,24 @@ fn only_its_publisher_takes_a_value_back_and_no_others() {
 }
 
 #[test]
+fn after_a_publisher_the_next_that_spoke_itself_stands_for_a_value() {
+    let url = "http://10.0.0.1:8468/files/f";
+    let mut store = store();
+    assert!(publishes(&mut store, START, 1, url));
+    assert!(publishes(&mut store, START, 2, url) && publishes(&mut store, START, 4, url));
+    assert!(publishes(&mut store, START + hours(1), 2, url));
+    let told = claim(url, Publisher::Other(address(9)), Duration::ZERO);
+    assert!(says(&mut store, START + hours(1), 3, told));
+    let stands = |store: &mut MultiStore| {
+        let known = store.known(&Key::of_name("k"), &text(url)).unwrap();
+        (known.source, known.first_party)
+    };
+    assert_eq!(stands(&mut store), (address(1), true));
+    withdraws(&mut store, START + hours(1), 1, url);
+    assert_eq!(stands(&mut store), (address(2), false), "nor has it a host's place any more");
+}
+
+#[test]
 fn nobody_takes_back_what_a_python_node_stored_by_publishing_it_too() {
     let mut store = store();
     put(&mut store, START, "k", "v", peer(2));
