@@ -108,7 +108,13 @@ fn several_variants_are_5_where_that_matters() {
     fails(&second.cli(&download), 5, "ambiguous", "file");
     fails_in_words(&second, &download, 5, "file");
     assert!(!output.exists());
-    assert_eq!(second.cli(&[&download[..2], &download[3..]].concat()).code, Some(0));
+    // What it takes then has the place of its own, which it is told.
+    let one = blake3::hash(b"one").to_hex();
+    let args = ["download", "file", "--hash", one.as_str(), "-o", output.to_str().unwrap()];
+    let warning = second.cli(&args).json()["warning"].to_string();
+    assert!(warning.contains("another/file is no longer shared as"), "{warning}");
+    let again = ["download", "file", "--on-conflict", "overwrite", "-o", output.to_str().unwrap()];
+    assert!(second.cli(&again).json()["warning"].is_null(), "it is the same now");
 }
 
 #[test]

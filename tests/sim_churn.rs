@@ -98,7 +98,8 @@ fn sessions_of_a_minute_and_a_half_are_survived() {
 
 #[test]
 fn what_publishers_left_behind_is_found_a_day_later() {
-    // Sixty nodes, so that a day fits a minute; 500 lookups without a failure show 99.4 %.
+    // Sixty nodes, so that a day fits a minute; 300 values that are all there show 99 %, and so do as
+    // many lookups.
     let scenario = Scenario {
         nodes: 60,
         warm_up: Duration::from_hours(24),
@@ -106,12 +107,12 @@ fn what_publishers_left_behind_is_found_a_day_later() {
         publishers_leave: true,
         session_median: Some(Duration::from_hours(1)),
         lookups: 500,
-        values: 40,
+        values: 300,
         ..Scenario::default()
     };
     let (report, _) = run("publishers left 24 h ago", scenario);
     assert!(report.all.success_lower95 >= 0.99, "{}", report.all.success_lower95);
-    assert!(report.values_alive >= 0.99, "{}", report.values_alive);
+    assert!(report.values_alive > 0.999, "one of 300 was lost");
 }
 
 #[test]

@@ -80,8 +80,9 @@ fn where_a_quarter_died_a_get_waits_for_five_seconds_and_a_set_for_more() {
     let (slow, set) = (gets[gets.len() * 95 / 100], median(&mut sets));
     println!("a quarter died: {found} of 40 found, get p95 {slow:?}, set p50 {set:?}");
     assert!(found >= 36, "measured: 97 %; {found}");
-    assert!(slow >= Duration::from_secs(5), "{slow:?}");
-    assert!(set >= Duration::from_secs(5), "{set:?}");
+    // Real ones took 5.2 s and 25 s: none is to look slower than that beside ours, by more than a wait.
+    assert!((5..=11).contains(&slow.as_secs()), "{slow:?}");
+    assert!((5..=30).contains(&set.as_secs()), "{set:?}");
 }
 
 #[test]
@@ -93,4 +94,29 @@ fn what_their_welcome_pushes_is_wrong_and_refreshing_keeps_a_value_for_ever() {
     world.run_for(Duration::from_hours(24 * 9));
     let report = world.get(peers[20], key).expect("the get ends");
     assert_eq!(report.values, [text("v")], "nine days without its publisher");
+}
+
+#[test]
+fn those_of_the_list_dialect_set_and_get_among_ours() {
+    // Ours speak of publishers and pages among themselves, which those know nothing of.
+    let settings = Settings { dialect: Dialect::List, ..Settings::default() };
+    let mut world = World::with_nodes(204, settings, Link::WIDE_AREA, 100);
+    let python: Vec<usize> = (0..50)
+        .map(|_| {
+            let peer = world.add_python();
+            world.run_for(Duration::from_millis(200));
+            peer
+        })
+        .collect();
+    world.run_for(Duration::from_mins(1));
+    let (mut set, mut got) = (0, 0);
+    for n in 0..300 {
+        let (key, value) = (Key::of_name(&format!("python {n}")), text(format!("v{n}")));
+        let (at, from) = (python[n * 7 % 50], [python[(n * 13 + 5) % 50], n % 100][n % 2]);
+        set += usize::from(world.put(at, key, value.clone()).expect("the set ends").0 > 0);
+        let report = world.get(from, key).expect("the get ends");
+        got += usize::from(report.values.contains(&value));
+    }
+    println!("in the list dialect: {set} sets and {got} gets of 300");
+    assert_eq!((set, got), (300, 300));
 }

@@ -150,6 +150,11 @@ impl Handler<StoreBatch> for StorageActor {
                 (StoreRequest::Keep { claims, .. }, _) if !has_room => {
                     StoreReply::Kept { each: vec![false; claims.len()], unproven: false }
                 }
+                // It is taken back, but who knows for how long.
+                (StoreRequest::Withdraw { .. }, _) if !has_room => {
+                    self.store.handle(now, request);
+                    StoreReply::Withdrawn { remembered: false }
+                }
                 _ => self.store.handle(now, request),
             };
             if let Some(key) = key {

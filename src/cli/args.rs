@@ -203,13 +203,13 @@ Peers drop it at once; Python nodes within a week.")]
         key: Option<String>,
     },
     /// Look a key up, and show whom that asked
-    #[command(after_help = "Example:\n  kad-actor lookup results.csv")]
+    #[command(after_help = help::HOPS)]
     Lookup {
         /// The key's name, or its 40 hexadecimal digits
         key: String,
     },
     /// Show which of the nodes nearest to a name hold what of it
-    #[command(after_help = "Example:\n  kad-actor audit results.csv --repair")]
+    #[command(after_help = help::HOLDERS)]
     Audit {
         /// The name, or the key's 40 hexadecimal digits
         name: String,

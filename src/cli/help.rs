@@ -22,6 +22,27 @@ Example, on two machines:
   b$ kad-actor node --bootstrap a:8468 &
   b$ kad-actor download data.tar";
 
+/// What the columns of a lookup are.
+pub(super) const HOPS: &str = "\
+Peers stand in the order in which they were asked:
+  HOP     over how many others this node knows it; 1 is its own contact
+  BITS    leading bits that its id has in common with the key
+  ANSWER  values that it holds, or nodes that it named; 'silent' if it did
+          not answer, 'waiting' if the lookup ended without it
+
+Example:
+  kad-actor lookup results.csv";
+
+/// What the columns of an audit are.
+pub(super) const HOLDERS: &str = "\
+The nearest nodes of those that are not gone:
+  BITS        leading bits that its id has in common with the key
+  HOLDS       how many of the values that are listed below, and which
+  EXPIRES IN  until it drops the first of them
+
+Example:
+  kad-actor audit results.csv --repair";
+
 /// What `--help` and the manual add.
 pub(super) const LONG: &str = "\
 Example, on two machines:

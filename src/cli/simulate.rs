@@ -139,7 +139,7 @@ fn told(document: &Document<'_>) -> String {
     lines.push(format!("values       {} alive", percent(report.values_alive)));
     if report.taken_back > 0 {
         lines.push(format!(
-            "taken back   {} values, of which {} are still told of",
+            "taken back   {} values, of which one of the nearest nodes still holds {}",
             report.taken_back, report.taken_back_in_vain
         ));
     }

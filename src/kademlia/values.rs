@@ -20,6 +20,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::bounded::BoundedMap;
+use super::wire::Publisher;
 use super::{Key, Timestamp, Value};
 
 use self::graves::Graves;
@@ -45,6 +46,14 @@ pub const DEFAULT_QUOTA_BYTES: usize = 64 * 1024 * 1024;
 pub const LIFETIME: Duration = Duration::from_hours(36);
 /// A plain store lives a week, as with the Python peers.
 pub const PLAIN_LIFETIME: Duration = Duration::from_hours(7 * 24);
+/// How long a value lives after its publisher's last word, or after it was first seen.
+pub(super) const fn lifetime(publisher: Publisher) -> Duration {
+    match publisher {
+        Publisher::Unknown => PLAIN_LIFETIME,
+        Publisher::Sender | Publisher::Other(_) => LIFETIME,
+    }
+}
+
 /// Peers push what they hold once an hour: what was not pushed for longer is no longer pushed.
 const PUSH_SILENCE: Duration = Duration::from_hours(3);
 /// Expired values that are remembered while peers still push them.

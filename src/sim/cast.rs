@@ -34,7 +34,7 @@ pub(super) fn roles(scenario: &Scenario, rng: &mut impl Rng) -> Vec<Role> {
 pub(super) fn enter(world: &mut World, scenario: &Scenario, role: Role) -> usize {
     match role {
         Role::Node => {
-            // The first is the address that all are given.
+            // The first is there to be joined through.
             let hidden = world.machine_count() > 0
                 && scenario.nat > 0.0
                 && world.rng().random_bool(scenario.nat);

@@ -149,7 +149,7 @@ impl Library {
     pub(super) fn was_held_since(&self, n: usize, since: Timestamp, world: &World) -> bool {
         let entry = &self.entries[n];
         let span = world.now().since(since);
-        world.living().into_iter().filter(|n| world.machine(*n).born <= since).any(|machine| {
+        world.all_living().filter(|n| world.machine(*n).born <= since).any(|machine| {
             let Some(honest) = world.honest(machine) else {
                 // A Python-like peer does not tell since when.
                 return world.has(machine, &entry.key, &entry.value);

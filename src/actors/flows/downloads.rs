@@ -277,6 +277,11 @@ async fn become_source(
     own: Option<ShareEntry>,
     reply: &mut Downloaded,
 ) -> Result<(), CommandError> {
+    let other = own.as_ref().filter(|own| own.verified.hash() != fetched.verified.hash());
+    reply.warning = other.map(|own| {
+        let (path, name) = (own.path.display(), order.name.as_str());
+        format!("{path} is no longer shared as {name:?}: what was downloaded has taken its place")
+    });
     // What is shared already goes on being shared from where it lies, unless that was replaced.
     let kept = own.filter(|own| fetched.copied && own.path != fetched.path);
     let shared = if let Some(ShareEntry { name, verified, url, .. }) = kept {

@@ -47,15 +47,17 @@ async fn nothing_is_taken_from_others_that_could_not_be_written() {
         let (age, born, publisher) = (Duration::ZERO, Duration::ZERO, Publisher::Sender);
         let claims = vec![Some(Claim { value: value.clone(), publisher, age, born })];
         let source = crate::kademlia::Source::Peer { address: from, holder: false };
-        let values = vec![value];
+        let (digests, values) = (vec![value.digest()], vec![value]);
         StoreBatch(vec![
             (1, StoreRequest::Keep { key, claims, from, holder: false, draw: 0, proven: false }),
             (2, StoreRequest::Put { key, values, source, replaces: false }),
+            (3, StoreRequest::Withdraw { key, digests, publisher: from }),
         ])
     };
     let replies = |accepted: bool| {
         let kept = StoreReply::Kept { each: vec![accepted], unproven: false };
-        vec![(1, kept), (2, StoreReply::Put { accepted })]
+        let withdrawn = StoreReply::Withdrawn { remembered: accepted };
+        vec![(1, kept), (2, StoreReply::Put { accepted }), (3, withdrawn)]
     };
     assert_eq!(actor.send(requests("first")).await.unwrap(), replies(true));
     // What is closed has no more room than what is too far behind.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::files::unknown;
-use super::{Width, seconds, span, table};
+use super::{Width, seconds, span, table, value};
 use crate::command::{Actors, AuditEntry, AuditReport, AuditedValue, LookupTrace, counted};
 
 /// The actors.
@@ -40,7 +40,7 @@ pub(in crate::cli) fn audit(report: &AuditReport, width: Width) -> String {
         };
         [
             node.shared_bits.to_string(),
-            node.holds.as_ref().map_or_else(|| "silent".into(), |h| format!("{}/{of}", h.len())),
+            node.holds.as_ref().map_or_else(|| "silent".into(), |held| share_of(held, of)),
             left.map_or_else(unknown, |left| span(left as f64)),
             node.rtt_ms.map_or_else(unknown, |ms| span(ms / 1e3)),
             repair,
@@ -55,7 +55,22 @@ pub(in crate::cli) fn audit(report: &AuditReport, width: Width) -> String {
     let holding = report.nodes.iter().filter(holders).count();
     let (target, all) = (&report.target, report.nodes.len());
     let (of, all) = (counted(of, "value"), counted(all, "nearest node"));
-    format!("{nodes}\n\n{target}: {of}, held by {holding} of the {all}")
+    let numbered = report.values.iter().zip(1..).map(|(it, n)| format!("{n}: {}", value(it)));
+    let mut values = numbered.collect::<Vec<_>>().join("\n");
+    if !values.is_empty() {
+        values.push_str("\n\n");
+    }
+    format!("{nodes}\n\n{values}{target}: {of}, held by {holding} of the {all}")
+}
+
+/// How many of the values a node holds, and which, where that says more.
+fn share_of(held: &[AuditedValue], of: usize) -> String {
+    let which: BTreeSet<usize> = held.iter().map(|held| held.value + 1).collect();
+    if which.is_empty() || which.len() >= of {
+        return format!("{}/{of}", which.len());
+    }
+    let which: Vec<String> = which.iter().map(usize::to_string).collect();
+    format!("{}/{of}: {}", which.len(), which.join(","))
 }
 
 /// A lookup: whom it asked, in that order, and a line of what came of it.

@@ -104,7 +104,7 @@ fn a_lookup_tells_how_long_each_took_and_counts_peers_once() {
 
 #[test]
 fn an_audit_counts_holders_and_says_what_expires_first() {
-    let value = |expires_s| AuditedValue { value: 0, age_s: Some(9), expires_s };
+    let value = |value, expires_s| AuditedValue { value, age_s: Some(9), expires_s };
     let python = Some("10.0.0.2:1");
     let features = |of: Option<&str>| {
         if of == python { vec![] } else { vec!["values".into(), "reach".into()] }
@@ -121,8 +121,8 @@ fn an_audit_counts_holders_and_says_what_expires_first() {
         features: features(address),
     };
     let nodes = vec![
-        entry(None, Some(vec![value(None)])),
-        entry(Some("10.0.0.1:1"), Some(vec![value(Some(90)), value(Some(60))])),
+        entry(None, Some(vec![value(1, None)])),
+        entry(Some("10.0.0.1:1"), Some(vec![value(0, Some(90)), value(1, Some(60))])),
         entry(python, None),
     ];
     let (key, target, values) = ("k".to_owned(), "cd".repeat(20), vec!["v".into(), "w".into()]);
@@ -130,9 +130,10 @@ fn an_audit_counts_holders_and_says_what_expires_first() {
     let text = audit(&report, None);
     let rows: Vec<Vec<&str>> =
         text.lines().skip(1).map(|row| row.split_whitespace().collect()).collect();
-    assert_eq!(rows[0][..6], ["7", "1/2", "-", "-", "values,reach", "this"], "{text}");
+    assert_eq!(rows[0][..7], ["7", "1/2:", "2", "-", "-", "values,reach", "this"], "{text}");
     assert_eq!(rows[1][..4], ["7", "2/2", "1m", "2"], "{text}");
     assert_eq!((rows[2][1], rows[2].contains(&"plain")), ("silent", true), "{text}");
+    assert!(text.contains("\n\n1: v\n2: w\n\n"), "{text}");
     assert!(text.ends_with("2 values, held by 2 of the 3 nearest nodes"), "{text}");
 }
 

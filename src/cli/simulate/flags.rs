@@ -87,7 +87,8 @@ pub struct SimulateFlags {
     /// And share so many IPs [default: each has its own]
     #[arg(long, value_name = "N", requires = "sybils")]
     pub sybil_ips: Option<usize>,
-    /// Share of the machines that behave as the Python peers do
+    /// Share of the machines that behave as the Python peers do; where there are any, keys have one
+    /// value, and all speak as those do
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub python: f64,
     /// The nodes' profile
@@ -110,7 +111,7 @@ pub struct SimulateFlags {
     #[arg(long, value_name = "SHARE")]
     pub require: Option<f64>,
     /// Show a lookup of this key: the first that failed, or the last, or, where there was none, one when
-    /// all is over; it changes no figure ('key 0' is the first key)
+    /// all is over; it changes no figure ('key 0' is the first key; not of Python peers)
     #[arg(long, value_name = "KEY")]
     pub trace: Option<String>,
     /// Write the figures over time into this file

@@ -17,7 +17,7 @@ use super::{Node, Waiting};
 use crate::kademlia::bounded::BoundedMap;
 use crate::kademlia::operation::{OpEvent, OpId, PageOf};
 use crate::kademlia::rpc::{Asked, Owner};
-use crate::kademlia::values::{Held, StoreRequest};
+use crate::kademlia::values::{Held, StoreRequest, lifetime};
 use crate::kademlia::wire::{
     self, Claim, ClaimRef, Claims, Digests, Features, HintedNodes, LONGEST_CLAIMED, PackedClaims,
     Publisher, Request, RpcId, STORE_ROOM, StoredValue, Token, Withdrawn, encode_kept, encode_page,
@@ -293,11 +293,13 @@ impl Node {
             }
             claim
         });
+        // Whatever its holder reckons.
+        let living = claims.filter(|claim| claim.age < lifetime(claim.publisher));
         let page = PageOf {
             skip,
             count: page.claims.count() as u64,
             total: page.total,
-            claims: claims.collect(),
+            claims: living.collect(),
             nodes: credible(&nodes),
         };
         Some(OpEvent::Page { from, page })

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::hops::{Hop, Hops};
 use super::{Act, OpEvent, Outcome, PageOf, Sighting, drive, feed, feed_page};
 use crate::kademlia::lookup::Lookup;
-use crate::kademlia::values::{Held, LIFETIME, PLAIN_LIFETIME, StoreReply, StoreRequest};
+use crate::kademlia::values::{Held, StoreReply, StoreRequest, lifetime};
 use crate::kademlia::wire::{Claim, MAX_VALUES, NodeEntry, Publisher};
 use crate::kademlia::{Dialect, NodeId, Timestamp, Value};
 
@@ -37,16 +37,20 @@ const MAX_PAGES: usize = 96;
 const ENOUGH: usize = 256;
 /// Holders whose word on a value's age counts.
 const MAX_REPORTS: usize = 16;
+/// Holders that are told apart: more than a lookup has room for that are near.
+const MAX_TELLERS: usize = 64;
+
+/// One that tells values: a bit of its own, or none where there are too many.
+#[derive(Debug, Clone, Copy)]
+struct Teller(u64);
 
 /// What the holders say of a value.
 #[derive(Debug, Clone, Default)]
 struct Rank {
     /// Its least position from the newest end of an answer.
     from_newest: usize,
-    /// Holders that have it.
-    holders: usize,
-    /// Which of them told it last.
-    teller: Option<NodeId>,
+    /// Which of the tellers have it, a bit for each.
+    told_by: u64,
     publisher: Option<SocketAddrV4>,
     /// Seconds since it was first published, and since its publisher's last word.
     reports: SmallVec<[(u32, u32); 1]>,
@@ -54,11 +58,14 @@ struct Rank {
 
 impl Rank {
     /// A holder has it; whether it is news that this one does.
-    fn is_told_by(&mut self, holder: NodeId) -> bool {
-        let is_news = self.teller != Some(holder);
-        self.teller = Some(holder);
-        self.holders += usize::from(is_news);
-        is_news
+    const fn is_told_by(&mut self, teller: Teller) -> bool {
+        let before = self.told_by;
+        self.told_by |= teller.0;
+        self.told_by != before
+    }
+
+    const fn holders(&self) -> usize {
+        self.told_by.count_ones() as usize
     }
 
     fn report(&mut self, claim: &Claim) {
@@ -100,6 +107,8 @@ pub(in crate::kademlia) struct Get {
     dialect: Dialect,
     held: Option<Vec<Held>>,
     found: BTreeMap<Value, Rank>,
+    /// Who told values, in the order in which they did.
+    tellers: Vec<NodeId>,
     questions: usize,
     hops: Option<u32>,
     paging: BTreeMap<NodeId, Paging>,
@@ -122,6 +131,7 @@ impl Get {
             dialect,
             held: None,
             found: BTreeMap::new(),
+            tellers: Vec::new(),
             questions: 0,
             hops: None,
             paging: BTreeMap::new(),
@@ -169,14 +179,25 @@ impl Get {
         self.go_on(now, acts);
     }
 
+    /// Whose voice that is: each has one, in however many answers.
+    fn teller(&mut self, id: NodeId) -> Teller {
+        let at = self.tellers.iter().position(|teller| *teller == id).unwrap_or_else(|| {
+            self.tellers.push(id);
+            self.tellers.len() - 1
+        });
+        self.tellers.truncate(MAX_TELLERS);
+        Teller(if at < MAX_TELLERS { 1 << at } else { 0 })
+    }
+
     fn unite(&mut self, from: NodeId, values: Vec<Value>) {
+        let teller = self.teller(from);
         for (from_newest, value) in values.into_iter().rev().enumerate() {
             if let Some(rank) = self.found.get_mut(&value) {
-                rank.is_told_by(from);
+                rank.is_told_by(teller);
                 rank.from_newest = rank.from_newest.min(from_newest);
             } else if self.found.len() < MAX_FOUND {
                 let mut rank = Rank { from_newest, ..Rank::default() };
-                rank.is_told_by(from);
+                rank.is_told_by(teller);
                 self.found.insert(value, rank);
             }
         }
@@ -184,17 +205,18 @@ impl Get {
 
     /// Takes in a page, and asks for the next one as long as that may bring something new.
     fn read(&mut self, from: NodeId, page: PageOf, acts: &mut Vec<Act>) {
+        let teller = self.teller(from);
         // The lookup may go on to ask it for the nodes that it knows.
         let to = self.lookup.answered().find(|entry| entry.id == from);
         let paging = self.paging.entry(from).or_insert(Paging { to, asked: 0, waiting: false });
         paging.waiting = false;
         let before = self.found.len();
-        for claim in page.claims.into_iter().filter(|claim| claim.age < lifetime(claim.publisher)) {
+        for claim in page.claims {
             if self.found.len() >= MAX_FOUND && !self.found.contains_key(&claim.value) {
                 continue;
             }
             let rank = self.found.entry(claim.value.clone()).or_default();
-            if rank.is_told_by(from) {
+            if rank.is_told_by(teller) {
                 rank.report(&claim);
             }
         }
@@ -228,9 +250,9 @@ impl Get {
         }
         let Some(held) = self.held.take() else { return };
         let mut found: Vec<_> = std::mem::take(&mut self.found).into_iter().collect();
-        found.sort_by_key(|(_, rank)| (rank.from_newest, Reverse(rank.holders)));
+        found.sort_by_key(|(_, rank)| (rank.from_newest, Reverse(rank.holders())));
         let mut found: Vec<(usize, Sighting)> =
-            found.into_iter().map(|(value, rank)| (rank.holders, rank.sighting(value))).collect();
+            found.into_iter().map(|(value, rank)| (rank.holders(), rank.sighting(value))).collect();
         found.sort_by_key(|(_, sighting)| sighting.age.unwrap_or(Duration::MAX));
         let is_only = found.len() == 1;
         self.cache(found.iter().filter(|(holders, _)| is_only || *holders >= MIN_TELLERS), acts);
@@ -262,11 +284,6 @@ impl Get {
             acts.push(Act::Store { to, key, claims, awaited: false, token: None });
         }
     }
-}
-
-/// How long a value lives after its publisher's last word.
-fn lifetime(publisher: Publisher) -> Duration {
-    if publisher == Publisher::Unknown { PLAIN_LIFETIME } else { LIFETIME }
 }
 
 /// A copy for a peer with so many holders nearer to the key: its age says how soon it is to go.

@@ -1,5 +1,7 @@
 //! What a get makes of what several holders say of one value.
 
+use std::collections::VecDeque;
+
 use super::*;
 use crate::kademlia::wire::{Claim, Publisher, encode_page};
 
@@ -62,4 +64,40 @@ fn what_has_expired_by_its_holders_own_word_is_not_found() {
     let mut values = values_of(&found);
     values.sort();
     assert_eq!(values, [text("alive"), text("plain")]);
+}
+
+#[test]
+fn a_holder_that_repeats_itself_has_one_voice() {
+    let (mut subject, key) = (Subject::new(), Key::of_name("k"));
+    for n in 1..=4 {
+        subject.introduce(address(n), id(n), Some(Features::VALUES));
+    }
+    subject.node.start_get(subject.now, key);
+    subject.settle();
+    let mut sent: VecDeque<_> = std::mem::take(&mut subject.sent).into();
+    let mut repeats = 0;
+    while let Some((to, bytes)) = sent.pop_front() {
+        let Ok(Datagram::Request { id: rpc, request: Request::Find { .. } }) = decode(&bytes)
+        else {
+            continue;
+        };
+        // One says so again and again that it is new, and is heard between all others.
+        let lies = to == address(1);
+        repeats += usize::from(lies);
+        let age = Duration::from_hours(if lies { 0 } else { 10 });
+        let publisher = Publisher::Other(address(9));
+        let mut claims = vec![Claim { value: text("v"), publisher, age, born: age }];
+        if lies {
+            // Something new on each page has it asked for the next.
+            claims.push(Claim { value: text(&repeats.to_string()), ..claims[0].clone() });
+        }
+        let mut answer = Vec::new();
+        encode_page(&mut answer, rpc, if lies { 1_000 } else { 1 }, &claims, &[]);
+        sent.extend(subject.receive(to, &answer));
+    }
+    assert!(repeats > 3, "{repeats}");
+    subject.pass(Duration::from_secs(10));
+    let Some(Outcome::Got { found, .. }) = subject.done.pop() else { panic!("no end") };
+    let said = found.iter().find(|sighting| sighting.value == text("v")).unwrap();
+    assert_eq!(said.age, Some(Duration::from_hours(10)), "three say so, and one says otherwise");
 }
