@@ -205,7 +205,8 @@ impl Get {
 
     /// Takes in a page, and asks for the next one as long as that may bring something new.
     fn read(&mut self, from: NodeId, page: PageOf, acts: &mut Vec<Act>) {
-        let teller = self.teller(from);
+        // Who holds nothing needs no voice.
+        let teller = if page.claims.is_empty() { Teller(0) } else { self.teller(from) };
         // The lookup may go on to ask it for the nodes that it knows.
         let to = self.lookup.answered().find(|entry| entry.id == from);
         let paging = self.paging.entry(from).or_insert(Paging { to, asked: 0, waiting: false });
