@@ -25,7 +25,7 @@ Example, on two machines:
 /// What the columns of a lookup are.
 pub(super) const HOPS: &str = "\
 Peers stand in the order in which they were asked:
-  HOP     over how many others this node knows it; 1 is its own contact
+  HOP     steps from this node: 1 is its own contact, 2 whom such a one named
   BITS    leading bits that its id has in common with the key
   ANSWER  values that it holds, or nodes that it named; 'silent' if it did
           not answer, 'waiting' if the lookup ended without it

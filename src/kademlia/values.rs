@@ -46,6 +46,11 @@ pub const DEFAULT_QUOTA_BYTES: usize = 64 * 1024 * 1024;
 pub const LIFETIME: Duration = Duration::from_hours(36);
 /// A plain store lives a week, as with the Python peers.
 pub const PLAIN_LIFETIME: Duration = Duration::from_hours(7 * 24);
+/// Peers push what they hold once an hour: what was not pushed for longer is no longer pushed.
+const PUSH_SILENCE: Duration = Duration::from_hours(3);
+/// Expired values that are remembered while peers still push them.
+const MAX_EXPIRED: usize = 65_536;
+
 /// How long a value lives after its publisher's last word, or after it was first seen.
 pub(super) const fn lifetime(publisher: Publisher) -> Duration {
     match publisher {
@@ -53,11 +58,6 @@ pub(super) const fn lifetime(publisher: Publisher) -> Duration {
         Publisher::Sender | Publisher::Other(_) => LIFETIME,
     }
 }
-
-/// Peers push what they hold once an hour: what was not pushed for longer is no longer pushed.
-const PUSH_SILENCE: Duration = Duration::from_hours(3);
-/// Expired values that are remembered while peers still push them.
-const MAX_EXPIRED: usize = 65_536;
 
 /// Everything a node holds.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 //! Always holds: on each machine events happen in the order of their time. Never: lets a dead
 //! machine act, or keeps what lived on it in memory.
 
+mod drawing;
 mod foes;
 mod meeting;
 mod network;
@@ -10,7 +11,7 @@ mod operations;
 mod passing;
 mod share;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -31,11 +32,6 @@ use share::Share;
 
 /// Virtual time begins here, in microseconds since the Unix epoch.
 pub(super) const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
-/// Nodes that a newcomer is told to join through: whoever knows but one that dies at once knows
-/// nobody, for good.
-const BOOTSTRAP: usize = 3;
-/// Nodes that are drawn to find one that is behind no router.
-const MAX_DRAWS: usize = 16;
 /// Of so many machines one is watched: who answered it is noted, to be compared with whom it
 /// knows. All would take more memory than the nodes themselves.
 const WATCH_EVERY: usize = 16;
@@ -165,23 +161,6 @@ impl World {
         self.nodes.len()
     }
 
-    /// A random node that lives.
-    pub fn any_living(&mut self) -> Option<usize> {
-        self.nodes.draw(&mut self.rng).map(|n| n as usize)
-    }
-
-    /// A random living node that newcomers can join through: nobody gives them the address of one
-    /// that is behind a router. Where there are hardly any others, one that is.
-    fn any_reachable(&mut self) -> Option<usize> {
-        for _ in 1..MAX_DRAWS {
-            let drawn = self.any_living()?;
-            if self.machine(drawn).nat.is_none() {
-                return Some(drawn);
-            }
-        }
-        self.any_living()
-    }
-
     /// Whether somebody lives at an address.
     pub fn is_alive(&self, address: SocketAddrV4) -> bool {
         self.index_of(address).is_some_and(|n| self.machine(n).is_alive())
@@ -254,11 +233,6 @@ impl World {
     /// Starts a node, which joins through that one; its index.
     pub fn add_node_through(&mut self, through: usize) -> usize {
         self.start_node([through], false)
-    }
-
-    /// A few random living nodes.
-    fn draw_bootstrap(&mut self) -> BTreeSet<usize> {
-        (0..BOOTSTRAP).filter_map(|_| self.any_reachable()).collect()
     }
 
     fn start_node(&mut self, through: impl IntoIterator<Item = usize>, hidden: bool) -> usize {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::kademlia::wire::{Claim, Publisher};
-use crate::kademlia::{StoreRequest, Value};
+use crate::kademlia::{Source, StoreRequest, Value};
 
 #[test]
 fn what_was_taken_back_is_known_after_a_restart() {
@@ -46,7 +46,7 @@ async fn nothing_is_taken_from_others_that_could_not_be_written() {
         let (key, value) = (Key::of_name(value), Value::Text(value.to_owned()));
         let (age, born, publisher) = (Duration::ZERO, Duration::ZERO, Publisher::Sender);
         let claims = vec![Some(Claim { value: value.clone(), publisher, age, born })];
-        let source = crate::kademlia::Source::Peer { address: from, holder: false };
+        let source = Source::Peer { address: from, holder: false };
         let (digests, values) = (vec![value.digest()], vec![value]);
         StoreBatch(vec![
             (1, StoreRequest::Keep { key, claims, from, holder: false, draw: 0, proven: false }),

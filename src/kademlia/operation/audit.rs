@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::get::MAX_FOUND;
 use super::{Act, OpEvent, Outcome, PageOf, drive, feed, feed_page};
 use crate::kademlia::lookup::Lookup;
-use crate::kademlia::values::{Held, LIFETIME, PLAIN_LIFETIME, StoreReply, StoreRequest};
+use crate::kademlia::values::{Held, StoreReply, StoreRequest, lifetime};
 use crate::kademlia::wire::{Claim, Features, NodeEntry, Publisher};
 use crate::kademlia::{Dialect, NodeId, Timestamp, Value};
 
@@ -73,12 +73,9 @@ impl HeldThere {
 
     fn told(claim: Claim, by: SocketAddrV4) -> Self {
         let Claim { value, publisher, age: silent, born } = claim;
-        let lifetime = match publisher {
-            Publisher::Other(publisher) if publisher != by => Some(LIFETIME),
-            Publisher::Sender | Publisher::Other(_) => None,
-            Publisher::Unknown => Some(PLAIN_LIFETIME),
-        };
-        let expires_in = lifetime.map(|lifetime| lifetime.saturating_sub(silent));
+        // Its own it keeps for as long as it publishes it.
+        let is_own = publisher == Publisher::Sender || publisher == Publisher::Other(by);
+        let expires_in = (!is_own).then(|| lifetime(publisher).saturating_sub(silent));
         Self { value, age: Some(born), expires_in, publisher, silent }
     }
 

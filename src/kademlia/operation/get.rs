@@ -37,7 +37,7 @@ const MAX_PAGES: usize = 96;
 const ENOUGH: usize = 256;
 /// Holders whose word on a value's age counts.
 const MAX_REPORTS: usize = 16;
-/// Holders that are told apart: more than a lookup has room for that are near.
+/// Holders that are told apart: three times as many as lie nearest to a key.
 const MAX_TELLERS: usize = 64;
 
 /// One that tells values: a bit of its own, or none where there are too many.

@@ -14,7 +14,7 @@ use crate::sim::Scenario;
 use crate::sim::machine::Role;
 use crate::sim::world::Ended;
 
-/// Nodes that are drawn to find one that may be asked, and values to find one that is left.
+/// Values that are drawn to find one that is left.
 const MAX_DRAWS: usize = 16;
 /// Who has been up for less than this has just come, and may know nobody yet. Whoever knows nobody
 /// later is asked as all others are: that it finds nothing is a failure of the network's.
@@ -25,25 +25,15 @@ const LEAVING_SHARE: usize = 20;
 impl Simulation {
     /// A random living node, but none that has just come and knows nobody yet.
     pub(super) fn any_asker(&mut self) -> Option<usize> {
-        for _ in 0..MAX_DRAWS {
-            let drawn = self.world.any_living()?;
-            let up = self.world.now().since(self.world.machine(drawn).born);
-            if up >= JUST_CAME || !self.world.contacts(drawn).is_empty() {
-                return Some(drawn);
-            }
-        }
-        None
+        self.world.any_that(|world, n| {
+            let up = world.now().since(world.machine(n).born);
+            up >= JUST_CAME || !world.contacts(n).is_empty()
+        })
     }
 
     /// A random living node that knows somebody: what others publish is nowhere but with them.
     fn any_connected(&mut self) -> Option<usize> {
-        for _ in 0..MAX_DRAWS {
-            let drawn = self.world.any_living()?;
-            if !self.world.contacts(drawn).is_empty() {
-                return Some(drawn);
-            }
-        }
-        None
+        self.world.any_that(|world, n| !world.contacts(n).is_empty())
     }
 
     /// Who publishes the next value: a random node. Those who will leave are few, and publish much:

@@ -5,15 +5,21 @@ use std::collections::VecDeque;
 use super::*;
 use crate::kademlia::wire::{Claim, Publisher, encode_page};
 
-#[test]
-fn no_single_holder_decides_how_old_a_value_is() {
-    let (mut subject, key) = (Subject::new(), Key::of_name("k"));
-    for n in 1..=5 {
+/// A get that has asked so many peers, and what it sent them.
+fn asked(peers: u8) -> (Subject, Vec<(SocketAddrV4, Vec<u8>)>) {
+    let mut subject = Subject::new();
+    for n in 1..=peers {
         subject.introduce(address(n), id(n), Some(Features::VALUES));
     }
-    subject.node.start_get(subject.now, key);
+    subject.node.start_get(subject.now, Key::of_name("k"));
     subject.settle();
-    let mut sent = std::mem::take(&mut subject.sent);
+    let sent = std::mem::take(&mut subject.sent);
+    (subject, sent)
+}
+
+#[test]
+fn no_single_holder_decides_how_old_a_value_is() {
+    let (mut subject, mut sent) = asked(5);
     while let Some((to, bytes)) = sent.pop() {
         let Ok(Datagram::Request { id: rpc, request: Request::Find { .. } }) = decode(&bytes)
         else {
@@ -40,11 +46,7 @@ fn no_single_holder_decides_how_old_a_value_is() {
 
 #[test]
 fn what_has_expired_by_its_holders_own_word_is_not_found() {
-    let (mut subject, key) = (Subject::new(), Key::of_name("k"));
-    subject.introduce(address(1), id(1), Some(Features::VALUES));
-    subject.node.start_get(subject.now, key);
-    subject.settle();
-    let sent = std::mem::take(&mut subject.sent);
+    let (mut subject, sent) = asked(1);
     let finds = sent.iter().find_map(|(_, bytes)| match decode(bytes) {
         Ok(Datagram::Request { id: rpc, request: Request::Find { .. } }) => Some(rpc),
         _ => None,
@@ -68,13 +70,8 @@ fn what_has_expired_by_its_holders_own_word_is_not_found() {
 
 #[test]
 fn a_holder_that_repeats_itself_has_one_voice() {
-    let (mut subject, key) = (Subject::new(), Key::of_name("k"));
-    for n in 1..=4 {
-        subject.introduce(address(n), id(n), Some(Features::VALUES));
-    }
-    subject.node.start_get(subject.now, key);
-    subject.settle();
-    let mut sent: VecDeque<_> = std::mem::take(&mut subject.sent).into();
+    let (mut subject, sent) = asked(4);
+    let mut sent = VecDeque::from(sent);
     let mut repeats = 0;
     while let Some((to, bytes)) = sent.pop_front() {
         let Ok(Datagram::Request { id: rpc, request: Request::Find { .. } }) = decode(&bytes)
